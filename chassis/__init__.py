@@ -1,0 +1,3 @@
+"""What every server process needs and that has no business word."""
+
+from __future__ import annotations
