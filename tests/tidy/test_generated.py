@@ -1,0 +1,54 @@
+"""What is generated and committed is what the generators write now."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.tidy import tracked
+
+BUF = Path(sys.executable).with_name("buf")
+
+
+def files_below(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_the_committed_stubs_are_fresh(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, tracked.ROOT / "protos/generate.py", tmp_path], check=True, cwd=tmp_path
+    )
+
+    committed = files_below(tracked.ROOT / "headgate/api")
+    generated = files_below(tmp_path / "headgate/api")
+    assert {name for name in committed if committed[name] != generated.get(name)} == set()
+    assert committed.keys() == generated.keys()
+
+
+def test_the_committed_reference_pages_are_fresh(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, tracked.ROOT / "docs/generate.py", tmp_path],
+        check=True,
+        cwd=tracked.ROOT,
+    )
+
+    for page in ("configuration.md", "errors.md"):
+        committed = (tracked.ROOT / "docs" / page).read_text()
+        assert committed == (tmp_path / page).read_text(), f"run `make docs`: {page} is old"
+
+
+def test_the_contracts_break_no_client_of_the_last_release() -> None:
+    result = subprocess.run(
+        [BUF, "breaking", "--against", "image.binpb"],
+        cwd=tracked.ROOT / "protos",
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (result.returncode, result.stdout) == (0, "")
