@@ -1,0 +1,178 @@
+"""What the Kubernetes files set is what the deployables read, and what they run exists."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import pydantic
+import pytest
+
+from chassis.config import Settings
+from tests.unit.deploy import manifests
+from tests.unit.deploy.manifests import Manifest
+
+# Jobs that no schedule runs, each with its reason.
+UNSCHEDULED: dict[tuple[str, str], str] = {
+    ("gateway", "bootstrap"): "makes the demo's keys and routes on a fresh local install",
+}
+WORKLOADS = [
+    pytest.param(manifest, id=manifests.name(manifest))
+    for manifest in manifests.of_kind("Deployment", "Job", "CronJob")
+]
+
+
+def settings_class(deployable: str) -> type[Settings]:
+    """The deployable's settings class: the one in its config module that is not the chassis'."""
+    module = import_module(f"{manifests.DEPLOYABLES[deployable]}.config")
+    (found,) = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Settings) and value is not Settings
+    ]
+    return found
+
+
+def config_map(deployable: str) -> dict[str, str]:
+    (found,) = [
+        manifest["data"]
+        for manifest in manifests.of_kind("ConfigMap")
+        if manifest["metadata"]["name"] == deployable
+    ]
+    return dict(found)
+
+
+def secret_variables(container: Manifest) -> dict[str, Any]:
+    return {each["name"]: each["valueFrom"]["secretKeyRef"] for each in container["env"]}
+
+
+def variables(deployable: str) -> dict[str, str]:
+    """Field names of the deployable's settings, by their environment variables."""
+    return {
+        f"HEADGATE_{deployable}_{field}".upper(): field
+        for field in settings_class(deployable).model_fields
+    }
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_every_variable_is_one_that_the_deployable_reads(workload: Manifest) -> None:
+    deployable = manifests.component(workload)
+    template = manifests.pod_template(workload)
+    assert template is not None
+
+    for container in manifests.containers(template):
+        assert container["envFrom"] == [{"configMapRef": {"name": deployable}}]
+        given = {*config_map(deployable), *secret_variables(container)}
+        assert given - variables(deployable).keys() == set()
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_every_container_gets_a_configuration_that_it_accepts(
+    workload: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployable = manifests.component(workload)
+    template = manifests.pod_template(workload)
+    assert template is not None
+    secrets = {
+        "database-url": "postgresql://role:password@host:5432/headgate",
+        "token": "0" * 64,
+        "permit-keys": "k1:" + "0" * 64,
+    }
+
+    for container in manifests.containers(template):
+        with monkeypatch.context() as patch:
+            for name, value in config_map(deployable).items():
+                patch.setenv(name, value)
+            for name, reference in secret_variables(container).items():
+                patch.setenv(name, secrets[reference["key"]])
+            try:
+                settings_class(deployable)()  # type: ignore[call-arg]  # from the environment
+            except pydantic.ValidationError as error:
+                pytest.fail(str(error))
+
+
+@pytest.mark.parametrize("deployable", manifests.DEPLOYABLES)
+def test_servers_wait_for_their_calls_before_the_cluster_kills_them(deployable: str) -> None:
+    config = config_map(deployable)
+    prefix = f"HEADGATE_{deployable.upper()}"
+    wait = sum(float(config[f"{prefix}_{name}_SECONDS"]) for name in ("PROPAGATION", "DRAIN"))
+    (server,) = [
+        manifest
+        for manifest in manifests.of_kind("Deployment")
+        if manifest["metadata"]["name"] == deployable
+    ]
+    template = manifests.pod_template(server)
+    assert template is not None
+
+    assert template["spec"]["terminationGracePeriodSeconds"] >= wait + 10
+
+
+@pytest.mark.parametrize("deployable", manifests.DEPLOYABLES)
+def test_a_server_listens_where_its_service_and_its_policy_point(deployable: str) -> None:
+    port = int(
+        config_map(deployable)[f"HEADGATE_{deployable.upper()}_LISTEN_ADDRESS"].rpartition(":")[2]
+    )
+    ports = {
+        each["port"]
+        for manifest in manifests.of_kind("Service")
+        if manifests.component(manifest) == deployable
+        for each in manifest["spec"]["ports"]
+    }
+    (policy,) = [
+        manifest
+        for manifest in manifests.of_kind("NetworkPolicy")
+        if manifest["metadata"]["name"] == deployable
+    ]
+
+    assert ports == {port}
+    assert policy["spec"]["ingress"][0]["ports"] == [{"port": port}]
+
+
+@pytest.mark.parametrize("deployable", manifests.DEPLOYABLES)
+def test_peers_are_reachable_where_the_configuration_points(deployable: str) -> None:
+    services = {
+        manifest["metadata"]["name"]: manifest["spec"]["ports"][0]["port"]
+        for manifest in manifests.of_kind("Service")
+    }
+    (policy,) = [
+        manifest["spec"]
+        for manifest in manifests.of_kind("NetworkPolicy")
+        if manifest["metadata"]["name"] == deployable
+    ]
+    open_ports = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
+
+    for name, value in config_map(deployable).items():
+        if name.endswith("_ADDRESSES"):
+            host, _, port = value.rpartition(":")
+            assert services[host] == int(port)
+            assert int(port) in open_ports
+
+
+def scheduled_jobs() -> set[tuple[str, str]]:
+    return {
+        (manifests.component(manifest), line[-1])
+        for manifest in manifests.of_kind("CronJob")
+        for line in manifests.arguments(manifest)
+    }
+
+
+def existing_jobs() -> set[tuple[str, str]]:
+    return {
+        (deployable, path.stem.replace("_", "-"))
+        for deployable, module in manifests.DEPLOYABLES.items()
+        for path in (manifests.ROOT / module.replace(".", "/") / "jobs").glob("*.py")
+        if path.stem != "__init__"
+    }
+
+
+def test_every_job_has_a_cron_job_and_every_cron_job_a_job() -> None:
+    assert scheduled_jobs() == existing_jobs() - UNSCHEDULED.keys()
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_every_command_is_the_front_door_of_the_deployable(workload: Manifest) -> None:
+    module = manifests.DEPLOYABLES[manifests.component(workload)]
+
+    for line in manifests.arguments(workload):
+        assert line[:3] == ["python", "-m", module]
+        assert line[3] in {"serve", "provision", "migrate", "job"}
