@@ -1,0 +1,154 @@
+"""The kill switch: what is wanted, what admission has acknowledged, and who wins.
+
+Each kill and each resume has a sequence, and the highest wins, in health's row as in admission's
+fence. So a kill and a resume at the same time end in the same state everywhere: that of whichever
+took the row last.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from dataclasses import dataclass, replace
+from typing import Final
+
+# The one scope that this release knows; also the id of admission's fence.
+PLATFORM: Final = "platform"
+# What callers are told when nobody wrote anything better.
+DEFAULT_MESSAGE: Final = "AI calls are stopped for the whole platform."
+
+
+class KillState(enum.Enum):
+    """Where a kill switch stands; the values are those of the schema."""
+
+    INTENDED = "intended"
+    IN_FORCE = "in-force"
+    RESUMING = "resuming"
+    RESUMED = "resumed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillSwitch:
+    """A stop of all calls, as its row says."""
+
+    kill_id: str
+    state: KillState
+    # Why it was set, for staff; and what callers are told.
+    reason: str
+    message: str
+    # Who set or resumed it last.
+    actor: str
+    sequence: int
+    change_time: dt.datetime
+    # Version of health's state in which watchers learnt of it.
+    version: int
+
+    @property
+    def is_wanted(self) -> bool:
+        """True if calls shall be stopped: what admission's fence must say."""
+        return self.state in {KillState.INTENDED, KillState.IN_FORCE}
+
+    @property
+    def is_pending(self) -> bool:
+        """True until admission has acknowledged what is wanted."""
+        return self.state in {KillState.INTENDED, KillState.RESUMING}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillOrder:
+    """Somebody's order to stop all calls."""
+
+    reason: str
+    message: str
+    actor: str
+    # The gateway's audit entry.
+    audit_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeOrder:
+    """Somebody's order to lift the stop."""
+
+    reason: str
+    actor: str
+    # The gateway's audit entry.
+    audit_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeNote:
+    """Who ordered a change and why, for the change log."""
+
+    audit_id: str
+    actor: str
+    reason: str
+
+
+def note_of(order: KillOrder | ResumeOrder) -> ChangeNote:
+    """Returns what the change log keeps of an order."""
+    return ChangeNote(audit_id=order.audit_id, actor=order.actor, reason=order.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """Admission's fence, as admission says that it now is."""
+
+    sequence: int
+    active: bool
+
+
+class FenceLagsError(Exception):
+    """Admission answered with an older sequence than it was given."""
+
+
+def killed(switch: KillSwitch | None, order: KillOrder, *, now: dt.datetime) -> KillSwitch:
+    """Returns the switch with a stop intended; unchanged if the same stop is wanted already."""
+    message = order.message or DEFAULT_MESSAGE
+    told = (order.reason, message)
+    if switch is not None and switch.is_wanted and (switch.reason, switch.message) == told:
+        return switch
+    return KillSwitch(
+        kill_id=PLATFORM,
+        state=KillState.INTENDED,
+        reason=order.reason,
+        message=message,
+        actor=order.actor,
+        sequence=switch.sequence + 1 if switch is not None else 1,
+        change_time=now,
+        version=switch.version if switch is not None else 0,
+    )
+
+
+def resumed(switch: KillSwitch, order: ResumeOrder, *, now: dt.datetime) -> KillSwitch:
+    """Returns the switch with its lifting intended; unchanged if it is being lifted or is lifted.
+
+    The reason of the stop stays; the reason of the lifting goes to the change log.
+    """
+    if not switch.is_wanted:
+        return switch
+    return replace(
+        switch,
+        state=KillState.RESUMING,
+        actor=order.actor,
+        sequence=switch.sequence + 1,
+        change_time=now,
+    )
+
+
+def acknowledged(
+    switch: KillSwitch, *, sent: KillSwitch, fence: Fence, now: dt.datetime
+) -> KillSwitch:
+    """Returns the switch after admission answered to `sent`.
+
+    Somebody else's newer order leaves it unchanged. A fence that is ahead of the switch, which
+    happens when health's database was restored from a backup, makes the switch take the next
+    sequence and stay pending: an order must never be taken for acknowledged when it was not.
+    """
+    if switch.sequence != sent.sequence or not switch.is_pending:
+        return switch
+    if fence.sequence < switch.sequence:
+        raise FenceLagsError(f"fence at {fence.sequence}, switch at {switch.sequence}")
+    if (fence.sequence, fence.active) != (switch.sequence, switch.is_wanted):
+        return replace(switch, sequence=fence.sequence + 1, change_time=now)
+    state = KillState.IN_FORCE if switch.is_wanted else KillState.RESUMED
+    return replace(switch, state=state, change_time=now)
