@@ -89,20 +89,56 @@ class ObserveResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STALE_COUNT_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
     stale_count: _builtins.int
-    """Outcomes dropped because their epoch was old."""
+    """Outcomes dropped because they say nothing about the breaker's present epoch: of another
+    epoch, or of a probe whose permit had expired.
+    """
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObservationError]:
+        """Members that were refused. All others were applied or dropped."""
+
     def __init__(
         self,
         *,
         stale_count: _builtins.int = ...,
+        errors: _abc.Iterable[Global___ObservationError] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["stale_count", b"stale_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["errors", b"errors", "stale_count", b"stale_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ObserveResponse: _TypeAlias = ObserveResponse  # noqa: Y015
+
+@_typing.final
+class ObservationError(_message.Message):
+    """Why one outcome was refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """Its position in the request, from 0."""
+    @_builtins.property
+    def error(self) -> _call_pb2.CallError:
+        """What is wrong with it."""
+
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        error: _call_pb2.CallError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObservationError: _TypeAlias = ObservationError  # noqa: Y015
 
 @_typing.final
 class AcquireProbesRequest(_message.Message):
@@ -190,19 +226,25 @@ class ProbeResult(_message.Message):
 
     GRANTED_FIELD_NUMBER: _builtins.int
     BREAKER_EPOCH_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
     granted: _builtins.bool
     """True if the call holds a permit, or the breaker is closed by now."""
     breaker_epoch: _builtins.int
     """Epoch of the breaker."""
+    @_builtins.property
+    def error(self) -> _call_pb2.CallError:
+        """This member was refused; the others were answered. Unset: it was answered."""
+
     def __init__(
         self,
         *,
         granted: _builtins.bool = ...,
         breaker_epoch: _builtins.int = ...,
+        error: _call_pb2.CallError | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker_epoch", b"breaker_epoch", "granted", b"granted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker_epoch", b"breaker_epoch", "error", b"error", "granted", b"granted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -113,7 +113,9 @@ class HealthServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Resume(self, request, context):
-        """Lifts a stop. Returns when admission has lifted its fence. Errors: KILL_NOT_FOUND.
+        """Lifts a stop. Returns when admission has lifted its fence. Errors: KILL_NOT_FOUND, also when
+        the stop was lifted already. Of a kill and a resume at the same time the one with the higher
+        sequence wins; both return the switch as it then is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

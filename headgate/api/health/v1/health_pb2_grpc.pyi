@@ -54,7 +54,10 @@ class HealthServiceStub:
     Fails aloud if admission can't be reached; the stop stays intended and is redriven.
     """
     Resume: _grpc.UnaryUnaryMultiCallable[_health_pb2.ResumeRequest, _health_pb2.ResumeResponse]
-    """Lifts a stop. Returns when admission has lifted its fence. Errors: KILL_NOT_FOUND."""
+    """Lifts a stop. Returns when admission has lifted its fence. Errors: KILL_NOT_FOUND, also when
+    the stop was lifted already. Of a kill and a resume at the same time the one with the higher
+    sequence wins; both return the switch as it then is.
+    """
 
 @_typing.type_check_only
 class HealthServiceAsyncStub(HealthServiceStub):
@@ -82,7 +85,10 @@ class HealthServiceAsyncStub(HealthServiceStub):
     Fails aloud if admission can't be reached; the stop stays intended and is redriven.
     """
     Resume: _aio.UnaryUnaryMultiCallable[_health_pb2.ResumeRequest, _health_pb2.ResumeResponse]  # type: ignore[assignment]
-    """Lifts a stop. Returns when admission has lifted its fence. Errors: KILL_NOT_FOUND."""
+    """Lifts a stop. Returns when admission has lifted its fence. Errors: KILL_NOT_FOUND, also when
+    the stop was lifted already. Of a kill and a resume at the same time the one with the higher
+    sequence wins; both return the switch as it then is.
+    """
 
 class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
     """Knows which providers are fit and whether calls are stopped. Callers authenticate by the
@@ -143,6 +149,9 @@ class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _health_pb2.ResumeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_health_pb2.ResumeResponse, _abc.Awaitable[_health_pb2.ResumeResponse]]:
-        """Lifts a stop. Returns when admission has lifted its fence. Errors: KILL_NOT_FOUND."""
+        """Lifts a stop. Returns when admission has lifted its fence. Errors: KILL_NOT_FOUND, also when
+        the stop was lifted already. Of a kill and a resume at the same time the one with the higher
+        sequence wins; both return the switch as it then is.
+        """
 
 def add_HealthServiceServicer_to_server(servicer: HealthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
