@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import aiosql
@@ -23,8 +23,8 @@ _CLIENT_MARGIN_SECONDS: Final = 1.0
 # An idle pooled connection is closed after this, so that a failover's leftovers go away.
 _IDLE_LIFETIME_SECONDS: Final = 300.0
 
-Connection = asyncpg.Connection[asyncpg.Record]
-Pool = asyncpg.Pool[asyncpg.Record]
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 # Class 40 is rolled back and safe to repeat; 08 and 57P0x end the connection; 25P03 ended it.
 _RETRYABLE: Final = frozenset(
@@ -101,7 +101,9 @@ async def connect(
 
 def load_queries(path: Path) -> Queries:
     """Loads named queries; `queries.reserve.sql` is the text to hand to a connection."""
-    queries: Queries = aiosql.from_path(path, "asyncpg", kwargs_only=False)
+    queries: Queries = aiosql.from_path(
+        path, "asyncpg", kwargs_only=False, mandatory_parameters=False
+    )
     return queries
 
 

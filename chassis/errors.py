@@ -11,6 +11,7 @@
     ├── DeadlineTooShort     nothing was begun
     ├── DeadlineExceeded     the server's own limit passed; the outcome is unknown
     ├── Unimplemented        no such method here
+    ├── Draining             this replica is shutting down; another one serves
     ├── StoreUnavailable     nothing was decided; retry with the same id
     ├── PeerUnavailable      a service behind this one did not answer
     └── Internal             a bug; the text is fixed, the details are in the log
@@ -20,25 +21,38 @@ Every error carries exactly one `ErrorInfo`; every dynamic part of a message is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 import grpc
 import structlog
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.message import DecodeError, Message
-from google.rpc import (  # type: ignore[import-untyped]
-    code_pb2,
-    error_details_pb2,
-    status_pb2,
-)
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from chassis import database
+from chassis.statuses import FieldViolation, ServiceError, parse_status
 from headgate.batching import BatcherClosedError, BatcherFullError
 
-DOMAIN: Final = "headgate"
+__all__ = [
+    "AlreadyExists",
+    "DeadlineExceeded",
+    "DeadlineTooShort",
+    "Draining",
+    "FailedPrecondition",
+    "FieldViolation",
+    "Internal",
+    "InvalidArgument",
+    "NotFound",
+    "Overloaded",
+    "PeerUnavailable",
+    "PermissionDenied",
+    "ServiceError",
+    "StoreUnavailable",
+    "Unauthenticated",
+    "Unimplemented",
+    "translate",
+]
+
 # What a client waits after `Overloaded` when nobody knows better.
 OVERLOAD_RETRY_SECONDS: Final = 0.25
 # A peer's answers that mean "try again", when they carry no reason of ours.
@@ -50,58 +64,8 @@ _PEER_AWAY: Final = frozenset(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
     }
 )
-_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class FieldViolation:
-    """One wrong field, and what to do about it."""
-
-    # Path from the top of the message, such as "calls[3].call_id".
-    field: str
-    # Names the fix, never the implementation.
-    description: str
-
-
-class ServiceError(Exception):
-    """A failure that a client may see as it is: code, reason, message and facts."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: grpc.StatusCode,
-        reason: str,
-        metadata: Mapping[str, str] | None = None,
-        violations: Sequence[FieldViolation] = (),
-        retry_delay_seconds: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.reason = reason
-        self.message = message
-        self.metadata: Mapping[str, str] = dict(metadata or {})
-        self.violations = tuple(violations)
-        self.retry_delay_seconds = retry_delay_seconds
-
-    def to_status(self) -> status_pb2.Status:
-        """Renders the error; `ErrorInfo` is always there, the other details when they apply."""
-        details: list[Message] = [
-            error_details_pb2.ErrorInfo(
-                reason=self.reason, domain=DOMAIN, metadata=dict(self.metadata)
-            )
-        ]
-        if self.violations:
-            details.append(_render_bad_request(self.violations))
-        if self.retry_delay_seconds is not None:
-            retry = error_details_pb2.RetryInfo()
-            retry.retry_delay.FromNanoseconds(round(self.retry_delay_seconds * 1e9))
-            details.append(retry)
-        return status_pb2.Status(
-            code=self.code.value[0], message=self.message, details=[_pack(d) for d in details]
-        )
 
 
 class InvalidArgument(ServiceError):  # noqa: N818 - named like the status it becomes
@@ -213,6 +177,17 @@ class Unimplemented(ServiceError):  # noqa: N818 - named like the status it beco
         )
 
 
+class Draining(ServiceError):  # noqa: N818 - named like the status it becomes
+    """This replica is shutting down."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this replica is shutting down; another one serves, retry with the same id",
+            code=grpc.StatusCode.UNAVAILABLE,
+            reason="DRAINING",
+        )
+
+
 class StoreUnavailable(ServiceError):  # noqa: N818 - named like the status it becomes
     """The database did not answer, or lost a race that a retry wins."""
 
@@ -258,32 +233,12 @@ def translate(error: Exception, *, peer: str = "a service") -> ServiceError:
         return _translate_peer_error(error, peer)
     if isinstance(error, BatcherFullError):
         return Overloaded()
-    if isinstance(error, BatcherClosedError) or database.is_unavailable(error):
+    if isinstance(error, BatcherClosedError):
+        return Draining()
+    if database.is_unavailable(error):
         return StoreUnavailable()
     log.error("internal_error", exc_info=error)
     return Internal()
-
-
-def parse_status(status: status_pb2.Status) -> ServiceError | None:
-    """Reads a rendered error back. None: it is not one of ours."""
-    info, retry, bad = None, None, error_details_pb2.BadRequest()
-    for detail in status.details:
-        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
-            info = error_details_pb2.ErrorInfo.FromString(detail.value)
-        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
-            bad = error_details_pb2.BadRequest.FromString(detail.value)
-        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
-            retry = error_details_pb2.RetryInfo.FromString(detail.value)
-    if info is None or info.domain != DOMAIN or status.code == code_pb2.OK:
-        return None
-    return ServiceError(
-        status.message,
-        code=_CODES.get(status.code, grpc.StatusCode.UNKNOWN),
-        reason=info.reason,
-        metadata=dict(info.metadata),
-        violations=[FieldViolation(v.field, v.description) for v in bad.field_violations],
-        retry_delay_seconds=None if retry is None else retry.retry_delay.ToNanoseconds() / 1e9,
-    )
 
 
 def _translate_peer_error(error: grpc.aio.AioRpcError, peer: str) -> ServiceError:
@@ -300,16 +255,3 @@ def _translate_peer_error(error: grpc.aio.AioRpcError, peer: str) -> ServiceErro
     # A peer that refuses our own token is our bug: the client's credentials are not at fault.
     log.error("peer_error", peer=peer, code=error.code().name, details=error.details())
     return Internal()
-
-
-def _render_bad_request(violations: Sequence[FieldViolation]) -> error_details_pb2.BadRequest:
-    bad = error_details_pb2.BadRequest()
-    for violation in violations:
-        bad.field_violations.add(field=violation.field, description=violation.description)
-    return bad
-
-
-def _pack(detail: Message) -> AnyMessage:
-    packed = AnyMessage()
-    packed.Pack(detail)
-    return packed
