@@ -1,3 +1,109 @@
-"""Client of Headgate: asks before each AI call, reports after it."""
+"""Client of Headgate: asks before each AI call, reports after it.
+
+    async with headgate.Client(target, api_key=key) as client:
+        async with client.call("summarize", input_tokens=900, max_output_tokens=300) as call:
+            reply = await ask_provider(call.model, prompt, max_tokens=call.max_output_tokens)
+            call.report(input_tokens=reply.input_tokens, output_tokens=reply.output_tokens)
+
+What it promises, and the test that shows it:
+
+1. Every way out of a call's block reports or releases it, cancellation at each await included,
+   and a cancellation is never swallowed (tests/integration/headgate/test_cancellation.py).
+2. A hold is released only if the call provably never left (tests/unit/headgate/test_classify.py).
+3. An RPC is repeated with the same id only, and within its caller's time
+   (tests/integration/headgate/test_retries.py).
+4. Each attempt of a failover has an id and a hold of its own
+   (tests/integration/headgate/test_failover.py).
+5. An API key is never sent in plain text beyond this machine, unless its owner says so
+   (tests/unit/headgate/test_channel.py).
+
+It does not promise that a report arrives when no gateway can be reached for longer than
+`report_timeout_seconds`: the hold is then charged when it expires.
+"""
 
 from __future__ import annotations
+
+from headgate.call import Call
+from headgate.channel import Tls
+from headgate.client import Client
+from headgate.decisions import (
+    Admission,
+    CallOutcome,
+    Candidate,
+    CostBasis,
+    Denial,
+    DenialReason,
+    FinishedCall,
+    FinishedState,
+    Metric,
+    Receipt,
+    RetryKind,
+    ServiceState,
+    Status,
+    Violation,
+)
+from headgate.errors import (
+    AllCandidatesFailed,
+    CallMisused,
+    ClientClosed,
+    DeadlineExceeded,
+    Denied,
+    FieldViolation,
+    Finished,
+    HeadgateError,
+    IdReused,
+    InternalError,
+    InvalidArgument,
+    NotFound,
+    NotSent,
+    Overloaded,
+    PermissionDenied,
+    RpcError,
+    TooLate,
+    Unauthenticated,
+    Unavailable,
+)
+from headgate.money import format_usd, from_usd, parse_usd, to_usd
+
+__all__ = [
+    "Admission",
+    "AllCandidatesFailed",
+    "Call",
+    "CallMisused",
+    "CallOutcome",
+    "Candidate",
+    "Client",
+    "ClientClosed",
+    "CostBasis",
+    "DeadlineExceeded",
+    "Denial",
+    "DenialReason",
+    "Denied",
+    "FieldViolation",
+    "Finished",
+    "FinishedCall",
+    "FinishedState",
+    "HeadgateError",
+    "IdReused",
+    "InternalError",
+    "InvalidArgument",
+    "Metric",
+    "NotFound",
+    "NotSent",
+    "Overloaded",
+    "PermissionDenied",
+    "Receipt",
+    "RetryKind",
+    "RpcError",
+    "ServiceState",
+    "Status",
+    "Tls",
+    "TooLate",
+    "Unauthenticated",
+    "Unavailable",
+    "Violation",
+    "format_usd",
+    "from_usd",
+    "parse_usd",
+    "to_usd",
+]

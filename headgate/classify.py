@@ -1,0 +1,135 @@
+"""How a call ended, told by the exception that its body raised.
+
+Providers' SDKs are recognised by what their exceptions look like (`status_code`, class names), so
+none of them has to be installed. What is not recognised says nothing about the provider: the
+call counts as aborted by its caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from headgate.decisions import CallOutcome
+from headgate.errors import NotSent
+
+ERROR_TYPE_LENGTH_MAX: Final = 64
+
+_TOO_MANY_REQUESTS: Final = 429
+_REQUEST_TIMEOUT: Final = 408
+_STATUS_CLIENT_ERROR: Final = 400
+_STATUS_SERVER_ERROR: Final = 500
+_STATUS_END: Final = 600
+
+# Raised before the first byte of a request is written. Names that wrap them (APIConnectionError)
+# prove nothing: an earlier try within the provider's SDK may have left.
+_NEVER_LEFT_NAMES: Final = frozenset({"ConnectError", "ConnectTimeout"})
+# Raised before anything is written too, but by the caller's own doing.
+_OWN_NEVER_LEFT_NAMES: Final = frozenset({"PoolTimeout", "UnsupportedProtocol"})
+_OWN_NAMES: Final = frozenset({"LocalProtocolError"})
+_HTTP_MODULES: Final = frozenset({"httpx", "httpx2", "httpcore", "httpcore2"})
+_FAILED_NAMES: Final = frozenset(
+    {
+        "APIConnectionError",
+        "APITimeoutError",
+        "ClientConnectionError",
+        "NetworkError",
+        "ProtocolError",
+        "ProxyError",
+        "ServerError",
+        "TimeoutException",
+        "TransportError",
+    }
+)
+_SDK_MODULES: Final = _HTTP_MODULES | {"openai", "anthropic", "mistralai", "google", "aiohttp"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What an exception tells about a call."""
+
+    outcome: CallOutcome
+    # The exception proves that nothing reached the provider.
+    never_left: bool = False
+    # Another candidate may succeed where this one failed.
+    survivable: bool = False
+    # Low-cardinality class of the error. Empty: none.
+    error_type: str = ""
+
+
+def classify(error: BaseException) -> Verdict:
+    """Returns what the exception tells; a group of one exception tells what that one does."""
+    if isinstance(error, NotSent):
+        return Verdict(outcome=CallOutcome.ABORTED, never_left=True, error_type=_name(error))
+    members = getattr(error, "exceptions", None)
+    if isinstance(members, tuple) and len(members) == 1 and isinstance(members[0], BaseException):
+        return classify(members[0])
+    if not isinstance(error, Exception):
+        # CancelledError, GeneratorExit, KeyboardInterrupt: the caller went away.
+        return Verdict(outcome=CallOutcome.ABORTED, error_type=_name(error))
+    status = _find_status(error)
+    if status is not None:
+        return _classify_status(status)
+    return _classify_by_name(error)
+
+
+def _classify_by_name(error: Exception) -> Verdict:
+    if _is_named(error, _OWN_NEVER_LEFT_NAMES, _HTTP_MODULES):
+        return Verdict(outcome=CallOutcome.ABORTED, never_left=True, error_type=_name(error))
+    if _is_named(error, _OWN_NAMES, _HTTP_MODULES):
+        return Verdict(outcome=CallOutcome.ABORTED, error_type=_name(error))
+    if _is_named(error, _NEVER_LEFT_NAMES, _HTTP_MODULES):
+        return Verdict(
+            outcome=CallOutcome.PROVIDER_FAILED,
+            never_left=True,
+            survivable=True,
+            error_type=_name(error),
+        )
+    if _is_failure(error):
+        return Verdict(
+            outcome=CallOutcome.PROVIDER_FAILED, survivable=True, error_type=_name(error)
+        )
+    return Verdict(outcome=CallOutcome.ABORTED, error_type=_name(error))
+
+
+def _classify_status(status: int) -> Verdict:
+    kind = str(status)
+    if status == _TOO_MANY_REQUESTS:
+        return Verdict(outcome=CallOutcome.THROTTLED, survivable=True, error_type=kind)
+    if status >= _STATUS_SERVER_ERROR or status == _REQUEST_TIMEOUT:
+        return Verdict(outcome=CallOutcome.PROVIDER_FAILED, survivable=True, error_type=kind)
+    return Verdict(outcome=CallOutcome.REJECTED, error_type=kind)
+
+
+def _find_status(error: BaseException) -> int | None:
+    """Returns the HTTP status of an error answer, wherever the provider's SDK keeps it."""
+    response = getattr(error, "response", None)
+    for holder, name in (
+        (error, "status_code"),
+        (error, "status"),
+        (error, "code"),
+        (response, "status_code"),
+    ):
+        status = getattr(holder, name, None)
+        if isinstance(status, int) and _STATUS_CLIENT_ERROR <= status < _STATUS_END:
+            return int(status)
+    return None
+
+
+def _is_failure(error: Exception) -> bool:
+    # Before Python 3.11, asyncio.TimeoutError is a type of its own.
+    if isinstance(error, (asyncio.TimeoutError, TimeoutError, ConnectionError)):
+        return True
+    return _is_named(error, _FAILED_NAMES, _SDK_MODULES)
+
+
+def _is_named(error: Exception, names: frozenset[str], modules: frozenset[str]) -> bool:
+    return any(
+        each.__name__ in names and each.__module__.partition(".")[0] in modules
+        for each in type(error).__mro__
+    )
+
+
+def _name(error: BaseException) -> str:
+    return type(error).__name__[:ERROR_TYPE_LENGTH_MAX]

@@ -1,0 +1,238 @@
+"""One channel to the gateways, with what is under way on it.
+
+Calls that start or end at the same time share an RPC: see `headgate.batching`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import grpc.aio
+
+from headgate import wire
+from headgate.api.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from headgate.batching import Batcher, BatcherClosedError, BatcherFullError
+from headgate.decisions import Decision, FinishedCall, Receipt, Status
+from headgate.errors import (
+    CallMisused,
+    ClientClosed,
+    DeadlineExceeded,
+    Overloaded,
+    RpcError,
+    Unavailable,
+)
+from headgate.failures import parse_failure
+from headgate.retries import repeat
+
+if TYPE_CHECKING:
+    from headgate.api.gateway.v1.gateway_pb2_grpc import GatewayServiceAsyncStub
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+# With several gateways a slow one must not hold up the batches of the others.
+FLIGHT_COUNT_MAX: Final = 4
+# One try of a report; several fit into the bound of all.
+TRY_SECONDS_MAX: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Message(Generic[Q]):
+    """A request and the loop time after which nobody waits for its answer."""
+
+    request: Q
+    deadline: float
+
+
+class Connection:
+    """Sends calls, reports and releases; repeats them while that is safe and in time.
+
+    Belongs to the process and the event loop that made it.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        *,
+        metadata: tuple[tuple[str, str], ...],
+        report_seconds_max: float,
+    ) -> None:
+        self.process_id = os.getpid()
+        self.loop = asyncio.get_running_loop()
+        self._channel = channel
+        self._metadata = metadata
+        self._report_seconds_max = report_seconds_max
+        self._stub: GatewayServiceAsyncStub = gateway_pb2_grpc.GatewayServiceStub(channel)
+        self._owned: set[asyncio.Task[None]] = set()
+        self._admissions: Batcher[_Message[gateway_pb2.AdmitCallRequest], Decision] = Batcher(
+            self._send_admissions, flight_count_max=FLIGHT_COUNT_MAX
+        )
+        self._reports: Batcher[_Message[gateway_pb2.CompleteCallRequest], Receipt] = Batcher(
+            self._send_reports, flight_count_max=FLIGHT_COUNT_MAX
+        )
+
+    def is_foreign(self) -> bool:
+        """Tells whether another process made it, or an event loop that has been closed since.
+
+        Raises CallMisused in another event loop while its own one lives.
+        """
+        if self.process_id != os.getpid() or self.loop.is_closed():
+            return True
+        if self.loop is not asyncio.get_running_loop():
+            raise CallMisused("a client serves one event loop; make one for each")
+        return False
+
+    async def admit(self, request: gateway_pb2.AdmitCallRequest, *, deadline: float) -> Decision:
+        """Returns the decision on one call, before the deadline (loop time).
+
+        Raises RpcError; unless it is a definite answer, the call may have been admitted.
+        """
+        message = _Message(request, deadline)
+        return await repeat(lambda: _submit(self._admissions, message), deadline=deadline)
+
+    async def complete(self, request: gateway_pb2.CompleteCallRequest) -> Receipt:
+        """Returns when the report is durable. Raises RpcError if it is not known to be."""
+
+        async def attempt() -> Receipt:
+            try_deadline = min(deadline, self.loop.time() + TRY_SECONDS_MAX)
+            return await _submit(self._reports, _Message(request, try_deadline))
+
+        deadline = self.loop.time() + self._report_seconds_max
+        return await repeat(
+            attempt, deadline=deadline, retried=(Unavailable, Overloaded, DeadlineExceeded)
+        )
+
+    async def release(self, request: gateway_pb2.ReleaseCallRequest) -> FinishedCall:
+        """Returns when the hold has been returned. Raises RpcError if it is not known to be."""
+
+        async def attempt() -> FinishedCall:
+            timeout = min(deadline - self.loop.time(), TRY_SECONDS_MAX)
+            try:
+                answer = await self._stub.ReleaseCall(
+                    request, timeout=timeout, metadata=self._metadata
+                )
+            except grpc.aio.AioRpcError as error:
+                raise parse_failure(error) from None
+            return wire.parse_finished(answer.finished)
+
+        deadline = self.loop.time() + self._report_seconds_max
+        return await repeat(
+            attempt, deadline=deadline, retried=(Unavailable, Overloaded, DeadlineExceeded)
+        )
+
+    async def get_status(self, *, timeout: float) -> Status:
+        """Returns whether calls pass, as one gateway knows it."""
+        try:
+            answer = await self._stub.GetStatus(
+                gateway_pb2.GetStatusRequest(), timeout=timeout, metadata=self._metadata
+            )
+        except grpc.aio.AioRpcError as error:
+            raise parse_failure(error) from None
+        return wire.parse_status(answer)
+
+    def own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Starts work that outlives its caller's cancellation; `close` waits for it."""
+        task = self.loop.create_task(work)
+        self._owned.add(task)
+        task.add_done_callback(self._owned.discard)
+        return task
+
+    async def close(self) -> None:
+        """Returns when reports under way have ended: each is bounded by itself."""
+        try:
+            await self._admissions.close()
+            while self._owned:
+                await asyncio.wait(self._owned)
+            await self._reports.close()
+        finally:
+            await self._channel.close()
+
+    async def _send_admissions(
+        self, messages: Sequence[_Message[gateway_pb2.AdmitCallRequest]]
+    ) -> Sequence[Decision | Exception]:
+        requests = [each.request for each in messages]
+        timeout = self._timeout(messages)
+        try:
+            if len(requests) == 1:
+                single = await self._stub.AdmitCall(
+                    requests[0], timeout=timeout, metadata=self._metadata
+                )
+                return [wire.parse_decision(single.decision)]
+            answer = await self._stub.AdmitCalls(
+                gateway_pb2.AdmitCallsRequest(calls=requests),
+                timeout=timeout,
+                metadata=self._metadata,
+            )
+        except grpc.aio.AioRpcError as error:
+            # One exception for each member: each is raised, and traced, by itself.
+            return [parse_failure(error) for _ in messages]
+        return [wire.parse_decision(each) for each in answer.decisions]
+
+    async def _send_reports(
+        self, messages: Sequence[_Message[gateway_pb2.CompleteCallRequest]]
+    ) -> Sequence[Receipt | Exception]:
+        requests = [each.request for each in messages]
+        timeout = self._timeout(messages)
+        try:
+            if len(requests) == 1:
+                single = await self._stub.CompleteCall(
+                    requests[0], timeout=timeout, metadata=self._metadata
+                )
+                return [wire.parse_receipt(single.receipt)]
+            answer = await self._stub.CompleteCalls(
+                gateway_pb2.CompleteCallsRequest(calls=requests),
+                timeout=timeout,
+                metadata=self._metadata,
+            )
+        except grpc.aio.AioRpcError as error:
+            return [parse_failure(error) for _ in messages]
+        return [wire.parse_completion(each) for each in answer.results]
+
+    def _timeout(self, messages: Sequence[_Message[Any]]) -> float:
+        return max(each.deadline for each in messages) - self.loop.time()
+
+
+def start_ending(
+    connection: Connection, work: Coroutine[Any, Any, None]
+) -> asyncio.Task[None] | None:
+    """Starts work on a connection. None: its event loop does not run any more, so nothing can."""
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        running = None
+    if running is not connection.loop:
+        work.close()
+        return None
+    return connection.own(work)
+
+
+async def _submit(batcher: Batcher[_Message[Q], R], message: _Message[Q]) -> R:
+    """Returns the member's answer, not later than its deadline."""
+    loop = asyncio.get_running_loop()
+    waiter = asyncio.ensure_future(batcher.submit(message, deadline=message.deadline))
+    try:
+        # Unlike wait_for, wait never trades a cancellation for a result.
+        await asyncio.wait({waiter}, timeout=message.deadline - loop.time())
+        if not waiter.done():
+            raise _no_answer()
+        return waiter.result()
+    except TimeoutError:
+        raise _no_answer() from None
+    except BatcherFullError:
+        raise Overloaded("too many calls wait in this client", code="RESOURCE_EXHAUSTED") from None
+    except BatcherClosedError:
+        raise ClientClosed("the client is closed") from None
+    finally:
+        if not waiter.done():
+            waiter.cancel()
+        elif not waiter.cancelled():
+            # Marks it as seen when our own caller was cancelled at the same time.
+            waiter.exception()
+
+
+def _no_answer() -> RpcError:
+    return DeadlineExceeded("there was no answer in time", code="DEADLINE_EXCEEDED")
