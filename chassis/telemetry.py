@@ -26,11 +26,11 @@ from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, Sam
 from opentelemetry.trace import Link, Span, SpanKind, Tracer, TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import Attributes
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, Histogram, start_http_server
 
 from chassis.config import ConfigError, Settings, split_address
 
-RPC_DURATION: Final = "rpc.server.duration"
+RPC_DURATION: Final = "rpc_server_duration"
 # Seconds. Dense where our objectives lie: a few milliseconds.
 _DURATION_BOUNDS: Final = (
     0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025,
@@ -57,6 +57,7 @@ class Telemetry:
         *,
         tracer_provider: TracerProvider,
         meter_provider: MeterProvider,
+        registry: CollectorRegistry,
         close_page: Callable[[], None],
         metrics_port: int | None,
         root_ratio: float,
@@ -69,11 +70,14 @@ class Telemetry:
         self.metrics_port = metrics_port
         self.tracer: Tracer = tracer_provider.get_tracer("headgate")
         self.meter: Meter = meter_provider.get_meter("headgate")
-        self._rpc_duration = self.meter.create_histogram(
+        # Not the meter's: its histogram costs 20 µs a record, a fifth of a whole RPC; this one 1.
+        self._rpc_duration = Histogram(
             RPC_DURATION,
-            unit="s",
-            description="Time from the arrival of an RPC to its answer.",
-            explicit_bucket_boundaries_advisory=_DURATION_BOUNDS,
+            "Time from the arrival of an RPC to its answer.",
+            ("rpc_service", "rpc_method", "rpc_grpc_status_code"),
+            unit="seconds",
+            buckets=_DURATION_BOUNDS,
+            registry=registry,
         )
 
     def __enter__(self) -> Self:
@@ -86,19 +90,16 @@ class Telemetry:
 
     def rpc_recorder(self, *, service: str, method: str) -> RecordRpc:
         """Returns a function that records one RPC's duration in seconds and its final code."""
-        attributes: dict[grpc.StatusCode, dict[str, str | int]] = {
-            code: {
-                "rpc.system": "grpc",
-                "rpc.service": service,
-                "rpc.method": method,
-                "rpc.grpc.status_code": code.value[0],
-            }
-            for code in grpc.StatusCode
-        }
+        # Built at the first use: most codes never occur.
+        observers: dict[grpc.StatusCode, Callable[[float], None]] = {}
         histogram = self._rpc_duration
 
         def record(seconds: float, code: grpc.StatusCode) -> None:
-            histogram.record(seconds, attributes[code])
+            observe = observers.get(code)
+            if observe is None:
+                observe = histogram.labels(service, method, str(code.value[0])).observe
+                observers[code] = observe
+            observe(seconds)
 
         return record
 
@@ -141,6 +142,7 @@ def setup(
     return Telemetry(
         tracer_provider=tracer_provider,
         meter_provider=MeterProvider(readers, resource=resource, shutdown_on_exit=False),
+        registry=registry,
         close_page=close_page,
         metrics_port=port,
         root_ratio=0.0 if exporter is None else settings.trace_sample_ratio,
