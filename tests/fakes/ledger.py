@@ -1,0 +1,295 @@
+"""The books of the fake gateway: ids, holds, denials, receipts. In memory, one per fake."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from dataclasses import dataclass, field
+
+import grpc
+
+from headgate.api.common.v1 import call_pb2, denial_pb2, limit_pb2
+from headgate.api.gateway.v1 import gateway_pb2
+
+HOLD_SECONDS = 600
+DEFAULT_MAX_OUTPUT_TOKENS = 256
+INPUT_NANOS = 1_000
+OUTPUT_NANOS = 4_000
+
+
+class Refusal(Exception):
+    """A member is refused with a status of its own."""
+
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        reason: str,
+        *,
+        violations: tuple[tuple[str, str], ...] = (),
+        **metadata: str,
+    ) -> None:
+        super().__init__(reason.lower().replace("_", " "))
+        self.code = code
+        self.reason = reason
+        self.violations = violations
+        self.metadata = metadata
+
+    def to_message(self) -> call_pb2.CallError:
+        return call_pb2.CallError(
+            code=self.code.value[0],
+            reason=self.reason,
+            message=str(self),
+            metadata=self.metadata,
+            violations=[
+                call_pb2.FieldViolation(field=each, description=text)
+                for each, text in self.violations
+            ],
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One call that the fake remembers."""
+
+    call_id: str
+    org: str
+    # Caller's fields. Empty: a tombstone.
+    fingerprint: bytes = b""
+    admission: gateway_pb2.Admission | None = None
+    parent_call_id: str = ""
+    # None while held.
+    state: gateway_pb2.FinishedState.ValueType | None = None
+    settled_nanos: int = 0
+    report: gateway_pb2.CompleteCallRequest | None = None
+    receipt: gateway_pb2.CallReceipt | None = None
+
+    def to_finished(self) -> gateway_pb2.FinishedCall:
+        return gateway_pb2.FinishedCall(
+            call_id=self.call_id, state=self.state, settled_nanos=self.settled_nanos
+        )
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Decides and books as the contract says, with flat prices and one cap on cost per org."""
+
+    routes: dict[str, tuple[tuple[str, str], ...]] = field(
+        default_factory=lambda: {
+            "summarize": (("openai", "gpt-4o-mini"), ("anthropic", "claude-3-5-haiku-latest")),
+        }
+    )
+    fallback_text: str = "Please try again later."
+    cap_nanos: int | None = None
+    killed: bool = False
+    unfit_providers: set[str] = field(default_factory=set)
+    entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
+
+    def held_nanos(self, org: str) -> int:
+        return sum(
+            each.admission.held_nanos
+            for each in self.entries.values()
+            if each.org == org and each.state is None and each.admission is not None
+        )
+
+    def settled_nanos(self, org: str) -> int:
+        return sum(each.settled_nanos for each in self.entries.values() if each.org == org)
+
+    def entry(self, call_id: str) -> Entry:
+        (found,) = (each for each in self.entries.values() if each.call_id == call_id)
+        return found
+
+    def admit(self, request: gateway_pb2.AdmitCallRequest, org: str) -> gateway_pb2.CallDecision:
+        _check(request)
+        fingerprint = request.SerializeToString(deterministic=True)
+        known = self.entries.get((org, request.call_id))
+        if known is not None and known.fingerprint not in {b"", fingerprint}:
+            raise Refusal(
+                grpc.StatusCode.ALREADY_EXISTS, "ID_REUSED", call_id=request.call_id
+            )
+        if known is not None and known.state is not None:
+            return gateway_pb2.CallDecision(finished=known.to_finished())
+        if known is not None and known.admission is not None:
+            again = gateway_pb2.Admission()
+            again.CopyFrom(known.admission)
+            again.replayed = True
+            return gateway_pb2.CallDecision(admission=again)
+        return self._decide(request, org, fingerprint)
+
+    def _decide(
+        self, request: gateway_pb2.AdmitCallRequest, org: str, fingerprint: bytes
+    ) -> gateway_pb2.CallDecision:
+        if request.operation not in self.routes:
+            raise Refusal(
+                grpc.StatusCode.NOT_FOUND, "OPERATION_NOT_FOUND", operation=request.operation
+            )
+        if self.killed:
+            return self._deny(denial_pb2.DENIAL_REASON_FENCED)
+        excluded = {(each.provider, each.model) for each in request.excluded_candidates}
+        left = [each for each in self.routes[request.operation] if each not in excluded]
+        if not left:
+            return self._deny(denial_pb2.DENIAL_REASON_NO_CANDIDATE)
+        fit = [each for each in left if each[0] not in self.unfit_providers]
+        if not fit:
+            return self._deny(denial_pb2.DENIAL_REASON_BREAKER_OPEN, delay_seconds=60)
+        output = (
+            request.max_output_token_count
+            if request.HasField("max_output_token_count")
+            else DEFAULT_MAX_OUTPUT_TOKENS
+        )
+        tokens = max(request.input_token_count, request.input_byte_count)
+        worst = tokens * INPUT_NANOS + output * OUTPUT_NANOS
+        used = self.settled_nanos(org) + self.held_nanos(org)
+        if self.cap_nanos is not None and used + worst > self.cap_nanos:
+            return self._deny_budget(org, worst, fit[0])
+        return self._hold(request, org, fingerprint, candidate=fit[0], worst=worst, output=output)
+
+    def _hold(
+        self,
+        request: gateway_pb2.AdmitCallRequest,
+        org: str,
+        fingerprint: bytes,
+        *,
+        candidate: tuple[str, str],
+        worst: int,
+        output: int,
+    ) -> gateway_pb2.CallDecision:
+        admission = gateway_pb2.Admission(
+            call_id=request.call_id,
+            org=org,
+            candidate=call_pb2.Candidate(provider=candidate[0], model=candidate[1]),
+            held_nanos=worst,
+            max_output_token_count=output,
+            permit=json.dumps([org, request.call_id]).encode(),
+            fallback_text=self.fallback_text,
+        )
+        now = int(time.time())
+        admission.admit_time.FromSeconds(now)
+        admission.expire_time.FromSeconds(now + HOLD_SECONDS)
+        self.entries[org, request.call_id] = Entry(
+            call_id=request.call_id,
+            org=org,
+            fingerprint=fingerprint,
+            admission=admission,
+            parent_call_id=request.parent_call_id,
+        )
+        return gateway_pb2.CallDecision(admission=admission)
+
+    def _deny(
+        self, reason: denial_pb2.DenialReason.ValueType, *, delay_seconds: int = 0
+    ) -> gateway_pb2.CallDecision:
+        denial = denial_pb2.Denial(
+            reason=reason,
+            retry_kind=denial_pb2.RETRY_KIND_UNKNOWN,
+            message=denial_pb2.DenialReason.Name(reason).lower(),
+            fallback_text=self.fallback_text,
+        )
+        if delay_seconds:
+            denial.retry_kind = denial_pb2.RETRY_KIND_AT
+            denial.retry_delay.FromSeconds(delay_seconds)
+        return gateway_pb2.CallDecision(denial=denial)
+
+    def _deny_budget(
+        self, org: str, worst: int, candidate: tuple[str, str]
+    ) -> gateway_pb2.CallDecision:
+        decision = self._deny(denial_pb2.DENIAL_REASON_BUDGET_EXCEEDED, delay_seconds=3600)
+        settled, held = self.settled_nanos(org), self.held_nanos(org)
+        assert self.cap_nanos is not None
+        decision.denial.violations.add(
+            limit_id=f"{org}-monthly",
+            owner="finance@example.com",
+            metric=limit_pb2.METRIC_COST,
+            scope={"org": org},
+            cap=self.cap_nanos,
+            settled=settled,
+            held=held,
+            requested=worst,
+            excess=settled + held + worst - self.cap_nanos,
+            candidate=call_pb2.Candidate(provider=candidate[0], model=candidate[1]),
+        )
+        return decision
+
+    def complete(
+        self, request: gateway_pb2.CompleteCallRequest, orgs: tuple[str, ...]
+    ) -> gateway_pb2.CallReceipt:
+        entry = self._find(request.permit, request.org, request.call_id, orgs)
+        if request.outcome == call_pb2.CALL_OUTCOME_UNSPECIFIED:
+            raise Refusal(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "INVALID_ARGUMENT",
+                violations=(("outcome", "is missing"),),
+            )
+        if entry is None or entry.admission is None:
+            raise Refusal(grpc.StatusCode.NOT_FOUND, "CALL_NOT_FOUND", call=request.call_id)
+        if entry.receipt is not None:
+            again = gateway_pb2.CallReceipt()
+            again.CopyFrom(entry.receipt)
+            again.replayed = True
+            return again
+        total, basis = _price(request, entry.admission.held_nanos)
+        late = entry.state is not None
+        entry.state = gateway_pb2.FINISHED_STATE_SETTLED
+        if late:
+            entry.state = gateway_pb2.FINISHED_STATE_LATE
+        entry.settled_nanos = total
+        entry.report = request
+        entry.receipt = gateway_pb2.CallReceipt(
+            call_id=entry.call_id, total_nanos=total, cost_basis=basis
+        )
+        return entry.receipt
+
+    def release(
+        self, request: gateway_pb2.ReleaseCallRequest, orgs: tuple[str, ...]
+    ) -> gateway_pb2.FinishedCall:
+        entry = self._find(request.permit, request.org, request.call_id, orgs)
+        if entry is None:
+            org = request.org or orgs[0]
+            entry = Entry(call_id=request.call_id, org=org)
+            self.entries[org, request.call_id] = entry
+        if entry.state is None:
+            entry.state = gateway_pb2.FINISHED_STATE_RELEASED
+        return entry.to_finished()
+
+    def _find(
+        self, permit: bytes, org: str, call_id: str, orgs: tuple[str, ...]
+    ) -> Entry | None:
+        if permit:
+            org, call_id = json.loads(permit)
+        org = org or orgs[0]
+        if org not in orgs:
+            raise Refusal(grpc.StatusCode.NOT_FOUND, "ORG_NOT_FOUND", org=org)
+        return self.entries.get((org, call_id))
+
+
+def _price(
+    report: gateway_pb2.CompleteCallRequest, held_nanos: int
+) -> tuple[int, call_pb2.CostBasis.ValueType]:
+    if report.HasField("meters"):
+        meters = report.meters
+        inputs = (
+            meters.input_token_count
+            + meters.cache_read_token_count
+            + meters.cache_write_5m_token_count
+            + meters.cache_write_1h_token_count
+        )
+        outputs = meters.output_token_count + meters.reasoning_token_count
+        return inputs * INPUT_NANOS + outputs * OUTPUT_NANOS, call_pb2.COST_BASIS_METERS
+    if report.outcome in {call_pb2.CALL_OUTCOME_SUCCEEDED, call_pb2.CALL_OUTCOME_ABORTED}:
+        return held_nanos, call_pb2.COST_BASIS_HOLD
+    return 0, call_pb2.COST_BASIS_NONE
+
+
+def _check(request: gateway_pb2.AdmitCallRequest) -> None:
+    wrong: list[tuple[str, str]] = []
+    try:
+        uuid.UUID(request.call_id)
+    except ValueError:
+        wrong.append(("call_id", "must be a UUID"))
+    if not request.operation:
+        wrong.append(("operation", "is empty; name the operation"))
+    if request.input_token_count < 0:
+        wrong.append(("input_token_count", "must be 0 or more"))
+    if wrong:
+        raise Refusal(
+            grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT", violations=tuple(wrong)
+        )

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+import headgate
+from tests.fakes.gateway import API_KEY, FakeGateway, serve_gateway
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[FakeGateway]:
+    async with serve_gateway() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def client(gateway: FakeGateway) -> AsyncIterator[headgate.Client]:
+    async with headgate.Client(gateway.target, api_key=API_KEY) as made:
+        yield made
