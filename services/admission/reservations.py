@@ -1,0 +1,180 @@
+"""Reservations: one writer that decides batches of calls, one transaction a batch.
+
+Settles, releases and expiries go before the calls that want to start, so that these find the room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeAlias
+
+import asyncpg
+
+from chassis import database
+from chassis.errors import StoreUnavailable
+from headgate.batching import Batcher
+from services.admission.batch_store import BatchStore, LockedRows
+from services.admission.counters import Counters
+from services.admission.domain.calls import Operation, Outcome, Reserve
+from services.admission.domain.ledger import Ledger
+from services.admission.domain.limits import Binding
+from services.admission.policy import PolicyCopy
+
+Connect: TypeAlias = Callable[[], Awaitable[database.Connection]]
+
+# Versions move and periods roll while a batch prepares; more often than this means a bug.
+ROUND_COUNT_MAX: Final = 8
+
+
+class Reservations:
+    """Takes operations on calls, one by one, and decides them in batches."""
+
+    def __init__(self, *, connect: Connect, policy: PolicyCopy, counters: Counters) -> None:
+        self._connect = connect
+        self._policy = policy
+        self._counters = counters
+        self._store: BatchStore | None = None
+        # The database's time at a moment of the loop's clock: a guess of which periods to prepare.
+        self._clock_guess: tuple[dt.datetime, float] | None = None
+        self._batcher: Batcher[Operation, Outcome] = Batcher(self._decide)
+
+    async def submit(self, operation: Operation, *, deadline: float | None = None) -> Outcome:
+        """Returns the outcome of one operation. Raises StoreUnavailable if nothing is known."""
+        return await self._batcher.submit(operation, deadline=deadline)
+
+    async def submit_all(
+        self, operations: Sequence[Operation], *, deadline: float | None = None
+    ) -> list[Outcome | BaseException]:
+        """Returns each operation's own outcome or exception, in order."""
+        return await self._batcher.submit_all(operations, deadline=deadline)
+
+    async def close(self) -> None:
+        """Returns when all operations taken have their outcomes, and closes the connection."""
+        await self._batcher.close()
+        if self._store is not None:
+            await self._store.close()
+
+    async def _decide(self, operations: Sequence[Operation]) -> Sequence[Outcome | Exception]:
+        try:
+            return await self._retry_once(operations)
+        except Exception as error:
+            if not database.is_data_error(error):
+                raise
+            # Only values can be one member's fault: the others are decided without it.
+            if len(operations) == 1:
+                return [error]
+            middle = len(operations) // 2
+            return [
+                *await self._decide(operations[:middle]),
+                *await self._decide(operations[middle:]),
+            ]
+
+    async def _retry_once(self, operations: Sequence[Operation]) -> Sequence[Outcome]:
+        try:
+            return await self._run(operations)
+        except Exception as error:
+            if not database.is_retryable(error):
+                raise
+        # The ids make it safe: what the first attempt committed is found and answered again.
+        try:
+            return await self._run(operations)
+        except Exception as error:
+            if database.is_retryable(error):
+                raise StoreUnavailable from error
+            raise
+
+    async def _run(self, operations: Sequence[Operation]) -> list[Outcome]:
+        store = await self._usable_store()
+        for _ in range(ROUND_COUNT_MAX):
+            bindings = await self._prepare(operations)
+            try:
+                outcomes = await self._round(store, operations, bindings)
+            except BaseException:
+                await self._abandon(store)
+                raise
+            if outcomes is not None:
+                return outcomes
+        raise StoreUnavailable
+
+    async def _prepare(self, operations: Sequence[Operation]) -> dict[str, Binding]:
+        """Makes sure that all rows exist which the batch may need, before it takes any lock."""
+        guess = await self._guess_now()
+        orgs = {each.key.org for each in operations if isinstance(each, Reserve)}
+        bindings = {org: self._policy.binding(org, guess) for org in orgs}
+        await self._counters.ensure(bindings.values())
+        await self._counters.ensure_partitions(
+            (each.key.call_id for each in operations if not isinstance(each, Reserve)), guess
+        )
+        return bindings
+
+    async def _round(
+        self, store: BatchStore, operations: Sequence[Operation], bindings: dict[str, Binding]
+    ) -> list[Outcome] | None:
+        """Decides the batch; None if what was prepared is out of date, with nothing changed."""
+        wanted = {bound.key.counter_id for each in bindings.values() for bound in each.bounds}
+        limit_set = self._policy.limit_set
+        await store.begin()
+        locked = await store.lock(limit_set.version, operations, wanted)
+        if locked is None or not self._is_current(locked, wanted, bindings):
+            await store.rollback()
+            await self._refresh(locked)
+            return None
+        ledger = Ledger(
+            now=locked.now,
+            fence=limit_set.fence(),
+            bindings=bindings,
+            counters=locked.counters,
+            counter_sets=locked.counter_sets,
+            reservations=locked.reservations,
+        )
+        outcomes = _apply_in_order(ledger, operations)
+        await store.commit(ledger.changes, locked.now)
+        self._clock_guess = (locked.now, asyncio.get_running_loop().time())
+        return outcomes
+
+    def _is_current(
+        self, locked: LockedRows, wanted: set[uuid.UUID], bindings: dict[str, Binding]
+    ) -> bool:
+        """A missing counter is never taken for zero, and a period is the one at the locks."""
+        return wanted <= locked.counters.keys() and all(
+            each.valid_from <= locked.now < each.valid_until for each in bindings.values()
+        )
+
+    async def _refresh(self, locked: LockedRows | None) -> None:
+        if locked is None:
+            await self._policy.reload()
+            return
+        self._counters.forget()
+        self._clock_guess = (locked.now, asyncio.get_running_loop().time())
+
+    async def _guess_now(self) -> dt.datetime:
+        loop_time = asyncio.get_running_loop().time()
+        if self._clock_guess is None:
+            self._clock_guess = (await self._counters.read_clock(), loop_time)
+        instant, at = self._clock_guess
+        return instant + dt.timedelta(seconds=loop_time - at)
+
+    async def _usable_store(self) -> BatchStore:
+        if self._store is None or not self._store.is_usable:
+            self._store = await BatchStore.prepare(await self._connect())
+        return self._store
+
+    async def _abandon(self, store: BatchStore) -> None:
+        """Gives the locks back after a failure; a connection that can't is replaced."""
+        try:
+            await store.rollback()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            self._store = None
+            store.terminate()
+
+
+def _apply_in_order(ledger: Ledger, operations: Sequence[Operation]) -> list[Outcome]:
+    outcomes: dict[int, Outcome] = {}
+    for starting in (False, True):
+        for position, operation in enumerate(operations):
+            if isinstance(operation, Reserve) is starting:
+                outcomes[position] = ledger.apply(operation)
+    return [outcomes[position] for position in range(len(operations))]

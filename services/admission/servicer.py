@@ -1,0 +1,153 @@
+"""The RPCs of admission: parse, ask, render."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import grpc
+
+from chassis import paging, server
+from chassis.errors import NotFound, ServiceError
+from headgate.api.admission.v1 import admission_pb2 as pb
+from headgate.api.admission.v1 import admission_pb2_grpc
+from services.admission import wire, wire_policy
+from services.admission.books import Books
+from services.admission.domain.calls import Operation, Outcome
+from services.admission.policy import Policy, PolicyCopy
+from services.admission.reservations import Reservations
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+Member = TypeVar("Member")
+
+PAGE_SIZE_DEFAULT = 100
+
+
+class AdmissionServicer(admission_pb2_grpc.AdmissionServiceServicer):
+    """Serves `AdmissionService`; the contract's comments say what each method promises."""
+
+    def __init__(
+        self, *, reservations: Reservations, policy: Policy, copy: PolicyCopy, books: Books
+    ) -> None:
+        self._reservations = reservations
+        self._policy = policy
+        self._copy = copy
+        self._books = books
+
+    async def Reserve(self, request: pb.ReserveRequest, context: Context) -> pb.ReserveResponse:
+        outcomes = await self._decide("reservations", request.reservations, wire.parse_reserve)
+        return pb.ReserveResponse(
+            results=[wire.render_reservation(each) for each in outcomes],
+            limits_version=self._copy.limit_set.version,
+        )
+
+    async def Settle(self, request: pb.SettleRequest, context: Context) -> pb.SettleResponse:
+        outcomes = await self._decide("settlements", request.settlements, wire.parse_settle)
+        return pb.SettleResponse(results=[wire.render_end(each) for each in outcomes])
+
+    async def Release(self, request: pb.ReleaseRequest, context: Context) -> pb.ReleaseResponse:
+        outcomes = await self._decide("calls", request.calls, wire.parse_release)
+        return pb.ReleaseResponse(results=[wire.render_end(each) for each in outcomes])
+
+    async def GetReservations(
+        self, request: pb.GetReservationsRequest, context: Context
+    ) -> pb.GetReservationsResponse:
+        wire.check_batch("calls", len(request.calls))
+        parsed = _parse_all("calls", request.calls, wire.parse_call_key)
+        keys = [each for each in parsed if not isinstance(each, ServiceError)]
+        found = dict(zip(keys, await self._books.find_reservations(keys), strict=True))
+        return pb.GetReservationsResponse(
+            results=[
+                _render_lookup(each if isinstance(each, ServiceError) else found[each], call)
+                for each, call in zip(parsed, request.calls, strict=True)
+            ]
+        )
+
+    async def SetFence(self, request: pb.SetFenceRequest, context: Context) -> pb.SetFenceResponse:
+        fence = wire_policy.parse_fence(request)
+        in_force = await self._policy.set_fence(fence, actor=request.actor)
+        return pb.SetFenceResponse(sequence=in_force.sequence, active=in_force.active)
+
+    async def PutLimit(self, request: pb.PutLimitRequest, context: Context) -> pb.PutLimitResponse:
+        limit = wire_policy.parse_limit(request.limit)
+        version = await self._policy.put_limit(limit, audit_id=request.audit_id)
+        return pb.PutLimitResponse(limit=wire_policy.render_limit(limit), limits_version=version)
+
+    async def DeleteLimit(
+        self, request: pb.DeleteLimitRequest, context: Context
+    ) -> pb.DeleteLimitResponse:
+        limit_id = wire_policy.parse_limit_id(request.limit_id)
+        version = await self._policy.delete_limit(limit_id, audit_id=request.audit_id)
+        return pb.DeleteLimitResponse(limits_version=version)
+
+    async def ListLimits(
+        self, request: pb.ListLimitsRequest, context: Context
+    ) -> pb.ListLimitsResponse:
+        size = paging.page_size(request.page_size, default=PAGE_SIZE_DEFAULT)
+        (after,) = paging.decode_token(request.page_token) or ("",)
+        limits = await self._books.list_limits(after=str(after), count=size + 1)
+        page, rest = limits[:size], limits[size:]
+        return pb.ListLimitsResponse(
+            limits=[wire_policy.render_limit(each) for each in page],
+            next_page_token=paging.encode_token((page[-1].limit_id,)) if rest else "",
+        )
+
+    async def ListCounters(
+        self, request: pb.ListCountersRequest, context: Context
+    ) -> pb.ListCountersResponse:
+        size = paging.page_size(request.page_size, default=PAGE_SIZE_DEFAULT)
+        org = request.org if request.HasField("org") else None
+        after = _counter_cursor(paging.decode_token(request.page_token, org=org))
+        rows = await self._books.list_counters(org=org, after=after, count=size + 1)
+        page, rest = rows[:size], rows[size:]
+        return pb.ListCountersResponse(
+            counters=[wire_policy.render_counter(each) for each in page],
+            next_page_token=_counter_token(page[-1].key, org) if rest else "",
+        )
+
+    async def _decide(
+        self,
+        field: str,
+        members: Sequence[Member],
+        parse: Callable[[Member, str], Operation | ServiceError],
+    ) -> list[Outcome | BaseException]:
+        """Returns each member's outcome in order; a member that is wrong is its own error."""
+        wire.check_batch(field, len(members))
+        parsed = _parse_all(field, members, parse)
+        operations = [each for each in parsed if not isinstance(each, ServiceError)]
+        outcomes = iter(
+            await self._reservations.submit_all(operations, deadline=server.deadline())
+        )
+        return [each if isinstance(each, ServiceError) else next(outcomes) for each in parsed]
+
+
+def _parse_all(
+    field: str, members: Sequence[Member], parse: Callable[[Member, str], Any]
+) -> list[Any]:
+    return [parse(each, f"{field}[{position}].") for position, each in enumerate(members)]
+
+
+def _render_lookup(found: Any, call: pb.CallKey) -> pb.ReservationLookup:
+    if isinstance(found, ServiceError):
+        return pb.ReservationLookup(error=wire.render_error(found))
+    if found is None:
+        return pb.ReservationLookup(error=wire.render_error(NotFound("call", call.call_id)))
+    return pb.ReservationLookup(
+        hold=wire.render_hold(found, replayed=True),
+        state=pb.ReservationState.ValueType(found.state.value),
+    )
+
+
+def _counter_token(key: Any, org: str | None) -> str:
+    return paging.encode_token((key.span.start.isoformat(), str(key.counter_id)), org=org)
+
+
+def _counter_cursor(
+    cursor: tuple[paging.Scalar, ...] | None,
+) -> tuple[dt.datetime, uuid.UUID] | None:
+    if cursor is None:
+        return None
+    start, counter_id = cursor
+    return dt.datetime.fromisoformat(str(start)), uuid.UUID(str(counter_id))
