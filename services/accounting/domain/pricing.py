@@ -1,0 +1,111 @@
+"""What a call costs: each meter priced by itself, in whole nano-US-dollars.
+
+A meter's cost is its units times the price of a million units, divided by a million and rounded
+once, half up. Nothing is a float, and nothing is capped: what was used is booked, even above the
+hold. If the call's input tokens of all kinds exceed a tier's threshold, all its units of that
+meter take the tier's price; of several, the highest threshold that is exceeded decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from services.accounting.domain.usage import (
+    AMOUNT_MAX,
+    Charge,
+    CostBasis,
+    Meter,
+    MeterCounts,
+    Outcome,
+)
+
+# Prices are per this many units.
+UNITS: Final = 1_000_000
+# Nano-US-dollars per million units: one dollar a token. Dearer is a typing error.
+PRICE_MAX: Final = 10**15
+# Tiers of one meter. The catalogue's longest list is far below.
+TIER_COUNT_MAX: Final = 16
+# Every price lists these; other meters without a price of their own use them.
+REQUIRED_METERS: Final = (Meter.INPUT, Meter.OUTPUT)
+
+_FALLBACKS: Final = {
+    Meter.CACHE_READ: Meter.INPUT,
+    Meter.CACHE_WRITE_5M: Meter.INPUT,
+    Meter.CACHE_WRITE_1H: Meter.INPUT,
+    Meter.REASONING: Meter.OUTPUT,
+}
+# An outcome that may have cost money although nobody says how much.
+_CHARGED_AT_HOLD: Final = frozenset({Outcome.SUCCEEDED, Outcome.ABORTED})
+
+
+class AmountTooLargeError(Exception):
+    """The call would cost more than AMOUNT_MAX; `meter` is the one that costs most."""
+
+    def __init__(self, meter: Meter) -> None:
+        super().__init__(f"{meter.name} costs more than {AMOUNT_MAX} nano-US-dollars")
+        self.meter = meter
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Price of one meter in nano-US-dollars per million units."""
+
+    nanos_per_million: int
+    # Pairs of input-token threshold and price, ascending by threshold.
+    tiers: tuple[tuple[int, int], ...] = ()
+
+    def at(self, input_token_count: int) -> int:
+        """Returns the price for a call with so many input tokens of all kinds."""
+        price = self.nanos_per_million
+        for threshold, tier_price in self.tiers:
+            if input_token_count <= threshold:
+                break
+            price = tier_price
+        return price
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Prices of a model's meters. INPUT and OUTPUT are always among them."""
+
+    rates: Mapping[Meter, Rate]
+
+    def rate(self, meter: Meter) -> Rate:
+        """Returns the meter's own rate, else the one it is charged like."""
+        own = self.rates.get(meter)
+        return own if own is not None else self.rates[_FALLBACKS[meter]]
+
+
+def charge(
+    price: Price | None, *, outcome: Outcome, meters: MeterCounts, held_nanos: int
+) -> Charge:
+    """Returns what a call costs. Raises AmountTooLargeError.
+
+    Without meters, a call that may have been answered is charged at its hold, one that failed or
+    was refused costs nothing. Without a price, reported usage is charged at the hold and marked.
+    """
+    if not meters.reported:
+        if outcome in _CHARGED_AT_HOLD:
+            return Charge(held_nanos, CostBasis.HOLD)
+        return Charge(0, CostBasis.NONE)
+    if price is None:
+        return Charge(held_nanos, CostBasis.HOLD, unpriced=True)
+    return Charge(_price_meters(price, meters), CostBasis.METERS)
+
+
+def _price_meters(price: Price, meters: MeterCounts) -> int:
+    input_total = meters.input_total
+    total, dearest, dearest_cost = 0, Meter.INPUT, -1
+    for meter, count in zip(Meter, meters, strict=True):
+        if not count:
+            continue
+        product = count * price.rate(meter).at(input_total)
+        cost = (2 * product + UNITS) // (2 * UNITS)
+        total += cost
+        if cost > dearest_cost:
+            dearest, dearest_cost = meter, cost
+    if total > AMOUNT_MAX:
+        raise AmountTooLargeError(dearest)
+    return total

@@ -1,0 +1,166 @@
+-- What calls cost: the usage log, its daily sums, and the prices that they are charged at.
+--
+-- Tables are here, functions.sql has the functions. The migrations arrive at the same schema, and a
+-- test compares them.
+-- Text is compared by bytes (COLLATE "C"): one order for every server, and the cheapest.
+-- Amounts are nano-US-dollars (1e-9 USD).
+
+-- Units of one meter of one call: no call moves a billion tokens, so a day's sums fit bigint.
+CREATE DOMAIN token_count AS bigint CHECK (value BETWEEN 0 AND 1000000000);
+
+-- What one call costs at most: a billion dollars.
+CREATE DOMAIN call_nanos AS bigint CHECK (value BETWEEN 0 AND 1000000000000000000);
+
+-- Breaks ties between rows of one transaction in the settlement feed.
+CREATE SEQUENCE usage_log_row_id_seq AS bigint CACHE 1;
+
+-- One row for each attempt that ended, for ever as it was written; a correction is a new revision.
+-- Partitioned by the day of admission in UTC, so that a report that is repeated after midnight
+-- meets the row that it wrote before. Partitions are named usage_log_YYYYMMDD.
+CREATE TABLE usage_log (
+    org text COLLATE "C" NOT NULL,
+    call_id uuid NOT NULL,
+    -- The first attempt's id, when this one replaced an attempt that failed.
+    parent_call_id uuid,
+    -- 1 for the first row of an attempt.
+    revision integer NOT NULL DEFAULT 1,
+    admit_time timestamptz NOT NULL,
+    record_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+    operation text COLLATE "C" NOT NULL,
+    provider text COLLATE "C" NOT NULL,
+    model text COLLATE "C" NOT NULL,
+    -- Public part of the API key. Empty: not known.
+    api_key_id text COLLATE "C" NOT NULL,
+    -- NULL: none.
+    labels jsonb,
+    -- 1 succeeded, 2 provider failed, 3 rejected, 4 aborted, 5 throttled.
+    outcome smallint NOT NULL,
+    -- 1 the meters, 2 the hold, 3 nothing was used. Charged at the hold although meters are set:
+    -- usage was reported that had no price.
+    cost_basis smallint NOT NULL,
+    -- Version of the price book that priced it.
+    price_version bigint NOT NULL,
+    held_nanos call_nanos NOT NULL,
+    total_nanos call_nanos NOT NULL,
+    -- Disjoint meters. NULL: not reported, which is not zero.
+    input_token_count token_count,
+    cache_read_token_count token_count,
+    cache_write_5m_token_count token_count,
+    cache_write_1h_token_count token_count,
+    output_token_count token_count,
+    reasoning_token_count token_count,
+    -- From sending to the last byte. NULL: not known.
+    latency_ms integer,
+    -- Low-cardinality class of the error. NULL: none.
+    error_type text COLLATE "C",
+    -- First 16 bytes of the SHA-256 of the report; tells a repeated one from another with the same
+    -- id. A correction repeats it.
+    payload_digest bytea NOT NULL,
+    -- Writing transaction: with row_id the order of the settlement feed.
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    row_id bigint NOT NULL DEFAULT nextval('usage_log_row_id_seq'),
+    CONSTRAINT usage_log_key PRIMARY KEY (org, call_id, admit_time, revision)
+) PARTITION BY RANGE (admit_time);
+
+-- The settlement feed reads in this order.
+CREATE INDEX usage_log_feed_idx ON usage_log (xid, row_id);
+
+-- Sums of the log for each day and org, written in the log's own transaction. Sparse.
+-- Costs are numeric: a day's sum must never fail for being too large, or nobody could record.
+CREATE TABLE rollup_org_day (
+    -- Day of admission in UTC.
+    day date NOT NULL,
+    org text COLLATE "C" NOT NULL,
+    operation text COLLATE "C" NOT NULL,
+    provider text COLLATE "C" NOT NULL,
+    model text COLLATE "C" NOT NULL,
+    call_count bigint NOT NULL DEFAULT 0,
+    -- Calls whose outcome was not success.
+    failed_count bigint NOT NULL DEFAULT 0,
+    -- Calls charged at their hold, and what they were charged.
+    unreported_count bigint NOT NULL DEFAULT 0,
+    cost_nanos numeric NOT NULL DEFAULT 0,
+    unreported_cost_nanos numeric NOT NULL DEFAULT 0,
+    input_token_count bigint NOT NULL DEFAULT 0,
+    cache_read_token_count bigint NOT NULL DEFAULT 0,
+    cache_write_5m_token_count bigint NOT NULL DEFAULT 0,
+    cache_write_1h_token_count bigint NOT NULL DEFAULT 0,
+    output_token_count bigint NOT NULL DEFAULT 0,
+    reasoning_token_count bigint NOT NULL DEFAULT 0,
+    CONSTRAINT rollup_org_day_key PRIMARY KEY (day, org, operation, provider, model)
+) WITH (fillfactor = 70);
+
+-- Sums of the log for each day. One hot row: locked last, by every Record of the day.
+CREATE TABLE rollup_platform_day (
+    day date NOT NULL,
+    call_count bigint NOT NULL DEFAULT 0,
+    failed_count bigint NOT NULL DEFAULT 0,
+    unreported_count bigint NOT NULL DEFAULT 0,
+    cost_nanos numeric NOT NULL DEFAULT 0,
+    unreported_cost_nanos numeric NOT NULL DEFAULT 0,
+    input_token_count bigint NOT NULL DEFAULT 0,
+    cache_read_token_count bigint NOT NULL DEFAULT 0,
+    cache_write_5m_token_count bigint NOT NULL DEFAULT 0,
+    cache_write_1h_token_count bigint NOT NULL DEFAULT 0,
+    output_token_count bigint NOT NULL DEFAULT 0,
+    reasoning_token_count bigint NOT NULL DEFAULT 0,
+    CONSTRAINT rollup_platform_day_key PRIMARY KEY (day)
+) WITH (fillfactor = 50);
+
+-- Counts changes of the prices. One row; whoever changes a price locks it first.
+CREATE TABLE price_book (
+    singleton boolean NOT NULL DEFAULT TRUE,
+    version bigint NOT NULL,
+    CONSTRAINT price_book_key PRIMARY KEY (singleton),
+    CONSTRAINT price_book_singleton_check CHECK (singleton)
+);
+
+INSERT INTO price_book (version) VALUES (0);
+
+-- One price of one model. Never changed, only ended: a call is priced at the version in which it
+-- was admitted.
+CREATE TABLE model_price (
+    price_id bigint GENERATED ALWAYS AS IDENTITY,
+    provider text COLLATE "C" NOT NULL,
+    model text COLLATE "C" NOT NULL,
+    -- The org that an override is for. Empty: the platform.
+    org text COLLATE "C" NOT NULL,
+    -- catalogue: imported; override: written by staff, and wins.
+    source text COLLATE "C" NOT NULL,
+    -- Nano-US-dollars per million units by meter:
+    -- {"input": {"nanos": 150000000, "tiers": [[200000, 300000000]]}}
+    meters jsonb NOT NULL,
+    -- Versions in which it binds: from this one on ...
+    since_version bigint NOT NULL,
+    -- ... up to the one before this. NULL: it is in force.
+    until_version bigint,
+    start_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+    end_time timestamptz,
+    CONSTRAINT model_price_key PRIMARY KEY (price_id),
+    CONSTRAINT model_price_source_check CHECK (
+        source = 'override' OR (source = 'catalogue' AND org = '')
+    ),
+    CONSTRAINT model_price_end_check CHECK (
+        (until_version IS NULL) = (end_time IS NULL) AND until_version > since_version
+    )
+);
+
+-- At most one price of each source is in force for a model and org.
+CREATE UNIQUE INDEX model_price_in_force_key ON model_price (provider, model, org, source)
+WHERE until_version IS NULL;
+
+-- Changes by staff, each written in the transaction that made it.
+CREATE TABLE change_log (
+    -- Id of the gateway's audit entry; also makes a change safe to repeat.
+    audit_id text COLLATE "C" NOT NULL,
+    -- What was changed, such as "price//openai/gpt-4o": org, provider, model.
+    target text COLLATE "C" NOT NULL,
+    -- Version of the price book that the change made.
+    version bigint NOT NULL,
+    -- NULL: it did not exist.
+    before jsonb,
+    -- NULL: it was ended.
+    after jsonb,
+    change_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT change_log_key PRIMARY KEY (audit_id, target)
+);

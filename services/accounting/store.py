@@ -1,0 +1,208 @@
+"""The usage log and its rollups in Postgres."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import asyncpg
+
+from chassis.database import Connection, Pool, load_queries
+from services.accounting.domain.usage import (
+    Booking,
+    CostBasis,
+    Dimension,
+    Entry,
+    FeedPosition,
+    Refusal,
+    Settlement,
+    Source,
+    UsageQuery,
+    UsageSums,
+)
+
+SQL_DIRECTORY: Final = Path(__file__).parent / "sql"
+QUERIES: Final = load_queries(SQL_DIRECTORY / "queries.sql")
+
+# Admission's clock is another database's: it may be this far ahead of ours.
+CLOCK_SKEW: Final = dt.timedelta(minutes=5)
+# Status that `record_usage` gives to a member that an earlier Record wrote.
+_REPLAYED: Final = 2
+
+Result: TypeAlias = Booking | Refusal
+Connect: TypeAlias = Callable[[], Awaitable[Connection]]
+
+
+class LogWriter:
+    """Writes batches to the usage log, one at a time, on a connection of its own.
+
+    Not safe for concurrent use: the batcher in front keeps one batch in flight.
+    """
+
+    def __init__(self, connect: Connect, *, horizon: dt.timedelta) -> None:
+        self._connect = connect
+        self._horizon = horizon
+        self._connection: Connection | None = None
+        # Days that have a partition for certain.
+        self._known_days: set[dt.date] = set()
+
+    async def write(self, entries: Sequence[Entry]) -> list[Result]:
+        """Books all entries in one transaction; returns one result for each, in order.
+
+        Raises what the driver raises, and then nothing was booked, unless the connection was lost:
+        then nobody knows, and writing the same entries again is safe.
+        """
+        connection = await self._open()
+        await self._ensure_partitions(connection, entries)
+        arguments = (*_columns(entries), self._horizon, CLOCK_SKEW)
+        try:
+            rows = await connection.fetch(QUERIES.record_usage.sql, *arguments)
+        except asyncpg.CheckViolationError as error:
+            if error.constraint_name is not None:
+                raise
+            # No constraint is named when a partition that was there is gone: look again, once.
+            self._known_days.clear()
+            await self._ensure_partitions(connection, entries)
+            rows = await connection.fetch(QUERIES.record_usage.sql, *arguments)
+        results: list[Result] = [
+            Booking(entry.charge.total_nanos, entry.charge.basis, revision=1, first=True)
+            for entry in entries
+        ]
+        for place, status, total_nanos, cost_basis, revision in rows:
+            results[place - 1] = (
+                Booking(total_nanos, CostBasis(cost_basis), revision=revision, first=False)
+                if status == _REPLAYED
+                else Refusal(status)
+            )
+        return results
+
+    async def reset(self) -> None:
+        """Drops the connection; the next write opens a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _open(self) -> Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._connect()
+        return self._connection
+
+    async def _ensure_partitions(self, connection: Connection, entries: Sequence[Entry]) -> None:
+        # Days outside of the horizon get no partition; their entries are refused anyway.
+        days = {entry.report.admit_time.date() for entry in entries}
+        for day in sorted(days - self._known_days):
+            if await ensure_partition(
+                connection, day, days_back=self._horizon.days + 1, days_ahead=1
+            ):
+                self._known_days.add(day)
+
+
+class UsageStore:
+    """Reads the usage log and the rollups."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def check(self) -> None:
+        """Returns if the database answers and has the schema; raises what the driver raises."""
+        await self._pool.fetchval(QUERIES.fetch_book_version.sql)
+
+    async def list_settlements(self, after: FeedPosition, limit: int) -> list[Settlement]:
+        """Returns the rows after a position in feed order, at most `limit`.
+
+        Rows of transactions that may still be overtaken are held back, never lost.
+        """
+        rows = await self._pool.fetch(QUERIES.list_settlements.sql, *after, limit)
+        return [
+            Settlement(FeedPosition(row[0], row[1]), row[2], row[3], row[4], row[5])
+            for row in rows
+        ]
+
+    async def sum_usage(self, query: UsageQuery, limit: int) -> list[UsageSums]:
+        """Returns at most `limit` sums, sorted by the grouped dimensions."""
+        days = (query.start_day, query.end_day)
+        flags = [dimension in query.group_by for dimension in Dimension]
+        if query.source is Source.LOG:
+            statement = QUERIES.sum_usage_log.sql
+            rows = await self._pool.fetch(statement, *days, query.org, *flags, limit)
+        elif query.platform_only:
+            statement = QUERIES.sum_rollup_platform_day.sql
+            rows = await self._pool.fetch(statement, *days, flags[0], limit)
+        else:
+            statement = QUERIES.sum_rollup_org_day.sql
+            rows = await self._pool.fetch(statement, *days, query.org, *flags, limit)
+        return [_sums(row) for row in rows]
+
+
+async def ensure_partition(
+    connection: Connection, day: dt.date, *, days_back: int, days_ahead: int
+) -> bool:
+    """Makes the day's partition unless it exists.
+
+    Returns whether it is there now: false if the day is too far from the database's today.
+    """
+    present: bool = await connection.fetchval(
+        QUERIES.ensure_partition.sql, day, days_back, days_ahead
+    )
+    return present
+
+
+def _columns(entries: Sequence[Entry]) -> list[list[Any]]:
+    # In the order of the parameters of `record_usage`: arrays of 23 columns.
+    rows = [
+        (
+            report.org,
+            report.call_id,
+            report.parent_call_id,
+            report.admit_time,
+            report.operation,
+            report.provider,
+            report.model,
+            report.api_key_id,
+            json.dumps(dict(report.labels)) if report.labels else None,
+            report.outcome.value,
+            entry.charge.basis.value,
+            report.price_version,
+            report.held_nanos,
+            entry.charge.total_nanos,
+            *report.meters,
+            report.latency_ms,
+            report.error_type or None,
+            entry.digest,
+        )
+        for entry in entries
+        for report in (entry.report,)
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _sums(row: asyncpg.Record) -> UsageSums:
+    return UsageSums(
+        day=row["day"],
+        org=row["org"],
+        operation=row["operation"],
+        provider=row["provider"],
+        model=row["model"],
+        call_count=int(row["call_count"]),
+        failed_count=int(row["failed_count"]),
+        unreported_count=int(row["unreported_count"]),
+        cost_nanos=int(row["cost_nanos"]),
+        unreported_cost_nanos=int(row["unreported_cost_nanos"]),
+        meters=(
+            int(row["input_token_count"]),
+            int(row["cache_read_token_count"]),
+            int(row["cache_write_5m_token_count"]),
+            int(row["cache_write_1h_token_count"]),
+            int(row["output_token_count"]),
+            int(row["reasoning_token_count"]),
+        ),
+    )
