@@ -142,13 +142,14 @@ def acknowledged(
 
     Somebody else's newer order leaves it unchanged. A fence that is ahead of the switch, which
     happens when health's database was restored from a backup, makes the switch take the next
-    sequence and stay pending: an order must never be taken for acknowledged when it was not.
+    sequence and wait again: an order must never be taken for acknowledged when it was not.
     """
-    if switch.sequence != sent.sequence or not switch.is_pending:
+    if switch.sequence != sent.sequence:
         return switch
     if fence.sequence < switch.sequence:
         raise FenceLagsError(f"fence at {fence.sequence}, switch at {switch.sequence}")
     if (fence.sequence, fence.active) != (switch.sequence, switch.is_wanted):
-        return replace(switch, sequence=fence.sequence + 1, change_time=now)
+        state = KillState.INTENDED if switch.is_wanted else KillState.RESUMING
+        return replace(switch, state=state, sequence=fence.sequence + 1, change_time=now)
     state = KillState.IN_FORCE if switch.is_wanted else KillState.RESUMED
-    return replace(switch, state=state, change_time=now)
+    return switch if switch.state is state else replace(switch, state=state, change_time=now)

@@ -1,0 +1,67 @@
+"""The RPCs of health: parse, ask, render."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, TypeAlias
+
+import grpc
+
+from chassis.errors import ServiceError
+from chassis.server import deadline
+from headgate.api.health.v1 import health_pb2 as pb
+from headgate.api.health.v1 import health_pb2_grpc
+from services.health import wire
+from services.health.breakers import Breakers
+from services.health.kills import Kills
+from services.health.store import Store
+from services.health.watchers import Watchers
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+
+
+class HealthServicer(health_pb2_grpc.HealthServiceServicer):
+    """Serves `HealthService`; the contract's comments say what each method promises."""
+
+    def __init__(
+        self, *, breakers: Breakers, kills: Kills, watchers: Watchers, store: Store
+    ) -> None:
+        self._breakers = breakers
+        self._kills = kills
+        self._watchers = watchers
+        self._store = store
+
+    async def Observe(self, request: pb.ObserveRequest, context: Context) -> pb.ObserveResponse:
+        parsed = wire.parse_observations(request)
+        observations = [each for each in parsed if not isinstance(each, ServiceError)]
+        stale_count = await self._breakers.observe(observations, deadline=deadline())
+        return wire.render_observed(parsed, stale_count=stale_count)
+
+    async def AcquireProbes(
+        self, request: pb.AcquireProbesRequest, context: Context
+    ) -> pb.AcquireProbesResponse:
+        parsed = wire.parse_wishes(request)
+        wishes = [each for each in parsed if not isinstance(each, ServiceError)]
+        answers = await self._breakers.acquire(wishes, deadline=deadline())
+        return wire.render_probes(parsed, answers)
+
+    async def Watch(
+        self, request: pb.WatchRequest, context: Context
+    ) -> AsyncIterator[pb.WatchResponse]:
+        async with aclosing(self._watchers.watch()) as updates:
+            async for update in updates:
+                yield wire.render_update(update)
+
+    async def GetHealth(
+        self, request: pb.GetHealthRequest, context: Context
+    ) -> pb.GetHealthResponse:
+        return wire.render_health(await self._store.read_state())
+
+    async def Kill(self, request: pb.KillRequest, context: Context) -> pb.KillResponse:
+        kill = await self._kills.kill(wire.parse_kill(request))
+        return pb.KillResponse(kill=wire.render_kill(kill))
+
+    async def Resume(self, request: pb.ResumeRequest, context: Context) -> pb.ResumeResponse:
+        kill = await self._kills.resume(wire.parse_resume(request))
+        return pb.ResumeResponse(kill=wire.render_kill(kill))

@@ -1,0 +1,136 @@
+"""Watching: every stream gets a snapshot, then what changed, then silence only if it is lost.
+
+One task per process reads the version, woken by notifications and by its own clock, and loads the
+state when it moved. Streams wait for it and compute what they lack from the newest state: a slow
+one skips what is superseded and costs no memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+import asyncpg
+import structlog
+
+from chassis.database import Connection
+from chassis.errors import StoreUnavailable
+from services.health.domain import states
+from services.health.domain.states import HealthState, Update
+from services.health.store import CHANNEL, Store
+
+# The poll behind the notifications: how late a change may arrive when they are lost.
+POLL_SECONDS: Final = 0.5
+# Half of what the contract promises, so that a late one is in time.
+HEARTBEAT_SECONDS: Final = 1.0
+# A process that could not read for so long must not claim to be up to date.
+STALE_SECONDS: Final = 2.0
+RECONNECT_SECONDS: Final = 1.0
+# What a database that is away raises.
+DATABASE_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+
+log = structlog.get_logger()
+
+Connect = Callable[[], Awaitable[Connection]]
+
+
+class Watchers:
+    """Spreads the state to any number of streams."""
+
+    def __init__(
+        self, store: Store, *, connect: Connect | None, poll_seconds: float = POLL_SECONDS
+    ) -> None:
+        """`connect` opens a connection for notifications; None: the poll alone finds changes."""
+        self._store = store
+        self._connect = connect
+        self._poll_seconds = poll_seconds
+        self._state: HealthState | None = None
+        # Loop time of the last reading that worked.
+        self._read_time = float("-inf")
+        # Set, and replaced, whenever streams may have something to do.
+        self._moved = asyncio.Event()
+        self._woken = asyncio.Event()
+        # Grows when the database's past changed: streams must start again from a snapshot.
+        self._era = 0
+
+    async def run(self) -> None:
+        """Follows the state until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow(), name="follow-health")
+            if self._connect is not None:
+                tasks.create_task(self._listen(self._connect), name="listen-health")
+
+    async def watch(self) -> AsyncGenerator[Update]:
+        """Yields a snapshot, then changes and heartbeats.
+
+        Ends when only a new snapshot would be right. Raises StoreUnavailable when this process
+        can't tell any more what is true.
+        """
+        era = self._era
+        state = await self._store.read_state()
+        yield states.snapshot(state)
+        known = state.version
+        while True:
+            await self._wait(known)
+            if era != self._era:
+                return
+            if asyncio.get_running_loop().time() - self._read_time > STALE_SECONDS:
+                raise StoreUnavailable
+            update = states.changes_since(self._state or state, known)
+            yield update
+            known = update.version
+
+    async def _wait(self, known: int) -> None:
+        """Returns when there is news, or a heartbeat is due."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                while self._state is None or self._state.version <= known:
+                    await self._moved.wait()
+
+    async def _follow(self) -> None:
+        while True:
+            self._woken.clear()
+            try:
+                await self._read()
+            except DATABASE_ERRORS as error:
+                log.warning("health_state_not_read", error=repr(error))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._poll_seconds):
+                    await self._woken.wait()
+
+    async def _read(self) -> None:
+        began = asyncio.get_running_loop().time()
+        version = await self._store.read_version()
+        if self._state is None or version != self._state.version:
+            self._publish(await self._store.read_state())
+        self._read_time = began
+
+    def _publish(self, state: HealthState) -> None:
+        if self._state is not None and state.version < self._state.version:
+            # Restored from a backup: what watchers know of the lost versions is wrong.
+            self._era += 1
+        self._state = state
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    async def _listen(self, connect: Connect) -> None:
+        while True:
+            try:
+                await self._listen_once(connect)
+            except DATABASE_ERRORS as error:
+                log.warning("health_notifications_lost", error=repr(error))
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _listen_once(self, connect: Connect) -> None:
+        connection = await connect()
+        lost = asyncio.Event()
+        try:
+            connection.add_termination_listener(lambda _: lost.set())
+            await connection.add_listener(CHANNEL, lambda *_: self._woken.set())
+            # Whatever was notified before the connection listened.
+            self._woken.set()
+            await lost.wait()
+        finally:
+            connection.terminate()
