@@ -1,0 +1,1 @@
+"""What staff may do, one module for each noun; every change leaves an audit entry."""

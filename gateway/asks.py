@@ -1,0 +1,104 @@
+"""What the gateway asks of admission for one call: each candidate with its worst case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.domain.books import PriceBook
+from gateway.domain.calls import Call, Candidate, Route
+from gateway.domain.estimates import HOLD_NANOS_MAX, worst_case_nanos
+from gateway.domain.fingerprints import fingerprint
+from gateway.domain.fitness import Breaker
+from gateway.probes import Probe
+from headgate.api.admission.v1 import admission_pb2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A call on its way to admission."""
+
+    call: Call
+    route: Route
+    max_output_token_count: int
+    # Without candidates: none of them can be held.
+    request: admission_pb2.ReservationRequest
+    # The probe that this call holds, if any.
+    probe: Probe | None
+
+
+def build(
+    call: Call,
+    route: Route,
+    candidates: Sequence[Candidate],
+    *,
+    book: PriceBook,
+    breakers: Mapping[str, Breaker],
+    probe: Probe | None,
+) -> Ask:
+    """Prices the candidates in order; drops those without a price, or too dear to be held."""
+    output_bound = _output_bound(call, route)
+    input_bound = max(call.input_token_count, call.input_byte_count)
+    request = _begin(call, route, price_version=book.version)
+    for candidate in candidates:
+        ceiling = book.find(call.org, candidate)
+        if ceiling is None:
+            continue
+        cost_nanos = worst_case_nanos(
+            ceiling, input_token_count_max=input_bound, output_token_count_max=output_bound
+        )
+        if cost_nanos > HOLD_NANOS_MAX:
+            continue
+        epoch = _epoch(candidate, breakers, probe)
+        hold = request.candidates.add(cost_nanos=cost_nanos, breaker_epoch=epoch)
+        hold.candidate.provider = candidate.provider
+        hold.candidate.model = candidate.model
+    return Ask(
+        call=call,
+        route=route,
+        max_output_token_count=output_bound,
+        request=request,
+        probe=probe,
+    )
+
+
+def repeat(call: Call, route: Route, hold: admission_pb2.Hold) -> Ask:
+    """Asks for what the call holds already: admission compares the callers' fields and answers
+    with the stored hold.
+    """
+    request = _begin(call, route, price_version=hold.price_version)
+    request.candidates.add(
+        candidate=hold.candidate, cost_nanos=hold.held_nanos, breaker_epoch=hold.breaker_epoch
+    )
+    return Ask(
+        call=call,
+        route=route,
+        max_output_token_count=_output_bound(call, route),
+        request=request,
+        probe=None,
+    )
+
+
+def _begin(call: Call, route: Route, *, price_version: int) -> admission_pb2.ReservationRequest:
+    request = admission_pb2.ReservationRequest(
+        org=call.org,
+        call_id=call.call_id,
+        fingerprint=fingerprint(call),
+        operation=call.operation,
+        price_version=price_version,
+    )
+    request.hold_duration.seconds = route.hold_seconds
+    return request
+
+
+def _output_bound(call: Call, route: Route) -> int:
+    bound = call.max_output_token_count
+    return route.default_max_output_token_count if bound is None else bound
+
+
+def _epoch(candidate: Candidate, breakers: Mapping[str, Breaker], probe: Probe | None) -> int:
+    if probe is not None and probe.candidate.provider == candidate.provider:
+        return probe.breaker_epoch
+    breaker = breakers.get(candidate.provider)
+    # Health has not seen this provider yet: its first epoch is not over.
+    return 0 if breaker is None else breaker.epoch

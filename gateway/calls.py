@@ -1,0 +1,181 @@
+"""Admits calls: kill switch, breakers, prices, then admission, which decides rates and budgets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from chassis.errors import Internal, ServiceError
+from gateway import asks, denials
+from gateway.asks import Ask
+from gateway.decisions import Admitted, Decision, DecisionOrError, Denied, Finished
+from gateway.domain.calls import Call, Candidate, Route
+from gateway.domain.fitness import survey
+from gateway.health_watch import HealthCopy
+from gateway.peer_errors import read_call_error
+from gateway.peers import Admission
+from gateway.permits import Signer
+from gateway.prices import Prices
+from gateway.probes import Probes
+from gateway.routes import Routes
+from headgate.api.admission.v1 import admission_pb2
+from headgate.api.gateway.v1 import permit_pb2
+
+_MICROS_PER_SECOND: Final = 1_000_000
+_NANOS_PER_MICRO: Final = 1_000
+
+
+class Calls:
+    """Decides whether calls may start."""
+
+    def __init__(
+        self,
+        *,
+        routes: Routes,
+        prices: Prices,
+        copy: HealthCopy,
+        admission: Admission,
+        probes: Probes,
+        signer: Signer,
+    ) -> None:
+        self._routes = routes
+        self._prices = prices
+        self._copy = copy
+        self._admission = admission
+        self._probes = probes
+        self._signer = signer
+
+    async def admit(self, call: Call, *, deadline: float | None) -> Decision:
+        """Decides on one call. Raises ServiceError; then nothing was decided, or the caller can
+        learn what was by asking again with the same id.
+        """
+        ask = await self._prepare(call, deadline)
+        if isinstance(ask, Denied):
+            return ask
+        result = await self._admission.reserve.submit(ask.request, deadline=deadline)
+        return self._decide(ask, result)
+
+    async def admit_all(
+        self, calls: Sequence[Call | ServiceError], *, deadline: float | None
+    ) -> list[DecisionOrError]:
+        """Decides on many calls, in their order, each by itself; wrong members stay errors."""
+        prepared = [await self._prepare_or_fail(call, deadline) for call in calls]
+        requests = [each.request for each in prepared if isinstance(each, Ask)]
+        results = iter(
+            await self._admission.reserve.submit_all(requests, deadline=deadline)
+            if requests
+            else ()
+        )
+        return [
+            self._decide_or_fail(each, next(results)) if isinstance(each, Ask) else each
+            for each in prepared
+        ]
+
+    async def _prepare_or_fail(
+        self, call: Call | ServiceError, deadline: float | None
+    ) -> Ask | Denied | ServiceError:
+        if isinstance(call, ServiceError):
+            return call
+        try:
+            return await self._prepare(call, deadline)
+        except ServiceError as error:
+            return error
+
+    async def _prepare(self, call: Call, deadline: float | None) -> Ask | Denied:
+        route = self._routes.find(call.operation)
+        kill = self._copy.kill
+        if kill is not None:
+            # Replays are stopped too, so nobody looks whether this is one.
+            return Denied(denial=denials.fenced(route, kill))
+        prepared = await self._choose(call, route, deadline)
+        if isinstance(prepared, Ask):
+            return prepared
+        return await self._find_replay(call, route, deadline) or prepared
+
+    async def _choose(self, call: Call, route: Route, deadline: float | None) -> Ask | Denied:
+        candidates: Sequence[Candidate] = route.candidates
+        if call.excluded_candidates:
+            candidates = [each for each in candidates if each not in call.excluded_candidates]
+        if not candidates:
+            return Denied(denial=denials.excluded(route))
+        breakers = self._copy.breakers
+        found = survey(candidates, breakers, now=time.time())
+        fit, probe = found.fit, None
+        if found.probes:
+            probe = await self._probes.acquire(call, found.probes, deadline=deadline)
+        if probe is not None:
+            fit = (probe.candidate, *fit)
+        if not fit:
+            return Denied(denial=denials.breaker_open(route, candidates, found.retry_delay))
+        ask = asks.build(call, route, fit, book=self._prices.book, breakers=breakers, probe=probe)
+        if not ask.request.candidates:
+            self._probes.give_back(probe)
+            return Denied(denial=denials.unpriced(route, fit))
+        return ask
+
+    async def _find_replay(self, call: Call, route: Route, deadline: float | None) -> Ask | None:
+        """Returns what to ask if the call is known: a breaker that opened, or a price that ended,
+        takes back nothing that was admitted.
+        """
+        key = admission_pb2.CallKey(org=call.org, call_id=call.call_id)
+        try:
+            found = await self._admission.look_up.submit(key, deadline=deadline)
+        except ServiceError:
+            # The denial holds for a new call, and a denial is not sticky.
+            return None
+        return asks.repeat(call, route, found.hold) if found.HasField("hold") else None
+
+    def _decide_or_fail(
+        self, ask: Ask, result: admission_pb2.ReservationResult | ServiceError
+    ) -> DecisionOrError:
+        if isinstance(result, ServiceError):
+            return result
+        try:
+            return self._decide(ask, result)
+        except ServiceError as error:
+            return error
+
+    def _decide(self, ask: Ask, result: admission_pb2.ReservationResult) -> Decision:
+        kind = result.WhichOneof("result")
+        if kind == "hold":
+            return self._admit(ask, result.hold)
+        self._probes.give_back(ask.probe)
+        if kind == "denial":
+            result.denial.fallback_text = ask.route.fallback_text
+            return Denied(denial=result.denial)
+        if kind == "ended":
+            return Finished(call_id=ask.call.call_id, ended=result.ended)
+        if kind == "error":
+            raise read_call_error(result.error)
+        raise Internal
+
+    def _admit(self, ask: Ask, hold: admission_pb2.Hold) -> Admitted:
+        call = ask.call
+        permit = permit_pb2.Permit(
+            org=call.org,
+            call_id=call.call_id,
+            parent_call_id=call.parent_call_id,
+            operation=call.operation,
+            candidate=hold.candidate,
+            admit_time_micros=_micros(hold.admit_time.seconds, hold.admit_time.nanos),
+            expire_time_micros=_micros(hold.expire_time.seconds, hold.expire_time.nanos),
+            price_version=hold.price_version,
+            breaker_epoch=hold.breaker_epoch,
+            held_nanos=hold.held_nanos,
+            api_key_id=call.api_key_id,
+            labels=call.labels,
+        )
+        if ask.probe is not None and hold.candidate.provider != ask.probe.candidate.provider:
+            self._probes.give_back(ask.probe)
+        return Admitted(
+            call=call,
+            hold=hold,
+            max_output_token_count=ask.max_output_token_count,
+            permit=self._signer.sign(permit),
+            fallback_text=ask.route.fallback_text,
+        )
+
+
+def _micros(seconds: int, nanos: int) -> int:
+    return seconds * _MICROS_PER_SECOND + nanos // _NANOS_PER_MICRO

@@ -1,0 +1,50 @@
+"""What a caller says about one call, after it was checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One way to serve a call."""
+
+    provider: str
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call that wants to start. Its org is one that the key may act for."""
+
+    org: str
+    # Canonical lower-case UUID.
+    call_id: str
+    # Public part of the key that asks.
+    api_key_id: str
+    operation: str
+    # Canonical lower-case UUID. Empty: this is the first attempt.
+    parent_call_id: str
+    excluded_candidates: tuple[Candidate, ...]
+    input_token_count: int
+    input_byte_count: int
+    # None: the route's default.
+    max_output_token_count: int | None
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where calls of one operation may go, and what holds for all of them."""
+
+    operation: str
+    # In order of preference, all different.
+    candidates: tuple[Candidate, ...]
+    default_max_output_token_count: int
+    # Empty: the route has none.
+    fallback_text: str
+    hold_seconds: int

@@ -1,0 +1,1 @@
+"""Jobs of the gateway: harmless when run twice or never."""

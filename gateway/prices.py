@@ -1,0 +1,91 @@
+"""The gateway's copy of the price book, pulled from accounting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+import structlog
+
+from chassis.errors import ServiceError
+from gateway.domain.books import PriceBook
+from gateway.domain.estimates import Ceiling, Rate, Tier, ceiling
+from headgate.api.accounting.v1 import accounting_pb2
+from headgate.api.common.v1 import price_pb2
+
+PULL_SECONDS: Final = 2.0
+_EMPTY: Final = PriceBook(version=0, platform={}, overrides={})
+_INPUT_METERS: Final = frozenset(
+    {
+        price_pb2.METER_INPUT,
+        price_pb2.METER_CACHE_READ,
+        price_pb2.METER_CACHE_WRITE_5M,
+        price_pb2.METER_CACHE_WRITE_1H,
+    }
+)
+
+# Asks accounting for a version newer than the known one.
+Pull = Callable[[int], Awaitable[accounting_pb2.GetPriceBookResponse]]
+
+log = structlog.get_logger()
+
+
+class Prices:
+    """Keeps the last good price book; a pull that fails changes nothing."""
+
+    def __init__(self, pull: Pull) -> None:
+        self._pull = pull
+        self.book = _EMPTY
+
+    async def refresh(self) -> None:
+        """Pulls once. Raises ServiceError when accounting does not answer."""
+        response = await self._pull(self.book.version)
+        # Accounting may answer from a replica that is behind: versions only go up.
+        if response.version > self.book.version and response.prices:
+            self.book = build_book(response.version, response.prices)
+
+    async def keep_fresh(self, *, interval_seconds: float = PULL_SECONDS) -> None:
+        """Pulls until cancelled."""
+        failing = False
+        while True:
+            try:
+                await self.refresh()
+                failing = False
+            except ServiceError as error:
+                # Once for each outage, not every two seconds.
+                if not failing:
+                    log.warning("prices_not_refreshed", reason=error.reason)
+                failing = True
+            await asyncio.sleep(interval_seconds)
+
+    async def check_ready(self) -> None:
+        """Raises RuntimeError until a price book is there: without one every call is denied."""
+        if not self.book.version:
+            raise RuntimeError("no price book yet")
+
+
+def build_book(version: int, prices: Iterable[price_pb2.ModelPrice]) -> PriceBook:
+    """Reduces prices to what bounds a call: the ceiling of each model."""
+    platform: dict[tuple[str, str], Ceiling] = {}
+    overrides: dict[str, dict[tuple[str, str], Ceiling]] = {}
+    for price in prices:
+        book = overrides.setdefault(price.org, {}) if price.org else platform
+        book[(price.provider, price.model)] = _ceiling(price)
+    return PriceBook(version=version, platform=platform, overrides=overrides)
+
+
+def _ceiling(price: price_pb2.ModelPrice) -> Ceiling:
+    inputs: list[Rate] = []
+    outputs: list[Rate] = []
+    for meter in price.meters:
+        tiers = tuple(
+            Tier(
+                input_token_threshold=tier.input_token_threshold,
+                nanos_per_million=tier.nanos_per_million,
+            )
+            for tier in meter.tiers
+        )
+        rate = Rate(nanos_per_million=meter.nanos_per_million, tiers=tiers)
+        (inputs if meter.meter in _INPUT_METERS else outputs).append(rate)
+    return ceiling(input_rates=inputs, output_rates=outputs)

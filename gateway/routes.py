@@ -1,0 +1,66 @@
+"""The gateway's copy of the routes: operation to candidates."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+
+from chassis.errors import NotFound, ServiceError, translate
+from gateway.domain.calls import Route
+from gateway.store import Store
+
+# A changed route binds everywhere within a second.
+POLL_SECONDS: Final = 0.5
+
+log = structlog.get_logger()
+
+
+class Routes:
+    """Keeps the last routes that were read; a poll that fails changes nothing."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._version = 0
+        self._routes: Mapping[str, Route] = {}
+
+    def find(self, operation: str) -> Route:
+        """Returns the route of an operation. Raises NotFound."""
+        route = self._routes.get(operation)
+        if route is None:
+            raise NotFound("operation", operation)
+        return route
+
+    async def refresh(self) -> None:
+        """Reads the routes again if their version changed."""
+        if self._version and await self._store.fetch_route_version() == self._version:
+            return
+        book = await self._store.list_all_routes()
+        self._routes = {route.operation: route for route in book.routes}
+        self._version = book.version
+
+    async def keep_fresh(self, *, interval_seconds: float = POLL_SECONDS) -> None:
+        """Polls until cancelled."""
+        failing = False
+        while True:
+            try:
+                await self._refresh_or_fail()
+                failing = False
+            except ServiceError as error:
+                if not failing:
+                    log.warning("routes_not_refreshed", reason=error.reason)
+                failing = True
+            await asyncio.sleep(interval_seconds)
+
+    async def check_ready(self) -> None:
+        """Raises RuntimeError until the routes were read once; there may be none."""
+        if not self._version:
+            raise RuntimeError("no routes yet")
+
+    async def _refresh_or_fail(self) -> None:
+        try:
+            await self.refresh()
+        except Exception as error:
+            raise translate(error) from error

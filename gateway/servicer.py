@@ -1,0 +1,78 @@
+"""The backends' service: parses, asks, renders."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import grpc
+
+from chassis import server
+from gateway import wire, wire_reports
+from gateway.calls import Calls
+from gateway.completions import Completions
+from gateway.health_watch import HealthCopy
+from gateway.keys import Principal
+from gateway.permits import Signer
+from headgate.api.gateway.v1 import gateway_pb2 as pb
+from headgate.api.gateway.v1 import gateway_pb2_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
+    """Serves backends. Every method needs a key of role backend."""
+
+    def __init__(
+        self, *, calls: Calls, completions: Completions, copy: HealthCopy, signer: Signer
+    ) -> None:
+        self._calls = calls
+        self._completions = completions
+        self._copy = copy
+        self._signer = signer
+
+    async def AdmitCall(
+        self, request: pb.AdmitCallRequest, context: Context
+    ) -> pb.AdmitCallResponse:
+        call = wire.parse_call(request, principal())
+        decision = await self._calls.admit(call, deadline=server.deadline())
+        return pb.AdmitCallResponse(decision=wire.render_decision(decision))
+
+    async def AdmitCalls(
+        self, request: pb.AdmitCallsRequest, context: Context
+    ) -> pb.AdmitCallsResponse:
+        who = principal()
+        calls = wire.parse_each(request.calls, lambda call, at: wire.parse_call(call, who, at))
+        decisions = await self._calls.admit_all(calls, deadline=server.deadline())
+        return pb.AdmitCallsResponse(decisions=map(wire.render_decision, decisions))
+
+    async def CompleteCall(
+        self, request: pb.CompleteCallRequest, context: Context
+    ) -> pb.CompleteCallResponse:
+        report = wire_reports.parse_report(request, principal(), self._signer)
+        receipt = await self._completions.complete(report, deadline=server.deadline())
+        return pb.CompleteCallResponse(receipt=wire_reports.render_result(receipt).receipt)
+
+    async def CompleteCalls(
+        self, request: pb.CompleteCallsRequest, context: Context
+    ) -> pb.CompleteCallsResponse:
+        who, signer, parse = principal(), self._signer, wire_reports.parse_report
+        reports = wire.parse_each(request.calls, lambda call, at: parse(call, who, signer, at))
+        results = await self._completions.complete_all(reports, deadline=server.deadline())
+        return pb.CompleteCallsResponse(results=map(wire_reports.render_result, results))
+
+    async def ReleaseCall(
+        self, request: pb.ReleaseCallRequest, context: Context
+    ) -> pb.ReleaseCallResponse:
+        name = wire_reports.parse_release(request, principal(), self._signer)
+        finished = await self._completions.release(name, deadline=server.deadline())
+        return pb.ReleaseCallResponse(finished=wire.render_finished(finished))
+
+    async def GetStatus(
+        self, request: pb.GetStatusRequest, context: Context
+    ) -> pb.GetStatusResponse:
+        return wire_reports.render_status(self._copy)
+
+
+def principal() -> Principal:
+    """Returns who makes the current RPC, as the key authenticator found."""
+    return cast(Principal, server.principal())

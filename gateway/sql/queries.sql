@@ -1,0 +1,163 @@
+-- name: fetch_key
+-- One key by its public part, revoked or not.
+SELECT
+    key_id,
+    name,
+    role,
+    orgs,
+    key_hash,
+    create_time,
+    revoke_time
+FROM api_key
+WHERE key_id = $1::text;
+
+-- name: list_keys
+-- A page of keys, newest first, from below a position.
+SELECT
+    key_id,
+    name,
+    role,
+    orgs,
+    create_time,
+    revoke_time,
+    position
+FROM api_key
+WHERE position < $1::bigint
+ORDER BY position DESC
+LIMIT $2::integer;
+
+-- name: insert_key
+-- Stores a key; nothing happens if its public part exists.
+INSERT INTO api_key (key_id, name, role, orgs, key_hash)
+VALUES ($1::text, $2::text, $3::text, $4::text[], $5::bytea)
+ON CONFLICT (key_id) DO NOTHING
+RETURNING
+    key_id,
+    name,
+    role,
+    orgs,
+    create_time,
+    revoke_time;
+
+-- name: revoke_key
+-- Revokes a key for good; a revoked one keeps its time.
+UPDATE api_key
+SET revoke_time = coalesce(revoke_time, clock_timestamp())
+WHERE key_id = $1::text
+RETURNING
+    key_id,
+    name,
+    role,
+    orgs,
+    create_time,
+    revoke_time;
+
+-- name: fetch_route_version
+-- Version of the routes.
+SELECT version
+FROM route_book;
+
+-- name: bump_route_version
+-- Locks the book before any route: changes of routes queue here, in one order, so none deadlock
+-- and the version never passes a change that has not committed.
+UPDATE route_book
+SET version = version + 1
+RETURNING version;
+
+-- name: list_all_routes
+-- Every route, for the gateways' copy, with the version it belongs to.
+SELECT
+    book.version,
+    route.operation,
+    route.providers,
+    route.models,
+    route.default_max_output_token_count,
+    route.fallback_text,
+    route.hold_seconds
+FROM route_book AS book
+LEFT JOIN route ON TRUE
+ORDER BY route.operation;
+
+-- name: list_routes
+-- A page of routes in order of their operations, from after one.
+SELECT
+    operation,
+    providers,
+    models,
+    default_max_output_token_count,
+    fallback_text,
+    hold_seconds
+FROM route
+WHERE operation COLLATE "C" > $1::text
+ORDER BY operation COLLATE "C"
+LIMIT $2::integer;
+
+-- name: put_route
+-- Creates or replaces a route.
+INSERT INTO route (
+    operation,
+    providers,
+    models,
+    default_max_output_token_count,
+    fallback_text,
+    hold_seconds
+)
+VALUES ($1::text, $2::text[], $3::text[], $4::bigint, $5::text, $6::integer)
+ON CONFLICT (operation) DO UPDATE
+SET
+    providers = excluded.providers,
+    models = excluded.models,
+    default_max_output_token_count = excluded.default_max_output_token_count,
+    fallback_text = excluded.fallback_text,
+    hold_seconds = excluded.hold_seconds,
+    update_time = clock_timestamp();
+
+-- name: insert_route
+-- Creates a route unless its operation has one.
+INSERT INTO route (
+    operation,
+    providers,
+    models,
+    default_max_output_token_count,
+    fallback_text,
+    hold_seconds
+)
+VALUES ($1::text, $2::text[], $3::text[], $4::bigint, $5::text, $6::integer)
+ON CONFLICT (operation) DO NOTHING
+RETURNING operation;
+
+-- name: delete_route
+-- Deletes a route; answers nothing if there was none.
+DELETE FROM route
+WHERE operation = $1::text
+RETURNING operation;
+
+-- name: insert_audit_entry
+-- Appends what somebody wants to change.
+INSERT INTO audit_entry (actor, action, target, request_json)
+VALUES ($1::text, $2::text, $3::text, $4::text)
+RETURNING audit_id;
+
+-- name: insert_audit_outcome
+-- Appends what became of it; the first outcome stands.
+INSERT INTO audit_outcome (audit_id, done, error)
+VALUES ($1::uuid, $2::boolean, $3::text)
+ON CONFLICT (audit_id) DO NOTHING;
+
+-- name: list_audit_entries
+-- A page of the audit log, newest first, from below a position.
+SELECT
+    entry.audit_id,
+    entry.position,
+    entry.create_time,
+    entry.actor,
+    entry.action,
+    entry.target,
+    entry.request_json,
+    outcome.done,
+    outcome.error
+FROM audit_entry AS entry
+LEFT JOIN audit_outcome AS outcome ON outcome.audit_id = entry.audit_id
+WHERE entry.position < $1::bigint
+ORDER BY entry.position DESC
+LIMIT $2::integer;

@@ -1,0 +1,88 @@
+-- The whole schema of the gateway. sql/migrations builds exactly this; a test compares the two.
+-- Every instant is the database's clock.
+
+-- Who may call. The whole key is stored nowhere, only its SHA-256: it has 256 bits of its own
+-- entropy, so no slow hash is needed. Revoked keys stay, because usage and audit name them.
+CREATE TABLE api_key (
+    key_id text PRIMARY KEY,
+    name text NOT NULL,
+    role text NOT NULL CHECK (role IN ('backend', 'admin')),
+    -- Orgs that a backend may act for. Empty for admins, who act for none.
+    orgs text[] NOT NULL,
+    key_hash bytea NOT NULL CHECK (octet_length(key_hash) = 32),
+    create_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+    revoke_time timestamptz,
+    -- Newest first, whatever the clock did.
+    position bigint GENERATED ALWAYS AS IDENTITY,
+    CONSTRAINT api_key_orgs CHECK (
+        CASE role
+            WHEN 'backend' THEN cardinality(orgs) BETWEEN 1 AND 64
+            ELSE cardinality(orgs) = 0
+        END
+    )
+);
+
+CREATE UNIQUE INDEX api_key_position ON api_key (position);
+
+-- One row: grows with each change of a route, so that a look at one number tells every gateway
+-- whether to read the routes again.
+CREATE TABLE route_book (
+    singleton boolean PRIMARY KEY DEFAULT TRUE CHECK (singleton),
+    version bigint NOT NULL
+);
+
+INSERT INTO route_book (version) VALUES (1);
+
+-- Operation -> candidates in order of preference: the n-th provider with the n-th model.
+CREATE TABLE route (
+    operation text PRIMARY KEY,
+    providers text[] NOT NULL,
+    models text[] NOT NULL,
+    default_max_output_token_count bigint NOT NULL CHECK (default_max_output_token_count > 0),
+    fallback_text text NOT NULL,
+    hold_seconds integer NOT NULL CHECK (hold_seconds BETWEEN 1 AND 86400),
+    update_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT route_candidates CHECK (
+        cardinality(providers) BETWEEN 1 AND 4 AND cardinality(providers) = cardinality(models)
+    )
+);
+
+-- Who wanted to change what. Written before the change, or with it where the change is ours.
+CREATE TABLE audit_entry (
+    audit_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    position bigint GENERATED ALWAYS AS IDENTITY,
+    create_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Public part of the key that asked, or the job that did it.
+    actor text NOT NULL,
+    action text NOT NULL,
+    target text NOT NULL,
+    request_json text NOT NULL
+);
+
+CREATE UNIQUE INDEX audit_entry_position ON audit_entry (position);
+
+-- What became of an entry. None: it is not known, because the answer was lost.
+CREATE TABLE audit_outcome (
+    audit_id uuid PRIMARY KEY REFERENCES audit_entry (audit_id),
+    create_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+    done boolean NOT NULL,
+    -- Why it failed. Empty if it is done.
+    error text NOT NULL
+);
+
+-- The audit log is appended to and never changed, by nobody.
+CREATE FUNCTION refuse_audit_change_v1() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    RAISE EXCEPTION 'the audit log is append-only' USING ERRCODE = 'insufficient_privilege';
+END;
+$$;
+
+CREATE TRIGGER audit_entry_append_only
+BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_entry
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change_v1();
+
+CREATE TRIGGER audit_outcome_append_only
+BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_outcome
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change_v1();

@@ -1,0 +1,229 @@
+"""Calls and decisions between the contract and the gateway's own values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
+
+from chassis.checks import Checks
+from chassis.errors import NotFound, ServiceError
+from gateway.decisions import Admitted, DecisionOrError, Denied, Finished
+from gateway.domain.calls import Call, Candidate
+from gateway.keys import Principal
+from headgate.api.admission.v1 import admission_pb2
+from headgate.api.common.v1 import call_pb2
+from headgate.api.gateway.v1 import gateway_pb2
+
+BATCH_SIZE_MAX: Final = 256
+ORG_LENGTH_MAX: Final = 64
+OPERATION_LENGTH_MAX: Final = 64
+PROVIDER_LENGTH_MAX: Final = 64
+MODEL_LENGTH_MAX: Final = 128
+CANDIDATE_COUNT_MAX: Final = 4
+TOKEN_COUNT_MAX: Final = 100_000_000
+INPUT_BYTE_COUNT_MAX: Final = 1_000_000_000
+LABEL_COUNT_MAX: Final = 8
+LABEL_KEY_LENGTH_MAX: Final = 64
+LABEL_VALUE_LENGTH_MAX: Final = 128
+# All keys and values together, in UTF-8: they travel in the permit, which has its own bound.
+LABEL_BYTES_MAX: Final = 2_048
+
+# Names that people choose for operations, orgs and limits.
+NAME: Final = re.compile(r"[a-z0-9._-]+")
+_CANONICAL_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NO_CANDIDATES: Final[tuple[Candidate, ...]] = ()
+_NO_LABELS: Final[Mapping[str, str]] = {}
+
+_FINISHED: Final = {
+    admission_pb2.RESERVATION_STATE_SETTLED: gateway_pb2.FINISHED_STATE_SETTLED,
+    admission_pb2.RESERVATION_STATE_RELEASED: gateway_pb2.FINISHED_STATE_RELEASED,
+    admission_pb2.RESERVATION_STATE_EXPIRED: gateway_pb2.FINISHED_STATE_EXPIRED,
+    admission_pb2.RESERVATION_STATE_LATE: gateway_pb2.FINISHED_STATE_LATE,
+}
+
+Message = TypeVar("Message")
+Parsed = TypeVar("Parsed")
+
+
+def parse_call(
+    request: gateway_pb2.AdmitCallRequest, principal: Principal, prefix: str = ""
+) -> Call:
+    """Checks one call. Raises InvalidArgument with every violation, or NotFound for the org."""
+    checks = Checks(prefix)
+    org = read_org(checks, request.org, principal)
+    call_id = read_id(checks, "call_id", request.call_id)
+    bound = None
+    if request.HasField("max_output_token_count"):
+        bound = _read_count(checks, "max_output_token_count", request.max_output_token_count)
+    call = Call(
+        org=org,
+        call_id=call_id,
+        api_key_id=principal.key_id,
+        operation=checks.text(
+            "operation", request.operation, max_length=OPERATION_LENGTH_MAX, pattern=NAME
+        ),
+        parent_call_id=_read_parent(checks, request.parent_call_id, call_id),
+        excluded_candidates=_read_candidates(checks, request.excluded_candidates)
+        if request.excluded_candidates
+        else _NO_CANDIDATES,
+        input_token_count=_read_count(checks, "input_token_count", request.input_token_count),
+        input_byte_count=checks.integer(
+            "input_byte_count", request.input_byte_count, minimum=0, maximum=INPUT_BYTE_COUNT_MAX
+        ),
+        max_output_token_count=bound,
+        labels=_read_labels(checks, request.labels) if request.labels else _NO_LABELS,
+    )
+    checks.raise_if_any()
+    require_org(org, principal)
+    return call
+
+
+def parse_each(
+    messages: Sequence[Message], parse: Callable[[Message, str], Parsed]
+) -> list[Parsed | ServiceError]:
+    """Parses the members of a batch, each by itself: a wrong member is its own error.
+
+    Raises InvalidArgument if there are none, or too many.
+    """
+    if not 1 <= len(messages) <= BATCH_SIZE_MAX:
+        checks = Checks()
+        checks.violate("calls", f"has {len(messages)} members; send 1 to {BATCH_SIZE_MAX}")
+        checks.raise_if_any()
+    parsed: list[Parsed | ServiceError] = []
+    for position, message in enumerate(messages):
+        try:
+            parsed.append(parse(message, f"calls[{position}]."))
+        except ServiceError as error:
+            parsed.append(error)
+    return parsed
+
+
+def render_decision(decision: DecisionOrError) -> gateway_pb2.CallDecision:
+    """Renders one decision, or why there is none."""
+    match decision:
+        case Admitted():
+            return gateway_pb2.CallDecision(admission=_render_admission(decision))
+        case Denied():
+            return gateway_pb2.CallDecision(denial=decision.denial)
+        case Finished():
+            return gateway_pb2.CallDecision(finished=render_finished(decision))
+        case ServiceError():
+            return gateway_pb2.CallDecision(error=render_error(decision))
+
+
+def render_finished(finished: Finished) -> gateway_pb2.FinishedCall:
+    """Renders a call that has ended."""
+    return gateway_pb2.FinishedCall(
+        call_id=finished.call_id,
+        state=_FINISHED.get(finished.ended.state, gateway_pb2.FINISHED_STATE_UNSPECIFIED),
+        settled_nanos=finished.ended.settled_nanos,
+    )
+
+
+def render_error(error: ServiceError) -> call_pb2.CallError:
+    """Renders the error of one member of a batch."""
+    return call_pb2.CallError(
+        code=error.code.value[0],
+        reason=error.reason,
+        message=error.message,
+        metadata=error.metadata,
+        violations=[
+            call_pb2.FieldViolation(field=each.field, description=each.description)
+            for each in error.violations
+        ],
+    )
+
+
+def read_org(checks: Checks, org: str, principal: Principal) -> str:
+    """Returns the org meant; an unset one is the key's only org."""
+    if org in principal.orgs:
+        return org
+    if org:
+        return checks.text("org", org, max_length=ORG_LENGTH_MAX)
+    if len(principal.orgs) == 1:
+        return next(iter(principal.orgs))
+    checks.violate("org", f"required: the key acts for {len(principal.orgs)} orgs, name one")
+    return ""
+
+
+def require_org(org: str, principal: Principal) -> None:
+    """Raises NotFound for an org that the key may not act for, whether or not it exists."""
+    if org not in principal.orgs:
+        raise NotFound("org", org)
+
+
+def read_id(checks: Checks, field: str, value: str) -> str:
+    """Returns a call's id in canonical form."""
+    return value if _CANONICAL_ID.fullmatch(value) else str(checks.uuid(field, value))
+
+
+def read_candidate(checks: Checks, field: str, candidate: call_pb2.Candidate) -> Candidate:
+    """Returns a candidate whose names can be stored."""
+    return Candidate(
+        provider=checks.text(
+            f"{field}.provider", candidate.provider, max_length=PROVIDER_LENGTH_MAX, pattern=NAME
+        ),
+        model=checks.text(f"{field}.model", candidate.model, max_length=MODEL_LENGTH_MAX),
+    )
+
+
+def _read_count(checks: Checks, field: str, value: int) -> int:
+    return checks.integer(field, value, minimum=0, maximum=TOKEN_COUNT_MAX)
+
+
+def _read_parent(checks: Checks, value: str, call_id: str) -> str:
+    if not value:
+        return ""
+    parent = read_id(checks, "parent_call_id", value)
+    if parent == call_id:
+        checks.violate("parent_call_id", "must be another call than this one, or empty")
+    return parent
+
+
+def _read_candidates(
+    checks: Checks, candidates: Sequence[call_pb2.Candidate]
+) -> tuple[Candidate, ...]:
+    if len(candidates) > CANDIDATE_COUNT_MAX:
+        checks.violate(
+            "excluded_candidates", f"has {len(candidates)}; at most {CANDIDATE_COUNT_MAX}"
+        )
+        return _NO_CANDIDATES
+    return tuple(
+        read_candidate(checks, f"excluded_candidates[{position}]", candidate)
+        for position, candidate in enumerate(candidates)
+    )
+
+
+def _read_labels(checks: Checks, labels: Mapping[str, str]) -> Mapping[str, str]:
+    if len(labels) > LABEL_COUNT_MAX:
+        checks.violate(
+            "labels", f"has {len(labels)} labels; at most {LABEL_COUNT_MAX} are allowed"
+        )
+        return _NO_LABELS
+    size = 0
+    for key, value in labels.items():
+        checks.text("labels", key, max_length=LABEL_KEY_LENGTH_MAX)
+        checks.text(
+            f"labels[{key[:LABEL_KEY_LENGTH_MAX]!r}]", value, max_length=LABEL_VALUE_LENGTH_MAX
+        )
+        size += len(key.encode()) + len(value.encode())
+    if size > LABEL_BYTES_MAX:
+        checks.violate("labels", f"take {size} bytes together; at most {LABEL_BYTES_MAX}")
+    return dict(labels)
+
+
+def _render_admission(admitted: Admitted) -> gateway_pb2.Admission:
+    hold = admitted.hold
+    return gateway_pb2.Admission(
+        call_id=admitted.call.call_id,
+        org=admitted.call.org,
+        candidate=hold.candidate,
+        held_nanos=hold.held_nanos,
+        max_output_token_count=admitted.max_output_token_count,
+        permit=admitted.permit,
+        admit_time=hold.admit_time,
+        expire_time=hold.expire_time,
+        replayed=hold.replayed,
+        fallback_text=admitted.fallback_text,
+    )

@@ -1,0 +1,127 @@
+"""Reports and receipts between the contract and the gateway's own values."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+
+from chassis.checks import Checks
+from chassis.errors import ServiceError
+from gateway import wire
+from gateway.decisions import CallName, ReceiptOrError, Report
+from gateway.domain.fitness import Overall, overall
+from gateway.health_watch import HealthCopy
+from gateway.keys import Principal
+from gateway.permits import Signer
+from headgate.api.common.v1 import call_pb2
+from headgate.api.gateway.v1 import gateway_pb2
+
+METERS: Final = (
+    "input_token_count",
+    "cache_read_token_count",
+    "cache_write_5m_token_count",
+    "cache_write_1h_token_count",
+    "output_token_count",
+    "reasoning_token_count",
+)
+# More than any call can use; sums of many stay within 64 bits.
+METER_COUNT_MAX: Final = 1_000_000_000_000
+LATENCY_SECONDS_MAX: Final = 86_400
+ERROR_TYPE_LENGTH_MAX: Final = 64
+_NANOS_PER_SECOND: Final = 1_000_000_000
+_OUTCOMES: Final = frozenset(call_pb2.CallOutcome.values()) - {call_pb2.CALL_OUTCOME_UNSPECIFIED}
+
+_OVERALL: Final = {
+    Overall.HEALTHY: gateway_pb2.SERVICE_STATE_HEALTHY,
+    Overall.DEGRADED: gateway_pb2.SERVICE_STATE_DEGRADED,
+    Overall.STOPPED: gateway_pb2.SERVICE_STATE_STOPPED,
+}
+
+
+def parse_report(
+    request: gateway_pb2.CompleteCallRequest,
+    principal: Principal,
+    signer: Signer,
+    prefix: str = "",
+) -> Report:
+    """Checks one report. Raises InvalidArgument, PermitInvalid, or NotFound for the org."""
+    checks = Checks(prefix)
+    name = _read_name(checks, request, principal, signer)
+    checks.choice("outcome", request.outcome, allowed=_OUTCOMES)
+    if request.HasField("meters"):
+        _check_meters(checks, request.meters)
+    if request.HasField("latency"):
+        _check_latency(checks, request.latency)
+    checks.text("error_type", request.error_type, min_length=0, max_length=ERROR_TYPE_LENGTH_MAX)
+    checks.raise_if_any()
+    wire.require_org(name.org, principal)
+    return Report(name=name, outcome=request.outcome, message=request)
+
+
+def parse_release(
+    request: gateway_pb2.ReleaseCallRequest, principal: Principal, signer: Signer
+) -> CallName:
+    """Checks which call is meant. Raises InvalidArgument, PermitInvalid, or NotFound."""
+    checks = Checks()
+    name = _read_name(checks, request, principal, signer)
+    checks.raise_if_any()
+    wire.require_org(name.org, principal)
+    return name
+
+
+def render_result(result: ReceiptOrError) -> gateway_pb2.CompletionResult:
+    """Renders one member's receipt, or why there is none."""
+    if isinstance(result, ServiceError):
+        return gateway_pb2.CompletionResult(error=wire.render_error(result))
+    booking = result.booking
+    return gateway_pb2.CompletionResult(
+        receipt=gateway_pb2.CallReceipt(
+            call_id=result.call_id,
+            total_nanos=booking.total_nanos,
+            cost_basis=booking.cost_basis,
+            replayed=not booking.first,
+        )
+    )
+
+
+def render_status(copy: HealthCopy) -> gateway_pb2.GetStatusResponse:
+    """Renders the gateway's copy of health's state."""
+    return gateway_pb2.GetStatusResponse(
+        state=_OVERALL[overall(copy.breakers.values(), stopped=copy.kill is not None)],
+        kills=copy.kills.values(),
+        providers=[copy.providers[name] for name in sorted(copy.providers)],
+        stale=copy.stale,
+    )
+
+
+def _read_name(
+    checks: Checks,
+    request: gateway_pb2.CompleteCallRequest | gateway_pb2.ReleaseCallRequest,
+    principal: Principal,
+    signer: Signer,
+) -> CallName:
+    if not request.permit:
+        org = wire.read_org(checks, request.org, principal)
+        call_id = wire.read_id(checks, "call_id", request.call_id)
+        return CallName(org=org, call_id=call_id, permit=None)
+    permit = signer.verify(request.permit)
+    if request.org and request.org != permit.org:
+        checks.violate("org", "is not the permit's; leave it empty, the permit is enough")
+    if request.call_id and request.call_id.lower() != permit.call_id:
+        checks.violate("call_id", "is not the permit's; leave it empty, the permit is enough")
+    return CallName(org=permit.org, call_id=permit.call_id, permit=permit)
+
+
+def _check_meters(checks: Checks, meters: call_pb2.UsageMeters) -> None:
+    for field in METERS:
+        count = getattr(meters, field)
+        if not 0 <= count <= METER_COUNT_MAX:
+            checks.integer(f"meters.{field}", count, minimum=0, maximum=METER_COUNT_MAX)
+
+
+def _check_latency(checks: Checks, latency: Duration) -> None:
+    if not 0 <= latency.nanos < _NANOS_PER_SECOND or latency.seconds < 0:
+        checks.violate("latency", "must be a duration of at least 0")
+    elif latency.seconds + latency.nanos / _NANOS_PER_SECOND > LATENCY_SECONDS_MAX:
+        checks.violate("latency", "must be at most 24 hours")
