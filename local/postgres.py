@@ -134,7 +134,7 @@ class EmbeddedPostgres:
         """Takes over a live server; waits for one that is stopping to be gone."""
         deadline = time.monotonic() + READY_WAIT_SECONDS
         while (found := postmaster.find_postmaster(self.data)) is not None:
-            if found.ready and found.port is not None:
+            if found.ready and found.port and postmaster.takes_connections(found.port):
                 self._process, self._port = found.process, found.port
                 return True
             if found.stopping and found.port is None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,9 @@ PID_FILE: Final = "postmaster.pid"
 PID_LINE: Final = 0
 PORT_LINE: Final = 3
 STATUS_LINE: Final = 7
+# Version 3.0 of the wire protocol, which every server speaks.
+PROTOCOL_VERSION: Final = 3 << 16
+HANDSHAKE_SECONDS: Final = 5.0
 # How long a stop waits for running transactions' rollback and the last checkpoint.
 FAST_STOP_SECONDS: Final = 30.0
 IMMEDIATE_STOP_SECONDS: Final = 10.0
@@ -55,6 +60,21 @@ def find_postmaster(data: Path) -> Postmaster | None:
             # It runs without its pid file and will end by itself within a minute.
             return Postmaster(process=process, port=None, ready=False, stopping=True)
     return None
+
+
+def takes_connections(port: int) -> bool:
+    """Whether the server on loopback answers a start-up message with a question, not a refusal.
+
+    The pid file says "ready" for a moment longer than the server is.
+    """
+    words = b"user\0postgres\0database\0postgres\0\0"
+    message = struct.pack("!ii", len(words) + 8, PROTOCOL_VERSION) + words
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=HANDSHAKE_SECONDS) as peer:
+            peer.sendall(message)
+            return peer.recv(1) == b"R"
+    except OSError:
+        return False
 
 
 def remove_stale_pid_file(data: Path) -> None:

@@ -17,9 +17,7 @@ def generate(root: Path) -> None:
     """Writes the stubs, their type hints and the packages' __init__ files below `root`."""
     root.mkdir(parents=True, exist_ok=True)
     files = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
-    outputs = [
-        f"--{kind}_out={root}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")
-    ]
+    outputs = [f"--{kind}_out={root}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
     plugins = [
         f"--plugin=protoc-gen-{name}={Path(sys.executable).with_name(f'protoc-gen-{name}')}"
         for name in ("mypy", "mypy_grpc")

@@ -104,9 +104,7 @@ class Ledger:
         fingerprint = request.SerializeToString(deterministic=True)
         known = self.entries.get((org, request.call_id))
         if known is not None and known.fingerprint not in {b"", fingerprint}:
-            raise Refusal(
-                grpc.StatusCode.ALREADY_EXISTS, "ID_REUSED", call_id=request.call_id
-            )
+            raise Refusal(grpc.StatusCode.ALREADY_EXISTS, "ID_REUSED", call_id=request.call_id)
         if known is not None and known.state is not None:
             return gateway_pb2.CallDecision(finished=known.to_finished())
         if known is not None and known.admission is not None:
@@ -250,9 +248,7 @@ class Ledger:
             entry.state = gateway_pb2.FINISHED_STATE_RELEASED
         return entry.to_finished()
 
-    def _find(
-        self, permit: bytes, org: str, call_id: str, orgs: tuple[str, ...]
-    ) -> Entry | None:
+    def _find(self, permit: bytes, org: str, call_id: str, orgs: tuple[str, ...]) -> Entry | None:
         if permit:
             org, call_id = json.loads(permit)
         org = org or orgs[0]

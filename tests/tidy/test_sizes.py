@@ -40,6 +40,12 @@ def lines_of(function: Function) -> int:
     return function.end_lineno - function.lineno + 1
 
 
+def body_lines_of(function: Function) -> int:
+    """Lines without the signature, which the contract's names make long."""
+    assert function.end_lineno is not None
+    return function.end_lineno - function.body[0].lineno + 1
+
+
 def test_no_file_is_longer_than_one_can_read_in_one_go() -> None:
     too_long = {
         str(path): count
@@ -66,11 +72,11 @@ def test_no_function_is_longer_than_a_screen() -> None:
 
 def test_an_rpc_method_only_parses_calls_and_renders() -> None:
     too_long = {
-        f"{path}::{function.name}": lines_of(function)
+        f"{path}::{function.name}": body_lines_of(function)
         for path in tracked.python("services", "gateway")
         if path.stem.endswith("servicer")
         for function in functions(path)
-        if function.name[0].isupper() and lines_of(function) > RPC_LINES_MAX
+        if function.name[0].isupper() and body_lines_of(function) > RPC_LINES_MAX
     }
 
     assert too_long == {}
