@@ -28,12 +28,14 @@ SESSION_SETTINGS: Final = {
     "enable_mergejoin": "off",
 }
 
+BEGINNING: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
+
 
 @dataclass(slots=True)
 class LockedRows:
     """What a batch decides on, while its locks are held."""
 
-    now: dt.datetime = dt.datetime.min.replace(tzinfo=dt.UTC)
+    now: dt.datetime = BEGINNING
     reservations: list[Reservation] = field(default_factory=list)
     counters: dict[uuid.UUID, Counter] = field(default_factory=dict)
     counter_sets: dict[uuid.UUID, tuple[uuid.UUID, ...]] = field(default_factory=dict)

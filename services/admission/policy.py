@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 import structlog
@@ -21,6 +21,9 @@ from services.admission.domain.windows import CalendarWindow, Period, zone_named
 from services.admission.queries import QUERIES
 
 log = structlog.get_logger()
+
+# Quoted: generic for the type checker only.
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 # Beyond this many scopes the copy of bindings starts over: it is a cache, nothing depends on it.
 BINDING_COUNT_MAX: Final = 50_000
@@ -41,7 +44,7 @@ class PolicyCopy:
 
     async def reload(self) -> None:
         """Reads the newest version from the database."""
-        row = await self._pool.fetchrow(QUERIES.select_policy.sql)
+        (row,) = await self._pool.fetch(QUERIES.select_policy.sql)
         limits, invalid = [], []
         for fields in json.loads(row["limits"]):
             try:
@@ -73,7 +76,7 @@ class Policy:
     async def put_limit(self, limit: Limit, *, audit_id: str) -> int:
         """Creates or replaces a limit; returns the version from which on it binds."""
 
-        async def change(connection: database.Connection) -> None:
+        async def change(connection: Connection) -> None:
             before = await connection.fetchval(QUERIES.select_limit.sql, limit.limit_id)
             fields = render_limit(limit)
             try:
@@ -91,7 +94,7 @@ class Policy:
     async def delete_limit(self, limit_id: str, *, audit_id: str) -> int:
         """Deletes a limit; returns the version from which on it no longer binds."""
 
-        async def change(connection: database.Connection) -> None:
+        async def change(connection: Connection) -> None:
             before = await connection.fetchval(QUERIES.select_limit.sql, limit_id)
             if before is None:
                 raise NotFound("limit", limit_id)
@@ -106,7 +109,7 @@ class Policy:
         Waits for batches in flight a moment, then ends their sessions: none of them was answered.
         """
 
-        async def change(connection: database.Connection) -> None:
+        async def change(connection: Connection) -> None:
             fields = (fence.fence_id, fence.sequence, fence.active, fence.message, actor)
             if await connection.fetchrow(QUERIES.upsert_fence.sql, *fields):
                 after = {"sequence": fence.sequence, "active": fence.active, "actor": actor}
@@ -118,12 +121,12 @@ class Policy:
             ended = await self._pool.fetchval(QUERIES.terminate_policy_readers.sql)
             log.warning("fence_ended_sessions", fence_id=fence.fence_id, session_count=ended)
             await self._change(change, patience_ms=FENCE_WAIT_MS)
-        row = await self._pool.fetchrow(QUERIES.select_fence.sql, fence.fence_id)
+        (row,) = await self._pool.fetch(QUERIES.select_fence.sql, fence.fence_id)
         return Fence(**row)
 
     async def _change(
         self,
-        change: Callable[[database.Connection], Awaitable[None]],
+        change: Callable[[Connection], Awaitable[None]],
         *,
         patience_ms: int = FENCE_WAIT_MS,
     ) -> int:
@@ -168,7 +171,7 @@ def parse_counter_key(row: asyncpg.Record) -> tuple[tuple[str, str], ...]:
 
 
 async def _log_change(
-    connection: database.Connection,
+    connection: Connection,
     audit_id: str,
     target: str,
     before: str | None,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from chassis.database import load_queries
 
 SQL: Final = Path(__file__).parent / "sql"
-QUERIES: Final = load_queries(SQL / "queries.sql")
+# The loader makes an attribute of each query, so the type checker sees none of them.
+QUERIES: Final[Any] = load_queries(SQL / "queries.sql")

@@ -21,6 +21,7 @@ from services.admission.counters import Counters
 from services.admission.domain.calls import Operation, Outcome, Reserve
 from services.admission.domain.ledger import Ledger
 from services.admission.domain.limits import Binding
+from services.admission.metrics import Metrics
 from services.admission.policy import PolicyCopy
 
 Connect: TypeAlias = Callable[[], Awaitable[database.Connection]]
@@ -32,8 +33,16 @@ ROUND_COUNT_MAX: Final = 8
 class Reservations:
     """Takes operations on calls, one by one, and decides them in batches."""
 
-    def __init__(self, *, connect: Connect, policy: PolicyCopy, counters: Counters) -> None:
+    def __init__(
+        self,
+        *,
+        connect: Connect,
+        policy: PolicyCopy,
+        counters: Counters,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._connect = connect
+        self._metrics = metrics
         self._policy = policy
         self._counters = counters
         self._store: BatchStore | None = None
@@ -96,6 +105,8 @@ class Reservations:
                 await self._abandon(store)
                 raise
             if outcomes is not None:
+                if self._metrics is not None:
+                    self._metrics.record_batch(outcomes)
                 return outcomes
         raise StoreUnavailable
 

@@ -6,9 +6,10 @@ import datetime as dt
 import re
 from typing import Final
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from chassis.checks import Checks
 from chassis.errors import AlreadyExists, InvalidArgument, ServiceError, translate
-from google.protobuf.timestamp_pb2 import Timestamp
 from headgate.api.accounting.v1 import accounting_pb2
 from headgate.api.admission.v1 import admission_pb2 as pb
 from headgate.api.common.v1 import call_pb2, denial_pb2, limit_pb2

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
-from services.admission.domain.calls import Denied, DenialReason, RetryKind, Violation
+from services.admission.domain.calls import DenialReason, Denied, RetryKind, Violation
 from services.admission.domain.limits import Fence, Metric
 from services.admission.domain.windows import Period
 
@@ -69,7 +69,8 @@ def _sentence(each: Violation) -> str:
     scope = " ".join(f"{name} {value}" for name, value in each.scope) or "the platform"
     ask = f" Ask {limit.owner}." if limit.owner else ""
     return (
-        f"Limit {limit.limit_id}: the {period} cap of {scope} is {_amount(limit.metric, limit.cap)}; "
+        f"Limit {limit.limit_id}: the {period} cap of {scope} is "
+        f"{_amount(limit.metric, limit.cap)}; "
         f"{_amount(limit.metric, each.settled)} used, {_amount(limit.metric, each.held)} held, "
         f"{_amount(limit.metric, each.requested)} asked for.{ask}"
     )

@@ -16,7 +16,6 @@ from typing import assert_never
 from services.admission.domain.calls import (
     CallKey,
     Candidate,
-    Denied,
     Ended,
     Expire,
     Held,

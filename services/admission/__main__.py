@@ -1,0 +1,99 @@
+"""Wiring of admission: builds its parts in order of dependency and starts them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+
+from chassis.peers import open_channel
+from chassis.process import Deployable, Process, run
+from chassis.server import ServiceTokenAuthenticator
+from headgate.api.accounting.v1 import accounting_pb2_grpc
+from headgate.api.admission.v1 import admission_pb2_grpc
+from services.admission.books import Books
+from services.admission.config import AdmissionSettings
+from services.admission.engine import SCHEMA, Engine, open_engine
+from services.admission.feed import SettlementFeed
+from services.admission.jobs.audit import audit
+from services.admission.jobs.sweep import sweep_once
+from services.admission.metrics import Metrics
+from services.admission.policy import Policy
+from services.admission.queries import SQL
+from services.admission.servicer import AdmissionServicer
+from services.admission.sweeper import sweep
+
+SERVICE_NAME: Final = "headgate.api.admission.v1.AdmissionService"
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def serve(settings: AdmissionSettings, process: Process) -> AsyncIterator[None]:
+    """Builds the servicer, the sweeper and the reader of the settlement feed."""
+    metrics = Metrics(process.telemetry.meter)
+    async with (
+        open_engine(settings, name="admission", metrics=metrics) as engine,
+        open_channel(settings.accounting_addresses, settings) as channel,
+    ):
+        _add_servicer(settings, process, engine)
+        feed = SettlementFeed(
+            pool=engine.pool,
+            accounting=accounting_pb2_grpc.AccountingServiceStub(channel),
+            reservations=engine.reservations,
+            reader=f"{socket.gethostname()}-{os.getpid()}",
+        )
+
+        async def pull() -> None:
+            metrics.record_feed(await feed.pull())
+
+        async def end_expired() -> None:
+            metrics.record_sweep(await sweep(engine.pool, engine.reservations))
+
+        process.spawn("feed", _repeat("feed", pull, settings.feed_interval_seconds))
+        process.spawn("sweep", _repeat("sweep", end_expired, settings.sweep_interval_seconds))
+        yield
+
+
+def _add_servicer(settings: AdmissionSettings, process: Process, engine: Engine) -> None:
+    async def check_database() -> None:
+        await engine.pool.execute("SELECT 1")
+
+    process.server.add_readiness("database", check_database)
+    process.server.add(
+        admission_pb2_grpc.add_AdmissionServiceServicer_to_server,
+        AdmissionServicer(
+            reservations=engine.reservations,
+            policy=Policy(engine.pool),
+            copy=engine.copy,
+            books=Books(engine.pool, engine.copy),
+        ),
+        service_name=SERVICE_NAME,
+        authenticate=ServiceTokenAuthenticator(settings.service_token),
+    )
+
+
+async def _repeat(name: str, work: Callable[[], Awaitable[None]], seconds: float) -> None:
+    while True:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - a peer or the database is away: next time
+            log.warning("loop_failed", loop=name, error=f"{type(error).__name__}: {error}"[:300])
+        await asyncio.sleep(seconds)
+
+
+DEPLOYABLE: Final = Deployable(
+    name=SCHEMA,
+    settings=AdmissionSettings,
+    migrations=SQL / "migrations",
+    serve=serve,
+    jobs={"sweep": sweep_once, "audit": audit},
+)
+
+if __name__ == "__main__":
+    run(DEPLOYABLE)
