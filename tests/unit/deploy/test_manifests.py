@@ -5,8 +5,8 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-import kubernetes_validate
 import pytest
+from kubernetes_validate.utils import ValidationError, validate
 
 from tests.unit.deploy import manifests
 from tests.unit.deploy.manifests import Manifest
@@ -38,15 +38,15 @@ def template_of(manifest: Manifest) -> Manifest:
 )
 @pytest.mark.parametrize("version", API_VERSIONS)
 def test_every_file_fits_the_api_strictly(path: Path, version: str) -> None:
-    kubernetes_validate.validate(manifests.load(path), version, strict=True)
+    validate(manifests.load(path), version, strict=True)
 
 
 def test_a_misspelt_field_does_not_fit() -> None:
     manifest = next(manifests.of_kind("Deployment"))
     manifest["spec"]["replica"] = 2
 
-    with pytest.raises(kubernetes_validate.ValidationError, match="replica"):
-        kubernetes_validate.validate(manifest, API_VERSIONS[-1], strict=True)
+    with pytest.raises(ValidationError, match="replica"):
+        validate(manifest, API_VERSIONS[-1], strict=True)
 
 
 @pytest.mark.parametrize("folder", ["", *manifests.DEPLOYABLES])

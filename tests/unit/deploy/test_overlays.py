@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 import subprocess
 
-import kubernetes_validate
 import pytest
 import yaml
+from kubernetes_validate.utils import validate
 
 from tests.unit.deploy import manifests
 from tests.unit.deploy.manifests import Manifest
@@ -37,7 +37,7 @@ def test_an_overlay_renders_every_resource_of_the_base_and_each_is_valid(overlay
 
     assert len(rendered) == len(manifests.files())
     for manifest in rendered:
-        kubernetes_validate.validate(manifest, "1.37", strict=True)
+        validate(manifest, "1.37", strict=True)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
