@@ -43,12 +43,11 @@ def span_at(window: CalendarWindow, instant: dt.datetime) -> Span:
     """Returns the period of `window` that contains `instant`."""
     zone = zone_named(window.time_zone)
     local_day = instant.astimezone(zone).date()
-    match window.period:
-        case Period.DAY:
-            first, after = local_day, local_day + dt.timedelta(days=1)
-        case Period.MONTH:
-            first = local_day.replace(day=1)
-            after = (first + dt.timedelta(days=32)).replace(day=1)
+    if window.period is Period.DAY:
+        first, after = local_day, local_day + dt.timedelta(days=1)
+    else:
+        first = local_day.replace(day=1)
+        after = (first + dt.timedelta(days=32)).replace(day=1)
     return Span(start=_midnight(first, zone), end=_midnight(after, zone))
 
 
