@@ -1,0 +1,153 @@
+# What a developer does here, by name. `make` alone lists it.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON := $(BIN)/python
+# Exists once the environment holds exactly what the lock files say.
+READY := $(VENV)/.ready
+# The interpreters that are tried, in this order, for the one that makes the environment.
+INTERPRETERS := python3.11 python3.12 python3.13 python3.14 python3
+# The packages' own list of trusted authorities does not know a company's proxy; the system's does.
+export UV_SYSTEM_CERTS ?= 1
+
+PYTEST := $(PYTHON) -m pytest
+# As many workers as there are processors, whether they are cores or threads.
+WORKERS := logical
+ARGS :=
+
+##@ Run it
+
+.PHONY: up
+up: $(READY) ## Starts Postgres and all services here; Ctrl-C stops them, data stay
+	@exec $(PYTHON) -m local up $(ARGS)
+
+.PHONY: demo
+demo: $(READY) ## Drives real traffic through what `make up` started, and checks the books
+	@exec $(PYTHON) -m local.demo $(ARGS)
+
+.PHONY: status
+status: $(READY) ## Shows what runs, and where
+	@exec $(PYTHON) -m local status $(ARGS)
+
+.PHONY: keys
+keys: $(READY) ## Prints the API keys of the local system again
+	@exec $(PYTHON) -m local keys $(ARGS)
+
+.PHONY: down
+down: $(READY) ## Stops what `make up` started, from another terminal
+	@exec $(PYTHON) -m local down $(ARGS)
+
+##@ Check it
+
+.PHONY: test
+test: $(READY) ## What the continuous integration runs: lint, then all tests but the slow ones
+	@$(MAKE) --no-print-directory lint
+	$(PYTEST) -n $(WORKERS) --cov --cov-report= -m "not slow" tests/tidy tests/unit
+	$(PYTEST) -n $(WORKERS) --dist worksteal --cov --cov-append --cov-report= -m "not slow" \
+		$(wildcard tests/integration tests/guarantees tests/e2e)
+	@$(MAKE) --no-print-directory coverage
+
+.PHONY: coverage
+coverage: # After `test`: fails below the floors
+	$(BIN)/coverage report --skip-covered --show-missing --fail-under=95
+	$(BIN)/coverage report --include='*/domain/*' --show-missing --fail-under=100
+
+.PHONY: lint
+lint: $(READY) ## Formatting, lint, types, layers, contracts, SQL
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
+	$(BIN)/sqlfluff lint --processes 0 services gateway
+
+.PHONY: breaking
+breaking: $(READY) ## Finds changes of the contracts that would break clients of the last release
+	cd protos && ../$(BIN)/buf breaking --against image.binpb
+
+.PHONY: unit
+unit: $(READY) ## Tests of pure code and of the style
+	$(PYTEST) -m "not slow" tests/tidy tests/unit $(ARGS)
+
+.PHONY: integration
+integration: $(READY) ## Tests on a real Postgres and real servers
+	$(PYTEST) -n $(WORKERS) -m "not slow" tests/integration $(ARGS)
+
+.PHONY: guarantees
+guarantees: $(READY) ## Tests of the guarantees, under concurrency and crashes
+	$(PYTEST) -m "not slow" tests/guarantees $(ARGS)
+
+.PHONY: e2e
+e2e: $(READY) ## Tests of the whole system as a person starts it
+	$(PYTEST) -m "not slow" tests/e2e $(ARGS)
+
+.PHONY: chaos
+chaos: $(READY) ## The slow tests: many crashes, long runs
+	$(PYTEST) -m slow tests $(ARGS)
+
+.PHONY: bench
+bench: $(READY) ## Measures speed against a bare echo of the same run
+	@exec $(PYTHON) -m bench.admit $(ARGS)
+
+##@ Change it
+
+.PHONY: setup
+setup: $(READY) ## Makes the environment in .venv; the other targets do it by themselves
+	@echo "The environment is ready: make up"
+
+.PHONY: fmt
+fmt: $(READY) ## Formats code and contracts
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+	cd protos && ../$(BIN)/buf format --write
+
+.PHONY: proto
+proto: $(READY) ## Generates headgate/api from the contracts
+	$(PYTHON) protos/generate.py
+
+.PHONY: docs
+docs: $(READY) ## Generates the reference pages from code and contracts
+	$(PYTHON) -m docs.generate
+
+.PHONY: lock
+lock: $(READY) ## Pins the newest packages that fit requirements/*.in
+	cd requirements && for name in bootstrap servers; do \
+		../$(BIN)/uv pip compile -q --upgrade $(LOCK_OPTIONS) $$name.in -o $$name.txt || exit 1; \
+	done && ../$(BIN)/uv pip compile -q --upgrade $(LOCK_OPTIONS) -c servers.txt dev.in -o dev.txt
+LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url
+
+.PHONY: clean
+clean: ## Removes the environment and all caches; keeps the data of `make up`
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .coverage .coverage.* build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help: # Lists the targets
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Runs again when a lock file has changed. An environment that does not run is made anew.
+$(READY): requirements/bootstrap.txt requirements/dev.txt
+	@set -eu; \
+	if ! $(PYTHON) -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+		found=; \
+		for name in $(INTERPRETERS); do \
+			if $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+				2>/dev/null; then found=$$name; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo "no Python 3.11 or newer with venv: install python3 and python3-venv" >&2; exit 1; \
+		fi; \
+		echo "Making $(VENV) with $$found"; \
+		rm -rf $(VENV); \
+		$$found -m venv $(VENV); \
+	fi; \
+	echo "Installing the packages of requirements/dev.txt"; \
+	$(PYTHON) -m pip install -q --disable-pip-version-check --require-hashes \
+		-r requirements/bootstrap.txt; \
+	$(BIN)/uv pip sync -q --python $(PYTHON) --require-hashes requirements/dev.txt; \
+	touch $(READY)
