@@ -184,8 +184,8 @@ class Call:
 
         Use it instead of `async with`. A candidate that fails in a way that another may survive
         is reported as failed, and the next one is asked for, under an id and a hold of its own.
-        Raises Denied if the first attempt is denied, AllCandidatesFailed when none is left, and
-        at once what no other candidate would survive.
+        Raises Denied if the first attempt is denied, AllCandidatesFailed when none is left or none
+        can be asked for, and at once what no other candidate would survive.
         """
         return await failover.run(self, body)
 

@@ -22,11 +22,9 @@ _STATUS_CLIENT_ERROR: Final = 400
 _STATUS_SERVER_ERROR: Final = 500
 _STATUS_END: Final = 600
 
-# Raised before the first byte of a request is written. Names that wrap them (APIConnectionError)
-# prove nothing: an earlier try within the provider's SDK may have left.
-_NEVER_LEFT_NAMES: Final = frozenset({"ConnectError", "ConnectTimeout"})
-# Raised before anything is written too, but by the caller's own doing.
-_OWN_NEVER_LEFT_NAMES: Final = frozenset({"PoolTimeout", "UnsupportedProtocol"})
+# Raised before the first byte is written, by the caller's own doing. A provider that can't be
+# connected to is not among them: that costs nothing either, but its breaker must hear of it.
+_NEVER_LEFT_NAMES: Final = frozenset({"PoolTimeout", "UnsupportedProtocol"})
 _OWN_NAMES: Final = frozenset({"LocalProtocolError"})
 _HTTP_MODULES: Final = frozenset({"httpx", "httpx2", "httpcore", "httpcore2"})
 _FAILED_NAMES: Final = frozenset(
@@ -75,17 +73,10 @@ def classify(error: BaseException) -> Verdict:
 
 
 def _classify_by_name(error: Exception) -> Verdict:
-    if _is_named(error, _OWN_NEVER_LEFT_NAMES, _HTTP_MODULES):
+    if _is_named(error, _NEVER_LEFT_NAMES, _HTTP_MODULES):
         return Verdict(outcome=CallOutcome.ABORTED, never_left=True, error_type=_name(error))
     if _is_named(error, _OWN_NAMES, _HTTP_MODULES):
         return Verdict(outcome=CallOutcome.ABORTED, error_type=_name(error))
-    if _is_named(error, _NEVER_LEFT_NAMES, _HTTP_MODULES):
-        return Verdict(
-            outcome=CallOutcome.PROVIDER_FAILED,
-            never_left=True,
-            survivable=True,
-            error_type=_name(error),
-        )
     if _is_failure(error):
         return Verdict(
             outcome=CallOutcome.PROVIDER_FAILED, survivable=True, error_type=_name(error)

@@ -68,6 +68,8 @@ class Connection:
         self._report_seconds_max = report_seconds_max
         self._stub: GatewayServiceAsyncStub = gateway_pb2_grpc.GatewayServiceStub(channel)
         self._owned: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Future[None]] = set()
+        self._closing = False
         self._admissions: Batcher[_Message[gateway_pb2.AdmitCallRequest], Decision] = Batcher(
             self._send_admissions, flight_count_max=FLIGHT_COUNT_MAX
         )
@@ -89,10 +91,20 @@ class Connection:
     async def admit(self, request: gateway_pb2.AdmitCallRequest, *, deadline: float) -> Decision:
         """Returns the decision on one call, before the deadline (loop time).
 
-        Raises RpcError; unless it is a definite answer, the call may have been admitted.
+        Raises RpcError; unless it is a definite answer, the call may have been admitted. Raises
+        ClientClosed if `close` has begun: nobody could report the call.
         """
         message = _Message(request, deadline)
-        return await repeat(lambda: _submit(self._admissions, message), deadline=deadline)
+        asked: asyncio.Future[None] = self.loop.create_future()
+        self._asking.add(asked)
+        try:
+            decision = await repeat(lambda: _submit(self._admissions, message), deadline=deadline)
+        finally:
+            self._asking.discard(asked)
+            asked.set_result(None)
+        if self._closing:
+            raise _closed()
+        return decision
 
     async def complete(self, request: gateway_pb2.CompleteCallRequest) -> Receipt:
         """Returns when the report is durable. Raises RpcError if it is not known to be."""
@@ -142,11 +154,15 @@ class Connection:
         return task
 
     async def close(self) -> None:
-        """Returns when reports under way have ended: each is bounded by itself."""
+        """Returns when reports under way have ended: each is bounded by itself.
+
+        Calls that are being admitted meanwhile are refused, and their holds returned.
+        """
+        self._closing = True
         try:
             await self._admissions.close()
-            while self._owned:
-                await asyncio.wait(self._owned)
+            while pending := {*self._asking, *self._owned}:
+                await asyncio.wait(pending)
             await self._reports.close()
         finally:
             await self._channel.close()
@@ -225,13 +241,17 @@ async def _submit(batcher: Batcher[_Message[Q], R], message: _Message[Q]) -> R:
     except BatcherFullError:
         raise Overloaded("too many calls wait in this client", code="RESOURCE_EXHAUSTED") from None
     except BatcherClosedError:
-        raise ClientClosed("the client is closed") from None
+        raise _closed() from None
     finally:
         if not waiter.done():
             waiter.cancel()
         elif not waiter.cancelled():
             # Marks it as seen when our own caller was cancelled at the same time.
             waiter.exception()
+
+
+def _closed() -> ClientClosed:
+    return ClientClosed("the client is closed")
 
 
 def _no_answer() -> RpcError:

@@ -87,11 +87,13 @@ class AllCandidatesFailed(HeadgateError):
         self, failures: Sequence[Exception], *, fallback_text: str, denial: Denial | None
     ) -> None:
         super().__init__(failures)
-        # Each attempt's error, in order. Never empty.
+        # Each attempt's error, in order. Never empty. The last one is an RpcError if Headgate did
+        # not answer when it was asked for the next candidate.
         self.failures = tuple(failures)
         # Text that may be shown instead of an answer. Empty if the route has none.
         self.fallback_text = fallback_text
-        # What ended the search. None: as many candidates failed as a call can exclude.
+        # What ended the search. None: as many candidates failed as a call can exclude, or the next
+        # one could not be asked for.
         self.denial = denial
 
     def __str__(self) -> str:

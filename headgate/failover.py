@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from headgate.decisions import Candidate
-from headgate.errors import AllCandidatesFailed, Denied
+from headgate.errors import AllCandidatesFailed, Denied, RpcError
 
 if TYPE_CHECKING:
     from headgate.call import Call
@@ -29,15 +29,17 @@ async def run(first: Call, body: Callable[[Call], Awaitable[T]]) -> T:
                 if attempt.denial is None:
                     return await body(attempt)
         except Exception as error:
-            if not attempt.survivable:
+            unanswered = failures and not attempt.admitted and isinstance(error, RpcError)
+            if not attempt.survivable and not unanswered:
                 raise
             failures.append(error)
-            failed += (attempt.candidate,)
+            if attempt.admitted:
+                failed += (attempt.candidate,)
         if attempt.denial is not None and not failures:
             raise Denied(attempt.denial)
         fallback_text = attempt.fallback_text or fallback_text
         exhausted = len(first.excluded) + len(failed) > EXCLUDED_COUNT_MAX
-        if attempt.denial is not None or exhausted:
+        if not attempt.admitted or exhausted:
             raise AllCandidatesFailed(
                 failures, fallback_text=fallback_text, denial=attempt.denial
             ) from failures[-1]

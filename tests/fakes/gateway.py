@@ -17,12 +17,14 @@ import grpc.aio
 
 from headgate.api.common.v1 import health_pb2
 from headgate.api.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from tests.fakes.entries import Refusal
 from tests.fakes.faults import Failure, Faults, apply
-from tests.fakes.ledger import Ledger, Refusal
+from tests.fakes.ledger import Ledger
 
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
 
+BATCH_SIZE_MAX = 256
 API_KEY = "hg_k1_0123456789abcdef"
 
 
@@ -127,7 +129,14 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
         fault = self.faults.take(kind)
         await apply(fault, after=False, context=context)
         try:
-            yield self._authenticate(context)
+            orgs = self._authenticate(context)
+            if not 1 <= len(members) <= BATCH_SIZE_MAX:
+                raise Refusal(
+                    grpc.StatusCode.INVALID_ARGUMENT,
+                    "INVALID_ARGUMENT",
+                    violations=(("calls", f"must have 1 to {BATCH_SIZE_MAX} members"),),
+                )
+            yield orgs
         except Refusal as refusal:
             await Failure(
                 code=refusal.code,

@@ -11,63 +11,12 @@ import grpc
 
 from headgate.api.common.v1 import call_pb2, denial_pb2, limit_pb2
 from headgate.api.gateway.v1 import gateway_pb2
+from tests.fakes.entries import Entry, Refusal
 
 HOLD_SECONDS = 600
 DEFAULT_MAX_OUTPUT_TOKENS = 256
 INPUT_NANOS = 1_000
 OUTPUT_NANOS = 4_000
-
-
-class Refusal(Exception):
-    """A member is refused with a status of its own."""
-
-    def __init__(
-        self,
-        code: grpc.StatusCode,
-        reason: str,
-        *,
-        violations: tuple[tuple[str, str], ...] = (),
-        **metadata: str,
-    ) -> None:
-        super().__init__(reason.lower().replace("_", " "))
-        self.code = code
-        self.reason = reason
-        self.violations = violations
-        self.metadata = metadata
-
-    def to_message(self) -> call_pb2.CallError:
-        return call_pb2.CallError(
-            code=self.code.value[0],
-            reason=self.reason,
-            message=str(self),
-            metadata=self.metadata,
-            violations=[
-                call_pb2.FieldViolation(field=each, description=text)
-                for each, text in self.violations
-            ],
-        )
-
-
-@dataclass(slots=True, kw_only=True)
-class Entry:
-    """One call that the fake remembers."""
-
-    call_id: str
-    org: str
-    # Caller's fields. Empty: a tombstone.
-    fingerprint: bytes = b""
-    admission: gateway_pb2.Admission | None = None
-    parent_call_id: str = ""
-    # None while held.
-    state: gateway_pb2.FinishedState.ValueType | None = None
-    settled_nanos: int = 0
-    report: gateway_pb2.CompleteCallRequest | None = None
-    receipt: gateway_pb2.CallReceipt | None = None
-
-    def to_finished(self) -> gateway_pb2.FinishedCall:
-        return gateway_pb2.FinishedCall(
-            call_id=self.call_id, state=self.state, settled_nanos=self.settled_nanos
-        )
 
 
 @dataclass(slots=True)
@@ -219,6 +168,8 @@ class Ledger:
             )
         if entry is None or entry.admission is None:
             raise Refusal(grpc.StatusCode.NOT_FOUND, "CALL_NOT_FOUND", call=request.call_id)
+        if entry.report is not None and _usage(entry.report) != _usage(request):
+            raise Refusal(grpc.StatusCode.ALREADY_EXISTS, "ID_REUSED", call_id=entry.call_id)
         if entry.receipt is not None:
             again = gateway_pb2.CallReceipt()
             again.CopyFrom(entry.receipt)
@@ -250,11 +201,28 @@ class Ledger:
 
     def _find(self, permit: bytes, org: str, call_id: str, orgs: tuple[str, ...]) -> Entry | None:
         if permit:
-            org, call_id = json.loads(permit)
+            org, call_id = _read_permit(permit)
         org = org or orgs[0]
         if org not in orgs:
             raise Refusal(grpc.StatusCode.NOT_FOUND, "ORG_NOT_FOUND", org=org)
         return self.entries.get((org, call_id))
+
+
+def _read_permit(permit: bytes) -> tuple[str, str]:
+    try:
+        org, call_id = json.loads(permit)
+    except ValueError:
+        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "PERMIT_INVALID") from None
+    return org, call_id
+
+
+def _usage(report: gateway_pb2.CompleteCallRequest) -> bytes:
+    """What must not differ between two reports of one call: all but the call's name."""
+    told = gateway_pb2.CompleteCallRequest()
+    told.CopyFrom(report)
+    for name in ("permit", "org", "call_id"):
+        told.ClearField(name)
+    return told.SerializeToString(deterministic=True)
 
 
 def _price(

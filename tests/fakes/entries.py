@@ -1,0 +1,63 @@
+"""What the fake gateway remembers of a call, and how it refuses one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import grpc
+
+from headgate.api.common.v1 import call_pb2
+from headgate.api.gateway.v1 import gateway_pb2
+
+
+class Refusal(Exception):  # noqa: N818 - an answer of the contract
+    """A member is refused with a status of its own."""
+
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        reason: str,
+        *,
+        violations: tuple[tuple[str, str], ...] = (),
+        **metadata: str,
+    ) -> None:
+        super().__init__(reason.lower().replace("_", " "))
+        self.code = code
+        self.reason = reason
+        self.violations = violations
+        self.metadata = metadata
+
+    def to_message(self) -> call_pb2.CallError:
+        return call_pb2.CallError(
+            code=self.code.value[0],
+            reason=self.reason,
+            message=str(self),
+            metadata=self.metadata,
+            violations=[
+                call_pb2.FieldViolation(field=each, description=text)
+                for each, text in self.violations
+            ],
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One call that the fake remembers."""
+
+    call_id: str
+    org: str
+    # Caller's fields. Empty: a tombstone.
+    fingerprint: bytes = b""
+    admission: gateway_pb2.Admission | None = None
+    parent_call_id: str = ""
+    # None while held.
+    state: gateway_pb2.FinishedState.ValueType | None = None
+    settled_nanos: int = 0
+    report: gateway_pb2.CompleteCallRequest | None = None
+    receipt: gateway_pb2.CallReceipt | None = None
+
+    def to_finished(self) -> gateway_pb2.FinishedCall:
+        assert self.state is not None
+        return gateway_pb2.FinishedCall(
+            call_id=self.call_id, state=self.state, settled_nanos=self.settled_nanos
+        )
