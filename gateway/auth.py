@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
+
+import structlog
 
 from chassis import clock
-from chassis.errors import PermissionDenied, Unauthenticated
+from chassis.errors import PermissionDenied, Unauthenticated, translate
 from gateway import keys
 from gateway.keys import Principal, Role
 
-# A revoked key passes for at most this long.
-FRESH_SECONDS: Final = 0.5
+# A changed key binds everywhere within this, as long as the database answers.
+POLL_SECONDS: Final = 0.5
+# What is remembered counts for so long after the last poll: a revoked key passes no longer.
+FRESH_SECONDS: Final = 2.0
 # Keys remembered, unknown ones included: a guesser must not fill the memory.
 REMEMBERED_COUNT_MAX: Final = 4_096
 
 _BACKEND: Final = "/headgate.api.gateway.v1.GatewayService/"
 _ADMIN: Final = "/headgate.api.gateway.v1.AdminService/"
-# Role that each method asks for. A method that is not here is refused to everybody.
+# Role that each method asks for. A method that is nowhere here is refused to everybody.
 ROLE_BY_METHOD: Final[Mapping[str, Role]] = {
     **{
         _BACKEND + method: Role.BACKEND
@@ -31,7 +35,6 @@ ROLE_BY_METHOD: Final[Mapping[str, Role]] = {
             "CompleteCall",
             "CompleteCalls",
             "ReleaseCall",
-            "GetStatus",
         )
     },
     **{
@@ -57,6 +60,8 @@ ROLE_BY_METHOD: Final[Mapping[str, Role]] = {
         )
     },
 }
+# What every valid key may call: staff watch what backends see.
+OPEN_METHODS: Final = frozenset({_BACKEND + "GetStatus"})
 _MISSING: Final = "send `authorization: Bearer <API key>`"
 _UNKNOWN: Final = "the API key is unknown or revoked"
 
@@ -70,30 +75,36 @@ class StoredKey:
     revoked: bool
 
 
-# Looks a key up by its public part.
-Find = Callable[[str], Awaitable[StoredKey | None]]
+log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Remembered:
-    # None: no such key, or a revoked one.
-    principal: Principal | None
-    until: float
+class KeySource(Protocol):
+    """Where keys are stored."""
+
+    async def fetch_key(self, key_id: str) -> StoredKey | None:
+        """Returns a key by its public part, revoked or not."""
+
+    async def fetch_key_version(self) -> int:
+        """Returns a number that grows with each change of a key."""
 
 
 class KeyAuthenticator:
-    """Authenticates by API key, from a short memory backed by one look-up at a time for each key.
+    """Authenticates by API key, from a memory that a poll of the keys' version keeps true.
 
-    A revoked key is refused at most `FRESH_SECONDS` after the revocation committed. When the
-    database does not answer, nobody whose key is not fresh gets in.
+    A revoked key is refused at most `FRESH_SECONDS` after the revocation committed, whatever is
+    down. Without a fresh poll every key is looked up, and if the database does not answer nobody
+    gets in.
     """
 
-    def __init__(self, find: Find, *, now: clock.Clock = clock.monotonic) -> None:
-        self._find = find
+    def __init__(self, source: KeySource, *, now: clock.Clock = clock.monotonic) -> None:
+        self._source = source
         self._now = now
-        # By the whole key's SHA-256, so that no secret stays in memory.
-        self._remembered: OrderedDict[bytes, _Remembered] = OrderedDict()
+        # By the whole key's SHA-256, so that no secret stays in memory. None: no such key, or a
+        # revoked one.
+        self._remembered: OrderedDict[bytes, Principal | None] = OrderedDict()
         self._lookups: dict[bytes, asyncio.Task[Principal | None]] = {}
+        self._version = 0
+        self._fresh_until = self._now()
 
     async def __call__(self, metadata: Mapping[str, str], method: str) -> Principal:
         """Returns who calls. Raises Unauthenticated or PermissionDenied."""
@@ -108,11 +119,36 @@ class KeyAuthenticator:
             raise PermissionDenied(f"a key of role {role} may not call {method}", role=role)
         return principal
 
+    async def refresh(self) -> None:
+        """Forgets all keys if any of them changed."""
+        asked = self._now()
+        version = await self._source.fetch_key_version()
+        if version != self._version:
+            self._version = version
+            self._remembered.clear()
+            # A look-up under way may have read what was before the change.
+            self._lookups.clear()
+        self._fresh_until = asked + FRESH_SECONDS
+
+    async def keep_fresh(self, *, interval_seconds: float = POLL_SECONDS) -> None:
+        """Polls until cancelled."""
+        failing = False
+        while True:
+            try:
+                await self.refresh()
+                failing = False
+            except Exception as error:  # noqa: BLE001 - the keys' memory just grows old
+                reason = translate(error).reason if not failing else ""
+                # Once for each outage, not twice a second.
+                if not failing:
+                    log.warning("keys_not_refreshed", reason=reason)
+                failing = True
+            await asyncio.sleep(interval_seconds)
+
     async def _identify(self, key: str) -> Principal | None:
         digest = keys.hash_key(key)
-        remembered = self._remembered.get(digest)
-        if remembered is not None and self._now() < remembered.until:
-            return remembered.principal
+        if digest in self._remembered and self._now() < self._fresh_until:
+            return self._remembered[digest]
         key_id = keys.parse_key_id(key)
         if key_id is None:
             return None
@@ -120,14 +156,13 @@ class KeyAuthenticator:
         if lookup is None:
             lookup = asyncio.create_task(self._look_up(key_id, digest))
             self._lookups[digest] = lookup
-            lookup.add_done_callback(lambda _: self._lookups.pop(digest, None))
+            lookup.add_done_callback(lambda done: self._forget_lookup(digest, done))
         # One caller that gives up must not fail the others who wait for the same answer.
         return await asyncio.shield(lookup)
 
     async def _look_up(self, key_id: str, digest: bytes) -> Principal | None:
-        # Counted from before the read: what was revoked meanwhile is seen in time.
-        until = self._now() + FRESH_SECONDS
-        stored = await self._find(key_id)
+        version = self._version
+        stored = await self._source.fetch_key(key_id)
         principal = None
         if (
             stored is not None
@@ -135,8 +170,16 @@ class KeyAuthenticator:
             and not stored.revoked
         ):
             principal = stored.principal
-        self._remembered[digest] = _Remembered(principal=principal, until=until)
+        if version == self._version:
+            self._remember(digest, principal)
+        return principal
+
+    def _remember(self, digest: bytes, principal: Principal | None) -> None:
+        self._remembered[digest] = principal
         self._remembered.move_to_end(digest)
         while len(self._remembered) > REMEMBERED_COUNT_MAX:
             self._remembered.popitem(last=False)
-        return principal
+
+    def _forget_lookup(self, digest: bytes, done: asyncio.Task[Principal | None]) -> None:
+        if self._lookups.get(digest) is done:
+            del self._lookups[digest]
