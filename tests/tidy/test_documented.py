@@ -21,8 +21,8 @@ PROMISING: Final = (
     "gateway/__init__.py",
 )
 ITEM: Final = re.compile(r"^\s*\d+\.\s", re.MULTILINE)
-# `tests/x/test_y.py::test_z`, `tests/x/test_y.py` or `test_z`.
-REFERENCE: Final = re.compile(r"(?:tests/[\w/]+\.py(?:::test_\w+)?)|\btest_\w+(?!\w*\.py)\b")
+# `tests/x/test_y.py::test_z`, `tests/x/test_y.py`, both without `tests/` too, or `test_z`.
+REFERENCE: Final = re.compile(r"[\w/]+/test_\w+\.py(?:::test_\w+)?|\btest_\w+(?!\w*\.py)\b")
 REQUIREMENT: Final = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)", re.MULTILINE)
 
 

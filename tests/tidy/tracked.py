@@ -70,10 +70,12 @@ def tests() -> dict[str, frozenset[str]]:
 
 
 def is_test(reference: str) -> bool:
-    """Tells whether `name`, `path` or `path::name` names a test that exists."""
-    path, _, name = reference.rpartition("::")
-    if path:
-        return name in tests().get(path, ())
-    if reference.endswith(".py"):
-        return reference in tests()
-    return any(reference in names for names in tests().values())
+    """Tells whether `name`, `path` or `path::name` names a test that exists.
+
+    A path may leave out the leading `tests/`.
+    """
+    path, _, name = reference.partition("::")
+    if not path.endswith(".py"):
+        return any(path in names for names in tests().values())
+    known = tests().get(f"tests/{path.removeprefix('tests/')}", frozenset())
+    return name in known if name else bool(known)
