@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -18,6 +19,9 @@ LOCK_TIMEOUT_MS: Final = 2_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 1_000
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 STATEMENT_CACHE_SIZE: Final = 256
+# How long a starting process waits for its database.
+START_PATIENCE_SECONDS: Final = 30.0
+_RECONNECT_SECONDS: Final = 0.25
 # The client gives up this long after the server should have.
 _CLIENT_MARGIN_SECONDS: Final = 1.0
 # An idle pooled connection is closed after this, so that a failover's leftovers go away.
@@ -32,6 +36,10 @@ _RETRYABLE: Final = frozenset(
 )
 # Lock timeout, statement timeout, too many connections: waiting helps, repeating at once does not.
 _BUSY: Final = frozenset({"55P03", "57014", "53300", "53400"})
+
+
+class ConnectError(Exception):
+    """The database cannot be reached, or refuses. One line: where, and what it said."""
 
 
 async def open_pool(
@@ -97,6 +105,42 @@ async def connect(
             behind_pooler=statement_cache_size == 0,
         ),
     )
+
+
+async def connect_patiently(
+    url: str | SecretStr,
+    *,
+    application_name: str,
+    schema: str,
+    patience_seconds: float = START_PATIENCE_SECONDS,
+    statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
+    lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+    idle_in_transaction_timeout_ms: int = IDLE_IN_TRANSACTION_TIMEOUT_MS,
+) -> Connection:
+    """Connects as `connect` does, but waits for a database that is starting or failing over.
+
+    Raises ConnectError when it stays away, and at once when it refuses.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience_seconds
+    while True:
+        try:
+            return await connect(
+                url,
+                application_name=application_name,
+                schema=schema,
+                statement_timeout_ms=statement_timeout_ms,
+                lock_timeout_ms=lock_timeout_ms,
+                idle_in_transaction_timeout_ms=idle_in_transaction_timeout_ms,
+            )
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            if not is_unavailable(error) or loop.time() >= until:
+                # The URL holds a password; its host and name say enough.
+                parts = urlsplit(_reveal(url))
+                place = f"{parts.hostname}:{parts.port or 5432}{parts.path}"
+                text = str(error) or type(error).__name__
+                raise ConnectError(f"cannot connect to {place}: {text}") from error
+        await asyncio.sleep(_RECONNECT_SECONDS)
 
 
 def load_queries(path: Path) -> Queries:

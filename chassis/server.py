@@ -109,7 +109,6 @@ class Server:
         await self._server.start()
         await self._probes.check_once()
         self._checking = asyncio.create_task(self._probes.run(), name="readiness")
-        log.info("listening", address=self._settings.listen_address, port=port)
         return port
 
     async def serve(self, stop: asyncio.Event) -> None:
