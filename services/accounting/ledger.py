@@ -72,7 +72,7 @@ class Ledger:
         self._count(final)
         return final
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Refuses new reports and returns when all earlier ones are answered."""
         await self._batcher.close()
         await self._writer.close()

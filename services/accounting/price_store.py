@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
-from chassis.database import Connection, Pool
+from chassis.database import Pool
 from chassis.errors import AlreadyExists, NotFound
 from services.accounting.domain.pricebook import (
     CatalogueChange,
@@ -20,7 +21,10 @@ from services.accounting.domain.pricebook import (
 )
 from services.accounting.domain.pricing import Price, Rate
 from services.accounting.domain.usage import Meter
-from services.accounting.store import QUERIES
+from services.accounting.queries import QUERIES
+
+# Quoted: it is generic for the type checker only.
+_Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 _METER_NAMES: Final = {meter: meter.name.lower() for meter in Meter}
 _METERS: Final = {name: meter for meter, name in _METER_NAMES.items()}
@@ -33,6 +37,11 @@ class PriceStore:
         self._pool = pool
         # A price that ended earlier than this can price no report any more.
         self._memory = horizon + dt.timedelta(days=1)
+
+    async def fetch_today(self) -> dt.date:
+        """Returns the database's day in UTC."""
+        today: dt.date = await self._pool.fetchval(QUERIES.fetch_today.sql)
+        return today
 
     async def fetch_version(self) -> int:
         """Returns the book's newest version."""
@@ -60,7 +69,7 @@ class PriceStore:
                 if earlier["after"] is None or json.loads(earlier["after"]) != json.loads(meters):
                     raise _reused(audit_id)
                 since_version = earlier["version"]
-                row = await connection.fetchrow(
+                (row,) = await connection.fetch(
                     QUERIES.find_override.sql, provider, model, org, since_version
                 )
             else:
@@ -68,7 +77,7 @@ class PriceStore:
                 before = await connection.fetchval(
                     QUERIES.end_override.sql, provider, model, org, since_version
                 )
-                row = await connection.fetchrow(
+                (row,) = await connection.fetch(
                     QUERIES.insert_override.sql, provider, model, org, meters, since_version
                 )
                 await _log_change(connection, audit_id, target, since_version, (before, meters))
@@ -80,7 +89,7 @@ class PriceStore:
             source=PriceSource.OVERRIDE,
             price=price,
             since_version=since_version,
-            until_version=None,
+            until_version=row["until_version"],
             start_time=row["start_time"],
         )
 
@@ -136,13 +145,13 @@ class PriceStore:
 
 
 async def _find_change(
-    connection: Connection, audit_id: str, target: str
+    connection: _Connection, audit_id: str, target: str
 ) -> asyncpg.Record | None:
     return await connection.fetchrow(QUERIES.find_change.sql, audit_id, target)
 
 
 async def _log_change(
-    connection: Connection,
+    connection: _Connection,
     audit_id: str,
     target: str,
     version: int,

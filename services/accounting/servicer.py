@@ -11,7 +11,7 @@ import grpc
 from chassis.handlers import deadline
 from headgate.api.accounting.v1 import accounting_pb2 as pb
 from headgate.api.accounting.v1 import accounting_pb2_grpc as pb_grpc
-from services.accounting import wire, wire_prices
+from services.accounting import wire, wire_prices, wire_usage
 from services.accounting.domain.usage import Report
 from services.accounting.ledger import Ledger
 from services.accounting.prices import Prices
@@ -42,8 +42,8 @@ class AccountingServicer(pb_grpc.AccountingServiceServicer):
     async def ListSettlements(
         self, request: pb.ListSettlementsRequest, context: Context
     ) -> pb.ListSettlementsResponse:
-        after, limit = wire.parse_feed(request)
-        return wire.render_feed(await self._store.list_settlements(after, limit))
+        after, limit = wire_usage.parse_feed(request)
+        return wire_usage.render_feed(await self._store.list_settlements(after, limit))
 
     async def GetPriceBook(
         self, request: pb.GetPriceBookRequest, context: Context
@@ -67,6 +67,6 @@ class AccountingServicer(pb_grpc.AccountingServiceServicer):
         return pb.DeletePriceResponse(version=await self._prices.delete(**asdict(target)))
 
     async def GetUsage(self, request: pb.GetUsageRequest, context: Context) -> pb.GetUsageResponse:
-        query = wire.parse_usage_query(request)
-        rows = await self._store.sum_usage(query, wire.USAGE_ROW_COUNT_MAX + 1)
-        return wire.render_usage(query, rows)
+        query = wire_usage.parse_usage_query(request)
+        rows = await self._store.sum_usage(query, wire_usage.USAGE_ROW_COUNT_MAX + 1)
+        return wire_usage.render_usage(query, rows)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import asyncpg
 
-from chassis.database import Connection, Pool, load_queries
+from chassis.database import Connection, Pool
 from services.accounting.domain.usage import (
     Booking,
     CostBasis,
@@ -23,9 +22,8 @@ from services.accounting.domain.usage import (
     UsageQuery,
     UsageSums,
 )
-
-SQL_DIRECTORY: Final = Path(__file__).parent / "sql"
-QUERIES: Final = load_queries(SQL_DIRECTORY / "queries.sql")
+from services.accounting.partitions import ensure_partition
+from services.accounting.queries import QUERIES
 
 # Admission's clock is another database's: it may be this far ahead of ours.
 CLOCK_SKEW: Final = dt.timedelta(minutes=5)
@@ -141,19 +139,6 @@ class UsageStore:
             statement = QUERIES.sum_rollup_org_day.sql
             rows = await self._pool.fetch(statement, *days, query.org, *flags, limit)
         return [_sums(row) for row in rows]
-
-
-async def ensure_partition(
-    connection: Connection, day: dt.date, *, days_back: int, days_ahead: int
-) -> bool:
-    """Makes the day's partition unless it exists.
-
-    Returns whether it is there now: false if the day is too far from the database's today.
-    """
-    present: bool = await connection.fetchval(
-        QUERIES.ensure_partition.sql, day, days_back, days_ahead
-    )
-    return present
 
 
 def _columns(entries: Sequence[Entry]) -> list[list[Any]]:

@@ -1,9 +1,8 @@
-"""Reports, feed and sums: protobuf to domain with validation, and back."""
+"""Reports and bookings: protobuf to domain with validation, and back."""
 
 from __future__ import annotations
 
 import datetime as dt
-import re
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -17,25 +16,17 @@ from chassis.errors import (
     ServiceError,
     translate,
 )
-from chassis.paging import page_size
 from headgate.api.accounting.v1 import accounting_pb2 as pb
-from headgate.api.common.v1 import call_pb2, usage_pb2
+from headgate.api.common.v1 import call_pb2
 from services.accounting.domain.pricing import AmountTooLargeError
 from services.accounting.domain.usage import (
     AMOUNT_MAX,
-    FEED_START,
     TOKEN_COUNT_MAX,
     Booking,
-    Dimension,
-    FeedPosition,
     MeterCounts,
     Outcome,
     Refusal,
     Report,
-    Settlement,
-    Source,
-    UsageQuery,
-    UsageSums,
 )
 from services.accounting.ledger import Answer
 
@@ -49,10 +40,6 @@ LABEL_VALUE_LENGTH_MAX: Final = 128
 ERROR_TYPE_LENGTH_MAX: Final = 64
 # No call lasts longer than a week.
 LATENCY_MAX: Final = dt.timedelta(days=7)
-FEED_PAGE_DEFAULT: Final = 500
-FEED_PAGE_MAX: Final = 1_000
-USAGE_DAY_COUNT_MAX: Final = 366
-USAGE_ROW_COUNT_MAX: Final = 10_000
 INT64_MAX: Final = 2**63 - 1
 
 # Fields of UsageMeters, in the order of the domain's meters.
@@ -64,10 +51,7 @@ METER_FIELDS: Final = (
     "output_token_count",
     "reasoning_token_count",
 )
-_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _OUTCOMES: Final = frozenset(Outcome)
-_DIMENSIONS: Final = frozenset(Dimension)
-_SOURCES: Final = frozenset(Source)
 _NO_TIME: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 # Last second of the year 9999.
 _SECONDS_MAX: Final = 253_402_300_799
@@ -103,7 +87,7 @@ def render_record(
         if isinstance(answer, Booking):
             booking = response.results.add().booking
             booking.total_nanos = answer.total_nanos
-            booking.cost_basis = answer.basis.value
+            booking.cost_basis = call_pb2.CostBasis.ValueType(answer.basis.value)
             booking.revision = answer.revision
             booking.first = answer.first
             continue
@@ -128,77 +112,6 @@ def render_error(error: ServiceError, message: call_pb2.CallError) -> None:
     message.metadata.update(error.metadata)
     for violation in error.violations:
         message.violations.add(field=violation.field, description=violation.description)
-
-
-def parse_feed(request: pb.ListSettlementsRequest) -> tuple[FeedPosition, int]:
-    """Returns the position to read after and the greatest count of rows."""
-    limit = page_size(request.page_size, default=FEED_PAGE_DEFAULT, maximum=FEED_PAGE_MAX)
-    if not request.HasField("after"):
-        return FEED_START, limit
-    checks = Checks("after.")
-    position = FeedPosition(
-        checks.integer(
-            "transaction_id", request.after.transaction_id, minimum=0, maximum=INT64_MAX
-        ),
-        checks.integer("row_id", request.after.row_id, minimum=0, maximum=INT64_MAX),
-    )
-    checks.raise_if_any()
-    return position, limit
-
-
-def render_feed(settlements: Sequence[Settlement]) -> pb.ListSettlementsResponse:
-    """Renders a page of the feed."""
-    response = pb.ListSettlementsResponse()
-    for settlement in settlements:
-        response.settlements.add(
-            org=settlement.org,
-            call_id=str(settlement.call_id),
-            revision=settlement.revision,
-            total_nanos=settlement.total_nanos,
-        )
-    if settlements:
-        response.next.transaction_id, response.next.row_id = settlements[-1].position
-    return response
-
-
-def parse_usage_query(request: pb.GetUsageRequest) -> UsageQuery:
-    """Returns the query. Raises InvalidArgument."""
-    checks = Checks()
-    start_day = _parse_day(checks, "start_day", request.start_day)
-    end_day = _parse_day(checks, "end_day", request.end_day)
-    if not checks.violations and end_day < start_day:
-        checks.violate("end_day", "must not be before start_day")
-    elif not checks.violations and (end_day - start_day).days > USAGE_DAY_COUNT_MAX:
-        checks.violate("end_day", f"must be at most {USAGE_DAY_COUNT_MAX} days after start_day")
-    org = checks.text("org", request.org, min_length=0, max_length=NAME_LENGTH_MAX)
-    for place, dimension in enumerate(request.group_by):
-        checks.choice(f"group_by[{place}]", dimension, allowed=_DIMENSIONS)
-    if request.source:
-        checks.choice("source", request.source, allowed=_SOURCES)
-    checks.raise_if_any()
-    return UsageQuery(
-        start_day=start_day,
-        end_day=end_day,
-        org=org,
-        group_by=frozenset(Dimension(dimension) for dimension in request.group_by),
-        source=Source(request.source or Source.ROLLUP),
-    )
-
-
-def render_usage(query: UsageQuery, rows: Sequence[UsageSums]) -> pb.GetUsageResponse:
-    """Renders the sums. Raises InvalidArgument if there are too many, or one is too large."""
-    if len(rows) > USAGE_ROW_COUNT_MAX:
-        description = (
-            f"gives more than {USAGE_ROW_COUNT_MAX} rows; ask for fewer dimensions or days"
-        )
-        raise InvalidArgument([FieldViolation("group_by", description)])
-    response = pb.GetUsageResponse(source=query.source.value)
-    for row in rows:
-        if max(row.cost_nanos, *row.meters) > INT64_MAX:
-            description = "a sum is too large for the answer; ask for fewer days"
-            raise InvalidArgument([FieldViolation("end_day", description)])
-        response.rows.append(_render_sums(row))
-    return response
 
 
 def _parse_report(message: pb.UsageReport, checks: Checks) -> Report:
@@ -264,7 +177,7 @@ def _parse_labels(checks: Checks, message: pb.UsageReport) -> dict[str, str]:
 def _parse_meters(checks: Checks, message: call_pb2.UsageMeters) -> MeterCounts:
     counts: list[int | None] = []
     for field in METER_FIELDS:
-        if not message.HasField(field):  # type: ignore[arg-type]  # the names are the contract's
+        if not message.HasField(field):
             counts.append(None)
             continue
         count: int = getattr(message, field)
@@ -280,16 +193,6 @@ def _parse_latency(checks: Checks, message: pb.UsageReport) -> int | None:
         checks.violate("latency", f"must be from 0 to {LATENCY_MAX.days} days")
         return None
     return seconds * 1_000 + nanos // 1_000_000
-
-
-def _parse_day(checks: Checks, field: str, value: str) -> dt.date:
-    try:
-        if _DAY.fullmatch(value):
-            return dt.date.fromisoformat(value)
-    except ValueError:
-        pass
-    checks.violate(field, "send a day such as 2026-01-31")
-    return _NO_TIME.date()
 
 
 def _explain(
@@ -319,19 +222,3 @@ def _explain(
 def _violation(place: int, field: str, description: str) -> InvalidArgument:
     path = f"reports[{place}].{field}" if field else f"reports[{place}]"
     return InvalidArgument([FieldViolation(path, description)])
-
-
-def _render_sums(row: UsageSums) -> usage_pb2.UsageRow:
-    return usage_pb2.UsageRow(
-        day=row.day.isoformat() if row.day else "",
-        org=row.org,
-        operation=row.operation,
-        provider=row.provider,
-        model=row.model,
-        call_count=row.call_count,
-        failed_count=row.failed_count,
-        unreported_count=row.unreported_count,
-        cost_nanos=row.cost_nanos,
-        unreported_cost_nanos=row.unreported_cost_nanos,
-        meters=call_pb2.UsageMeters(**dict(zip(METER_FIELDS, row.meters, strict=True))),
-    )

@@ -56,6 +56,11 @@ class Rate:
     # Pairs of input-token threshold and price, ascending by threshold.
     tiers: tuple[tuple[int, int], ...] = ()
 
+    @property
+    def dearest(self) -> int:
+        """The highest of its prices."""
+        return max(self.nanos_per_million, *(price for _, price in self.tiers), 0)
+
     def at(self, input_token_count: int) -> int:
         """Returns the price for a call with so many input tokens of all kinds."""
         price = self.nanos_per_million

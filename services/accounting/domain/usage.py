@@ -72,6 +72,9 @@ class MeterCounts(NamedTuple):
         return sum(count or 0 for count in self[:4])
 
 
+NO_METERS: Final = MeterCounts()
+
+
 @dataclass(slots=True, kw_only=True)
 class Report:
     """One attempt that ended, with the facts of its admission."""
@@ -88,7 +91,7 @@ class Report:
     # Nano-US-dollars that were held; charged if no usage was reported.
     held_nanos: int
     outcome: Outcome
-    meters: MeterCounts = MeterCounts()
+    meters: MeterCounts = NO_METERS
     parent_call_id: uuid.UUID | None = None
     api_key_id: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -163,7 +163,7 @@ RETURNING meters;
 -- name: insert_override
 INSERT INTO model_price (provider, model, org, source, meters, since_version)
 VALUES ($1::text, $2::text, $3::text, 'override', $4::jsonb, $5::bigint)
-RETURNING price_id, start_time;
+RETURNING price_id, until_version, start_time;
 
 -- name: find_override
 SELECT price_id, until_version, start_time

@@ -1,12 +1,16 @@
 -- name: list_log_days
--- Past days that have a partition of the log.
-SELECT to_date(right(c.relname, 8), 'YYYYMMDD') AS day
-FROM pg_inherits AS i
-INNER JOIN pg_class AS c ON c.oid = i.inhrelid
-WHERE
-    i.inhparent = 'usage_log'::regclass
-    AND to_date(right(c.relname, 8), 'YYYYMMDD') < (clock_timestamp() AT TIME ZONE 'UTC')::date
-ORDER BY 1;
+-- Past days, at most $1 back, that have a partition of the log.
+SELECT p.day
+FROM (
+    SELECT
+        to_date(right(c.relname, 8), 'YYYYMMDD') AS day,
+        (clock_timestamp() AT TIME ZONE 'UTC')::date AS today
+    FROM pg_inherits AS i
+    INNER JOIN pg_class AS c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'usage_log'::regclass
+) AS p
+WHERE p.day < p.today AND p.day >= p.today - $1::integer
+ORDER BY p.day;
 
 -- name: list_rollup_differences
 -- Log and rollups are written in one transaction, so in one snapshot they agree, or are wrong.

@@ -1,0 +1,25 @@
+"""Accounting: what did each call cost.
+
+Its promises, each with the tests that hold it to them (under tests/):
+
+1. An attempt is booked once, over any replicas, concurrently, twice in one batch and after
+   midnight; with another payload it is refused (integration/accounting/test_idempotency.py).
+2. The rollups of orgs and platform are the sums of the usage log, always: with duplicates,
+   refused members and killed connections (integration/accounting/test_sums.py).
+3. The settlement feed gives every booked revision, also if transactions commit out of order
+   (integration/accounting/test_feed.py).
+4. A call is priced at the version of the price book that it was admitted at, each meter by
+   itself, in whole nano-US-dollars (unit/accounting/test_pricing.py,
+   integration/accounting/test_prices.py).
+5. What cannot be priced is charged at its hold and marked, never booked as free
+   (unit/accounting/test_pricing.py).
+6. A wrong member of a batch fails by itself and names its field; the others are booked
+   (integration/accounting/test_bad_input.py).
+7. What is acknowledged is durable; what is not can be repeated
+   (integration/accounting/test_faults.py).
+8. Every job is harmless when run twice or never; what verification repairs it reports
+   (integration/accounting/test_jobs.py).
+9. The server's own role can change rows, not tables (integration/accounting/test_schema.py).
+"""
+
+from __future__ import annotations

@@ -1,0 +1,73 @@
+"""Wiring of accounting: builds its parts in order of dependency and starts them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
+from typing import Final
+
+from chassis.process import Deployable, Process, run
+from chassis.server import ServiceTokenAuthenticator
+from headgate.api.accounting.v1 import accounting_pb2_grpc
+from services.accounting.config import AccountingSettings
+from services.accounting.connections import connect, open_accounting_pool
+from services.accounting.imports import import_catalogue
+from services.accounting.jobs.create_partitions import create_partitions
+from services.accounting.jobs.import_prices import import_prices
+from services.accounting.jobs.verify_rollups import verify_rollups
+from services.accounting.ledger import Ledger
+from services.accounting.partitions import ensure_coming_days
+from services.accounting.price_store import PriceStore
+from services.accounting.prices import Prices
+from services.accounting.queries import SCHEMA, SQL
+from services.accounting.servicer import AccountingServicer
+from services.accounting.store import LogWriter, UsageStore
+
+SERVICE_NAME: Final = "headgate.api.accounting.v1.AccountingService"
+
+
+@asynccontextmanager
+async def serve(settings: AccountingSettings, process: Process) -> AsyncIterator[None]:
+    """Builds the servicer and the follower of the price book; seeds a new database."""
+    async with open_accounting_pool(settings, name=SCHEMA) as pool:
+        async with pool.acquire() as connection:
+            await ensure_coming_days(connection)
+        store = UsageStore(pool)
+        price_store = PriceStore(pool, horizon=settings.horizon)
+        if not await price_store.fetch_version():
+            await import_catalogue(price_store)
+        prices = Prices(price_store)
+        await prices.refresh()
+        writer = LogWriter(
+            partial(connect, settings, name="accounting-writer"), horizon=settings.horizon
+        )
+        ledger = Ledger(writer=writer, prices=prices, metrics=process.telemetry.meter)
+        async with aclosing(ledger):
+            process.server.add_readiness("database", store.check)
+            process.server.add(
+                accounting_pb2_grpc.add_AccountingServiceServicer_to_server,
+                AccountingServicer(
+                    ledger=ledger, prices=prices, store=store, horizon=settings.horizon
+                ),
+                service_name=SERVICE_NAME,
+                authenticate=ServiceTokenAuthenticator(settings.service_token),
+            )
+            process.spawn("prices", prices.follow())
+            yield
+
+
+DEPLOYABLE: Final = Deployable(
+    name=SCHEMA,
+    settings=AccountingSettings,
+    migrations=SQL / "migrations",
+    serve=serve,
+    jobs={
+        "create-partitions": create_partitions,
+        "import-prices": import_prices,
+        "verify-rollups": verify_rollups,
+    },
+)
+
+if __name__ == "__main__":
+    run(DEPLOYABLE)

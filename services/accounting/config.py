@@ -1,0 +1,33 @@
+"""Settings of accounting, read from HEADGATE_ACCOUNTING_* variables."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from chassis.config import Settings
+
+
+class AccountingSettings(Settings):
+    """What accounting needs to run."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADGATE_ACCOUNTING_")
+
+    listen_address: str = Field(
+        default="127.0.0.1:7402",
+        description="Host and port the RPC server listens on; port 0 takes a free one.",
+    )
+    horizon_days: int = Field(
+        default=35,
+        ge=1,
+        le=400,
+        description="Days after its admission in which a call can still be reported; later "
+        "reports are refused as too late.",
+    )
+
+    @property
+    def horizon(self) -> dt.timedelta:
+        """How long after its admission a call can be reported."""
+        return dt.timedelta(days=self.horizon_days)

@@ -1,0 +1,51 @@
+"""Recomputes past days from the usage log; repairs and reports what differs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from chassis.process import JobError
+from services.accounting.config import AccountingSettings
+from services.accounting.connections import open_connection
+from services.accounting.verification import find_differences, list_days, rebuild
+
+# A day's log is summed by one statement.
+STATEMENT_TIMEOUT_MS: Final = 600_000
+# Differences of a day that are logged one by one.
+LOGGED_COUNT_MAX: Final = 20
+
+log = structlog.get_logger()
+
+
+async def verify_rollups(settings: AccountingSettings) -> None:
+    """Verifies each past day that can still get reports. Raises JobError if one had differed."""
+    # One more than the horizon: a day is verified once after its last report.
+    days_back = settings.horizon_days + 1
+    total = 0
+    async with open_connection(
+        settings, name="accounting-verify-rollups", statement_timeout_ms=STATEMENT_TIMEOUT_MS
+    ) as connection:
+        days = await list_days(connection, days_back=days_back)
+        for day in days:
+            differences = await find_differences(connection, day)
+            for each in differences[:LOGGED_COUNT_MAX]:
+                log.error(
+                    "rollup_differs",
+                    day=str(day),
+                    org=each.org,
+                    operation=each.operation,
+                    provider=each.provider,
+                    model=each.model,
+                    logged_count=each.logged_count,
+                    rolled_up_count=each.rolled_up_count,
+                    logged_nanos=each.logged_nanos,
+                    rolled_up_nanos=each.rolled_up_nanos,
+                )
+            if differences:
+                await rebuild(connection, day)
+            total += len(differences)
+    if total:
+        raise JobError(f"{total} rollups differed from the usage log and were rebuilt")
+    log.info("rollups_verified", days=len(days))
