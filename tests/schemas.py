@@ -8,7 +8,7 @@ Roles belong to the whole server: outside of `clone`, call `build_schemas` under
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -99,25 +99,34 @@ async def build_schemas(url: str, *names: str) -> None:
         await migrate(owner_url(url, name), schema=name, directory=SQL[name] / "migrations")
 
 
-async def assert_queries_prepare(url: str, path: Path, *, name: str | None = None) -> None:
-    """Prepares each query of the file as the service's runtime role.
+async def assert_queries_prepare(url: str, path: Path, *, scripts: Collection[str] = ()) -> None:
+    """Prepares each query of the file as the runtime role of the service whose folder it lies in.
 
-    `url` is the superuser's, of a database with the schema; the service is the one whose folder
-    the file lies in, unless it is named.
+    `url` is the superuser's, of a database with the schema. Queries of several statements cannot
+    be prepared: those named in `scripts`, without parameters, are run and rolled back.
     """
-    service = name or next(each for each, folder in SQL.items() if path.is_relative_to(folder))
+    service = next(name for name, folder in SQL.items() if path.is_relative_to(folder))
     queries = database.load_queries(path)
     connection = await _connect(runtime_url(url, service), service)
     failed: dict[str, str] = {}
+
+    async def run(script: str) -> None:
+        await connection.execute(script)
+        await connection.execute("ROLLBACK")
+
     try:
         for query in queries.available_queries:
             # The loader adds a twin for cursors to each query.
             if not query.endswith("_cursor"):
-                await _prepare(connection, query, getattr(queries, query).sql, failed)
+                check = run if query in scripts else connection.prepare
+                try:
+                    await check(getattr(queries, query).sql)
+                except asyncpg.PostgresError as error:
+                    failed[query] = str(error)
     finally:
         await connection.close()
 
-    assert failed == {}
+    assert failed == {}, failed
 
 
 async def assert_schema_equals_migrations(
@@ -141,8 +150,8 @@ async def assert_schema_equals_migrations(
     written = await _read_facts(await clone(f"{name}_written", build_written), name)
 
     assert written, "the schema holds nothing"
-    assert sorted(written - migrated) == [], "only in the written schema"
-    assert sorted(migrated - written) == [], "only in the migrated schema"
+    assert sorted(written - migrated) == [], f"only in the written schema: {written - migrated}"
+    assert sorted(migrated - written) == [], f"only in the migrated schema: {migrated - written}"
 
 
 async def _provision(url: str, name: str) -> None:
@@ -151,15 +160,6 @@ async def _provision(url: str, name: str) -> None:
 
 async def _connect(url: str, name: str) -> Connection:
     return await database.connect(url, application_name=f"tests-{name}", schema=name)
-
-
-async def _prepare(
-    connection: Connection, query: str, statement: str, failed: dict[str, str]
-) -> None:
-    try:
-        await connection.prepare(statement)
-    except asyncpg.PostgresError as error:
-        failed[query] = str(error)
 
 
 async def _read_facts(url: str, name: str) -> set[str]:
