@@ -72,17 +72,16 @@ def settings_class(module: str) -> type[Settings]:
 def render_configuration() -> str:
     """Renders the variables of all deployables: those of its own first, then those of all."""
     parts = [CONFIGURATION_HEAD]
+    shared = dict.fromkeys(Settings.model_fields)
     for name, module in DEPLOYABLES.items():
         cls = settings_class(module)
-        own = [field for field in cls.model_fields if field not in Settings.model_fields]
-        parts.append(f"## {name}\n")
-        parts.append(_table(cls, own) if own else "Nothing of its own.\n")
-    parts.append("## Every deployable\n")
-    parts.append(
-        "`<SERVICE>` is one of " + ", ".join(f"`{n.upper()}`" for n in DEPLOYABLES) + ".\n"
-    )
-    shared = _table(Settings, Settings.model_fields)
-    parts.append(shared.replace("`HEADGATE_", "`HEADGATE_<SERVICE>_"))
+        # What the class itself declares: new fields, and shared ones with a default of its own.
+        own = [field for field in cls.model_fields if field in cls.__annotations__]
+        parts += [f"## {name}\n", _table(cls, own)]
+        shared = {field: None for field in shared if field not in own}
+    services = ", ".join(f"`{name.upper()}`" for name in DEPLOYABLES)
+    parts += ["## Every deployable\n", f"`<SERVICE>` is one of {services}.\n"]
+    parts.append(_table(Settings, shared).replace("`HEADGATE_", "`HEADGATE_<SERVICE>_"))
     return "\n".join(parts)
 
 
