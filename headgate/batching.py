@@ -68,12 +68,17 @@ class Batcher(Generic[T, R]):
         Raises BatcherFullError or BatcherClosedError before anything was sent, TimeoutError if the
         deadline (loop time) passed before the item's batch left.
         """
+        self._check_room(1)
         return await self._enqueue(item, deadline)
 
     async def submit_all(
         self, items: Sequence[T], *, deadline: float | None = None
     ) -> list[R | BaseException]:
-        """Returns each item's own result or exception, in order."""
+        """Returns each item's own result or exception, in order.
+
+        Raises BatcherFullError or BatcherClosedError before any of them was taken.
+        """
+        self._check_room(len(items))
         answers = [self._enqueue(item, deadline) for item in items]
         return await asyncio.gather(*answers, return_exceptions=True)
 
@@ -83,11 +88,13 @@ class Batcher(Generic[T, R]):
         while self._flights:
             await asyncio.wait(self._flights)
 
-    def _enqueue(self, item: T, deadline: float | None) -> asyncio.Future[R]:
+    def _check_room(self, count: int) -> None:
         if self._closed:
             raise BatcherClosedError
-        if len(self._waiting) >= self._waiting_count_max:
+        if len(self._waiting) + count > self._waiting_count_max:
             raise BatcherFullError
+
+    def _enqueue(self, item: T, deadline: float | None) -> asyncio.Future[R]:
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Member(item, answer, deadline))
         if len(self._flights) < self._flight_count_max:
@@ -100,13 +107,12 @@ class Batcher(Generic[T, R]):
         while batch := self._take_batch():
             try:
                 results = await self._send([member.item for member in batch])
+                _answer_each(batch, results)
             except asyncio.CancelledError:
                 _answer_all(batch, asyncio.CancelledError())
                 raise
             except Exception as error:  # noqa: BLE001 - each member raises it to its own caller
                 _answer_all(batch, error)
-            else:
-                _answer_each(batch, results)
 
     def _take_batch(self) -> list[_Member[T, R]]:
         batch: list[_Member[T, R]] = []
@@ -123,6 +129,8 @@ class Batcher(Generic[T, R]):
 
 
 def _answer_each(batch: Sequence[_Member[T, R]], results: Sequence[R | Exception]) -> None:
+    if len(results) != len(batch):
+        raise ValueError(f"{len(results)} results for {len(batch)} members")
     for member, result in zip(batch, results, strict=True):
         if member.answer.done():
             continue
