@@ -14,11 +14,13 @@ from tests.tidy import tracked
 
 # Packages whose docstring is a contract: a numbered list of promises, each naming its test.
 PROMISING: Final = (
+    "headgate/__init__.py",
     "chassis/__init__.py",
     "services/admission/__init__.py",
     "services/accounting/__init__.py",
     "services/health/__init__.py",
     "gateway/__init__.py",
+    "local/__init__.py",
 )
 ITEM: Final = re.compile(r"^\s*\d+\.\s", re.MULTILINE)
 # `tests/x/test_y.py::test_z`, `tests/x/test_y.py`, both without `tests/` too, or `test_z`.
