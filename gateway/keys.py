@@ -16,7 +16,7 @@ _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 # Characters that 32 random bytes fill in base 62.
 _SECRET_LENGTH: Final = 43
 # The secret holds no "_", so the public part may.
-_KEY: Final = re.compile(r"hg_([a-z0-9_]{1,32})_([A-Za-z0-9-]{43,128})")
+_KEY: Final = re.compile(r"hg_([a-z0-9_-]{1,32})_([A-Za-z0-9-]{43,128})")
 
 
 class Role(enum.Enum):

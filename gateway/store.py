@@ -95,6 +95,11 @@ class Store:
             principal=principal, key_hash=row["key_hash"], revoked=row["revoke_time"] is not None
         )
 
+    async def fetch_key_version(self) -> int:
+        """Returns the version of the keys."""
+        version: int = await self._pool.fetchval(self._sql["fetch_key_version"])
+        return version
+
     async def list_keys(self, *, below: int, count_max: int) -> list[KeyRecord]:
         """Returns keys, newest first."""
         rows = await self._pool.fetch(self._sql["list_keys"], below, count_max)
@@ -132,14 +137,16 @@ class Transaction:
     async def insert_key(
         self, *, key_id: str, name: str, role: Role, orgs: Sequence[str], key_hash: bytes
     ) -> KeyRecord | None:
-        """Stores a key. None: its public part exists, and nothing changed."""
+        """Stores a key; runs `bump_key_version` first. None: its public part exists."""
+        await self._connection.fetchval(self._sql["bump_key_version"])
         row = await self._connection.fetchrow(
             self._sql["insert_key"], key_id, name, role.value, list(orgs), key_hash
         )
         return None if row is None else _read_key(row)
 
     async def revoke_key(self, key_id: str) -> KeyRecord | None:
-        """Revokes a key. None: there is no such key."""
+        """Revokes a key; runs `bump_key_version` first. None: there is no such key."""
+        await self._connection.fetchval(self._sql["bump_key_version"])
         row = await self._connection.fetchrow(self._sql["revoke_key"], key_id)
         return None if row is None else _read_key(row)
 

@@ -29,8 +29,10 @@ LABEL_VALUE_LENGTH_MAX: Final = 128
 # All keys and values together, in UTF-8: they travel in the permit, which has its own bound.
 LABEL_BYTES_MAX: Final = 2_048
 
-# Names that people choose for operations, orgs and limits.
-NAME: Final = re.compile(r"[a-z0-9._-]+")
+# Names that people choose; the services behind take the same.
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
+ORG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 _CANONICAL_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NO_CANDIDATES: Final[tuple[Candidate, ...]] = ()
 _NO_LABELS: Final[Mapping[str, str]] = {}
@@ -140,7 +142,7 @@ def read_org(checks: Checks, org: str, principal: Principal) -> str:
     if org in principal.orgs:
         return org
     if org:
-        return checks.text("org", org, max_length=ORG_LENGTH_MAX)
+        return checks.text("org", org, max_length=ORG_LENGTH_MAX, pattern=ORG)
     if len(principal.orgs) == 1:
         return next(iter(principal.orgs))
     checks.violate("org", f"required: the key acts for {len(principal.orgs)} orgs, name one")
@@ -164,7 +166,9 @@ def read_candidate(checks: Checks, field: str, candidate: call_pb2.Candidate) ->
         provider=checks.text(
             f"{field}.provider", candidate.provider, max_length=PROVIDER_LENGTH_MAX, pattern=NAME
         ),
-        model=checks.text(f"{field}.model", candidate.model, max_length=MODEL_LENGTH_MAX),
+        model=checks.text(
+            f"{field}.model", candidate.model, max_length=MODEL_LENGTH_MAX, pattern=MODEL
+        ),
     )
 
 

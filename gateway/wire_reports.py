@@ -25,8 +25,8 @@ METERS: Final = (
     "output_token_count",
     "reasoning_token_count",
 )
-# More than any call can use; sums of many stay within 64 bits.
-METER_COUNT_MAX: Final = 1_000_000_000_000
+# More than any call can use; accounting books no more either.
+METER_COUNT_MAX: Final = 1_000_000_000
 LATENCY_SECONDS_MAX: Final = 86_400
 ERROR_TYPE_LENGTH_MAX: Final = 64
 _NANOS_PER_SECOND: Final = 1_000_000_000

@@ -11,6 +11,17 @@ SELECT
 FROM api_key
 WHERE key_id = $1::text;
 
+-- name: fetch_key_version
+-- Version of the keys.
+SELECT version
+FROM key_book;
+
+-- name: bump_key_version
+-- Locks the book before any key, so that the version never passes a change that has not committed.
+UPDATE key_book
+SET version = version + 1
+RETURNING version;
+
 -- name: list_keys
 -- A page of keys, newest first, from below a position.
 SELECT

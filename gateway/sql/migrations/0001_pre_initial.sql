@@ -23,6 +23,15 @@ CREATE TABLE api_key (
 
 CREATE UNIQUE INDEX api_key_position ON api_key (position);
 
+-- One row: grows with each change of a key, so that a look at one number tells every gateway
+-- whether what it remembers of keys still holds.
+CREATE TABLE key_book (
+    singleton boolean PRIMARY KEY DEFAULT TRUE CHECK (singleton),
+    version bigint NOT NULL
+);
+
+INSERT INTO key_book (version) VALUES (1);
+
 -- One row: grows with each change of a route, so that a look at one number tells every gateway
 -- whether to read the routes again.
 CREATE TABLE route_book (

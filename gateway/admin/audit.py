@@ -1,0 +1,149 @@
+"""The audit log: who wanted to change what, written before the change, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+from chassis.errors import ServiceError, translate
+from gateway.keys import Principal
+from gateway.store import Store, Transaction
+
+TARGET_LENGTH_MAX: Final = 256
+# A message this large is refused later; its words are not worth keeping.
+REQUEST_BYTES_MAX: Final = 65_536
+# After these nobody knows whether the change happened.
+_UNKNOWN: Final = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+
+Result = TypeVar("Result")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """One change that somebody asked for."""
+
+    actor: str
+    # The method, such as "PutLimit".
+    action: str
+    # Such as "limit/acme-monthly".
+    target: str
+    # Without secrets.
+    request_json: str
+
+
+def describe(who: Principal, action: str, target: str, request: Message) -> Intent:
+    """Returns the intent of a request. Its texts may be wrong yet: they are made storable."""
+    if request.ByteSize() > REQUEST_BYTES_MAX:
+        facts: dict[str, object] = {"omitted_byte_count": request.ByteSize()}
+    else:
+        facts = MessageToDict(request, preserving_proto_field_name=True)
+    printable = "".join(each if each.isprintable() else "?" for each in target)
+    return Intent(
+        actor=who.key_id,
+        action=action,
+        target=printable[:TARGET_LENGTH_MAX],
+        request_json=json.dumps(facts, ensure_ascii=True),
+    )
+
+
+class Audit:
+    """Makes changes, each with its entry. What cannot be written down is not changed.
+
+    A change that began ends even if its caller goes away: half of it would be nobody's.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._under_way: set[asyncio.Task[object]] = set()
+
+    async def change_own(
+        self, intent: Intent, work: Callable[[Transaction], Awaitable[Result]]
+    ) -> Result:
+        """Changes what is the gateway's, in one transaction with the entry and its outcome.
+
+        Raises ServiceError; then nothing changed, and the entry says so.
+        """
+        return await self._finish(self._change_own(intent, work))
+
+    async def change_elsewhere(
+        self, intent: Intent, send: Callable[[str], Awaitable[Result]]
+    ) -> Result:
+        """Asks a service for a change: entry first, then `send` with its id, then the outcome.
+
+        An answer that was lost leaves the entry open. Raises ServiceError.
+        """
+        return await self._finish(self._change_elsewhere(intent, send))
+
+    async def close(self) -> None:
+        """Returns when the changes under way have ended."""
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+
+    async def _finish(self, change: Awaitable[Result]) -> Result:
+        task = asyncio.ensure_future(change)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def _change_own(
+        self, intent: Intent, work: Callable[[Transaction], Awaitable[Result]]
+    ) -> Result:
+        try:
+            async with self._store.transaction() as transaction:
+                audit_id = await _insert(transaction, intent)
+                result = await work(transaction)
+                await transaction.insert_audit_outcome(audit_id, error=None)
+                return result
+        except ServiceError as error:
+            async with self._store.transaction() as transaction:
+                audit_id = await _insert(transaction, intent)
+                await transaction.insert_audit_outcome(audit_id, error=error.reason)
+            raise
+
+    async def _change_elsewhere(
+        self, intent: Intent, send: Callable[[str], Awaitable[Result]]
+    ) -> Result:
+        async with self._store.transaction() as transaction:
+            audit_id = await _insert(transaction, intent)
+        try:
+            result = await send(audit_id)
+        except ServiceError as error:
+            if error.code not in _UNKNOWN:
+                await self._close_entry(audit_id, error=f"{error.reason}: {error.message}")
+            raise
+        await self._close_entry(audit_id, error=None)
+        return result
+
+    async def _close_entry(self, audit_id: str, *, error: str | None) -> None:
+        try:
+            async with self._store.transaction() as transaction:
+                await transaction.insert_audit_outcome(audit_id, error=error)
+        except Exception as failure:  # noqa: BLE001 - the change stands, its entry stays open
+            log.warning("audit_entry_open", audit_id=audit_id, reason=translate(failure).reason)
+
+
+async def _insert(transaction: Transaction, intent: Intent) -> str:
+    return await transaction.insert_audit_entry(
+        actor=intent.actor,
+        action=intent.action,
+        target=intent.target,
+        request_json=intent.request_json,
+    )

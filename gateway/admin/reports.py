@@ -1,0 +1,39 @@
+"""What staff read: usage, which is accounting's, and the audit log."""
+
+from __future__ import annotations
+
+from gateway.admin.lists import newest_first, take_page
+from gateway.admin.wire import render_entry
+from gateway.peers import ACCOUNTING, Accounting, call
+from gateway.store import Store
+from headgate.api.accounting.v1 import accounting_pb2
+from headgate.api.gateway.v1 import admin_pb2 as pb
+
+
+class Reports:
+    """Reads for staff; changes nothing."""
+
+    def __init__(self, store: Store, accounting: Accounting) -> None:
+        self._store = store
+        self._accounting = accounting
+
+    async def get_usage(self, request: pb.GetUsageRequest) -> pb.GetUsageResponse:
+        """Sums usage over days; accounting checks every field."""
+        wanted = accounting_pb2.GetUsageRequest(
+            start_day=request.start_day,
+            end_day=request.end_day,
+            org=request.org,
+            group_by=request.group_by,
+            source=request.source,
+        )
+        usage = await call(ACCOUNTING, self._accounting.stub.GetUsage, wanted)
+        return pb.GetUsageResponse(rows=usage.rows, source=usage.source)
+
+    async def list_audit_entries(
+        self, request: pb.ListAuditEntriesRequest
+    ) -> pb.ListAuditEntriesResponse:
+        """Lists audit entries, newest first."""
+        place = newest_first(request, "audit_entries")
+        rows = await self._store.list_audit_entries(below=place.start, count_max=place.size + 1)
+        page, token = take_page(rows, place, lambda row: row.position)
+        return pb.ListAuditEntriesResponse(entries=map(render_entry, page), next_page_token=token)

@@ -1,0 +1,115 @@
+"""The staff's service: each method goes to the module of its noun."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from gateway.admin.api_keys import ApiKeys
+from gateway.admin.audit import Audit
+from gateway.admin.kills import Kills
+from gateway.admin.limits import Limits
+from gateway.admin.prices import StoredPrices
+from gateway.admin.reports import Reports
+from gateway.admin.routes import StoredRoutes
+from gateway.peers import Accounting, Admission, Health
+from gateway.servicer import principal
+from gateway.store import Store
+from headgate.api.gateway.v1 import admin_pb2 as pb
+from headgate.api.gateway.v1 import admin_pb2_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
+    """Serves staff. Every method needs a key of role admin; every change leaves an audit entry."""
+
+    def __init__(
+        self,
+        *,
+        audit: Audit,
+        store: Store,
+        admission: Admission,
+        accounting: Accounting,
+        health: Health,
+    ) -> None:
+        self._keys = ApiKeys(store, audit)
+        self._routes = StoredRoutes(store, audit)
+        self._limits = Limits(admission, audit)
+        self._prices = StoredPrices(accounting, audit)
+        self._kills = Kills(health, audit)
+        self._reports = Reports(store, accounting)
+
+    async def CreateApiKey(
+        self, request: pb.CreateApiKeyRequest, context: Context
+    ) -> pb.CreateApiKeyResponse:
+        return await self._keys.create(request, principal())
+
+    async def RevokeApiKey(
+        self, request: pb.RevokeApiKeyRequest, context: Context
+    ) -> pb.RevokeApiKeyResponse:
+        return await self._keys.revoke(request, principal())
+
+    async def ListApiKeys(
+        self, request: pb.ListApiKeysRequest, context: Context
+    ) -> pb.ListApiKeysResponse:
+        return await self._keys.list(request)
+
+    async def PutRoute(self, request: pb.PutRouteRequest, context: Context) -> pb.PutRouteResponse:
+        return await self._routes.put(request, principal())
+
+    async def DeleteRoute(
+        self, request: pb.DeleteRouteRequest, context: Context
+    ) -> pb.DeleteRouteResponse:
+        return await self._routes.delete(request, principal())
+
+    async def ListRoutes(
+        self, request: pb.ListRoutesRequest, context: Context
+    ) -> pb.ListRoutesResponse:
+        return await self._routes.list(request)
+
+    async def PutLimit(self, request: pb.PutLimitRequest, context: Context) -> pb.PutLimitResponse:
+        return await self._limits.put(request, principal())
+
+    async def DeleteLimit(
+        self, request: pb.DeleteLimitRequest, context: Context
+    ) -> pb.DeleteLimitResponse:
+        return await self._limits.delete(request, principal())
+
+    async def ListLimits(
+        self, request: pb.ListLimitsRequest, context: Context
+    ) -> pb.ListLimitsResponse:
+        return await self._limits.list(request)
+
+    async def ListCounters(
+        self, request: pb.ListCountersRequest, context: Context
+    ) -> pb.ListCountersResponse:
+        return await self._limits.list_counters(request)
+
+    async def PutPrice(self, request: pb.PutPriceRequest, context: Context) -> pb.PutPriceResponse:
+        return await self._prices.put(request, principal())
+
+    async def DeletePrice(
+        self, request: pb.DeletePriceRequest, context: Context
+    ) -> pb.DeletePriceResponse:
+        return await self._prices.delete(request, principal())
+
+    async def ListPrices(
+        self, request: pb.ListPricesRequest, context: Context
+    ) -> pb.ListPricesResponse:
+        return await self._prices.list(request)
+
+    async def GetUsage(self, request: pb.GetUsageRequest, context: Context) -> pb.GetUsageResponse:
+        return await self._reports.get_usage(request)
+
+    async def Kill(self, request: pb.KillRequest, context: Context) -> pb.KillResponse:
+        return await self._kills.kill(request, principal())
+
+    async def Resume(self, request: pb.ResumeRequest, context: Context) -> pb.ResumeResponse:
+        return await self._kills.resume(request, principal())
+
+    async def ListAuditEntries(
+        self, request: pb.ListAuditEntriesRequest, context: Context
+    ) -> pb.ListAuditEntriesResponse:
+        return await self._reports.list_audit_entries(request)

@@ -1,0 +1,94 @@
+"""Settings of the gateway, read from HEADGATE_GATEWAY_* variables."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from chassis.config import Addresses, Settings
+from gateway.keys import parse_key_id
+from gateway.permits import parse_signing_keys
+
+_ORG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_KEY_FORM: Final = (
+    "hg_<id>_<secret>: the id of a-z, 0-9, '-', '_', the secret of 43 to 128 letters, digits, '-'"
+)
+
+
+class GatewaySettings(Settings):
+    """What the gateway needs to run."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADGATE_GATEWAY_")
+
+    listen_address: str = Field(
+        default="127.0.0.1:7400",
+        description="Host and port the RPC server listens on; port 0 takes a free one.",
+    )
+    admission_addresses: Addresses = Field(
+        description="Addresses of admission, which decides rates and budgets."
+    )
+    accounting_addresses: Addresses = Field(
+        description="Addresses of accounting, which books usage and knows the prices."
+    )
+    health_addresses: Addresses = Field(
+        description="Addresses of health, which knows breakers and the kill switch."
+    )
+    permit_keys: SecretStr = Field(
+        description="Keys that sign permits, as `id:hex[,id:hex]` of at least 32 bytes each, the "
+        "same on every gateway. The first signs, all verify; keep an old one for 35 days."
+    )
+    bootstrap_admin_key: SecretStr | None = Field(
+        default=None,
+        description="Whole admin key that `job bootstrap` stores the hash of; unset: none.",
+    )
+    bootstrap_api_keys: SecretStr | None = Field(
+        default=None,
+        description="Whole backend keys that `job bootstrap` stores the hashes of, as "
+        "`org=key[,org=key]`; unset: none.",
+    )
+
+    @field_validator("permit_keys")
+    @classmethod
+    def _check_permit_keys(cls, value: SecretStr) -> SecretStr:
+        parse_signing_keys(value.get_secret_value())
+        return value
+
+    @field_validator("bootstrap_admin_key")
+    @classmethod
+    def _check_admin_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and parse_key_id(value.get_secret_value()) is None:
+            raise ValueError(f"set a key of the form {_KEY_FORM}")
+        return value
+
+    @field_validator("bootstrap_api_keys")
+    @classmethod
+    def _check_api_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _parse_api_keys(value.get_secret_value())
+        return value
+
+    def signing_keys(self) -> dict[str, bytes]:
+        """Returns the permits' keys by their ids, the signing one first."""
+        return parse_signing_keys(self.permit_keys.get_secret_value())
+
+    def demo_keys(self) -> dict[str, str]:
+        """Returns the backend keys to bootstrap by their orgs."""
+        value = self.bootstrap_api_keys
+        return {} if value is None else _parse_api_keys(value.get_secret_value())
+
+
+def _parse_api_keys(text: str) -> dict[str, str]:
+    keys: dict[str, str] = {}
+    for position, entry in enumerate(text.split(","), start=1):
+        org, _, key = entry.strip().partition("=")
+        if _ORG.fullmatch(org) is None:
+            raise ValueError(f"entry {position} must be `org=key` with an org of letters, digits")
+        if parse_key_id(key) is None:
+            raise ValueError(f"entry {position} must hold a key of the form {_KEY_FORM}")
+        if org in keys:
+            raise ValueError(f"entry {position} repeats the org {org}")
+        keys[org] = key
+    return keys

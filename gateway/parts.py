@@ -1,0 +1,102 @@
+"""The gateway's parts, put together: what `serve` starts, and tests may start in one process."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chassis.process import Process
+from gateway.admin.audit import Audit
+from gateway.admin.servicer import AdminServicer
+from gateway.auth import KeyAuthenticator
+from gateway.calls import Calls
+from gateway.completions import Completions
+from gateway.config import GatewaySettings
+from gateway.health_watch import HealthCopy, HealthWatch
+from gateway.observations import Observations
+from gateway.peers import Accounting, Admission, Health
+from gateway.permits import Signer
+from gateway.prices import Prices
+from gateway.probes import Probes
+from gateway.routes import Routes
+from gateway.servicer import GatewayServicer
+from gateway.store import Store
+from headgate.api.gateway.v1 import admin_pb2_grpc, gateway_pb2_grpc
+
+GATEWAY_SERVICE: Final = "headgate.api.gateway.v1.GatewayService"
+ADMIN_SERVICE: Final = "headgate.api.gateway.v1.AdminService"
+
+
+class Parts:
+    """What the servicers share."""
+
+    def __init__(
+        self, *, store: Store, admission: Admission, accounting: Accounting, health: Health
+    ) -> None:
+        self.store = store
+        self.admission = admission
+        self.accounting = accounting
+        self.health = health
+        self.routes = Routes(store)
+        self.prices = Prices(accounting.pull_price_book)
+        self.copy = HealthCopy()
+        self.authenticator = KeyAuthenticator(store)
+        self.audit = Audit(store)
+
+    def add_to(self, process: Process, settings: GatewaySettings) -> None:
+        """Adds the servicers, the loops that keep the copies, the checks and the clean-up."""
+        observations = Observations(self.health.observe, process.telemetry.meter)
+        self._spawn(process, observations)
+        self._add_servicers(process, settings, observations)
+        for name, check in (
+            ("routes", self.routes.check_ready),
+            ("prices", self.prices.check_ready),
+            ("health", self.copy.check_ready),
+        ):
+            process.server.add_readiness(name, check)
+        closers = (self.admission.close, self.accounting.close, self.health.close)
+        for close in (self.audit.close, observations.drain, *closers):
+            process.server.on_drain(close)
+
+    def _spawn(self, process: Process, observations: Observations) -> None:
+        process.spawn("keys", self.authenticator.keep_fresh())
+        process.spawn("routes", self.routes.keep_fresh())
+        process.spawn("prices", self.prices.keep_fresh())
+        process.spawn("health", HealthWatch(self.health.watch, self.copy).run())
+        process.spawn("observations", observations.run())
+
+    def _add_servicers(
+        self, process: Process, settings: GatewaySettings, observations: Observations
+    ) -> None:
+        signer = Signer(settings.signing_keys())
+        calls = Calls(
+            routes=self.routes,
+            prices=self.prices,
+            copy=self.copy,
+            admission=self.admission,
+            probes=Probes(self.health, observations),
+            signer=signer,
+        )
+        completions = Completions(
+            admission=self.admission,
+            accounting=self.accounting,
+            observations=observations,
+            meter=process.telemetry.meter,
+        )
+        process.server.add(
+            gateway_pb2_grpc.add_GatewayServiceServicer_to_server,
+            GatewayServicer(calls=calls, completions=completions, copy=self.copy, signer=signer),
+            service_name=GATEWAY_SERVICE,
+            authenticate=self.authenticator,
+        )
+        process.server.add(
+            admin_pb2_grpc.add_AdminServiceServicer_to_server,
+            AdminServicer(
+                audit=self.audit,
+                store=self.store,
+                admission=self.admission,
+                accounting=self.accounting,
+                health=self.health,
+            ),
+            service_name=ADMIN_SERVICE,
+            authenticate=self.authenticator,
+        )
