@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,13 +43,28 @@ def test_the_committed_reference_pages_are_fresh(tmp_path: Path) -> None:
         assert committed == (tmp_path / page).read_text(), f"run `make docs`: {page} is old"
 
 
-def test_the_contracts_break_no_client_of_the_last_release() -> None:
+def find_breaking_changes(protos: Path) -> str:
+    """What `protos` changes so that clients of the last release would break; empty: nothing."""
+    image = tracked.ROOT / "protos/image.binpb"
     result = subprocess.run(
-        [BUF, "breaking", "--against", "image.binpb"],
-        cwd=tracked.ROOT / "protos",
+        [BUF, "breaking", "--against", image],
+        cwd=protos,
         check=False,
         capture_output=True,
         text=True,
     )
+    assert bool(result.returncode) == bool(result.stdout), result.stderr
+    return result.stdout
 
-    assert (result.returncode, result.stdout) == (0, "")
+
+def test_the_contracts_break_no_client_of_the_last_release() -> None:
+    assert find_breaking_changes(tracked.ROOT / "protos") == ""
+
+
+def test_a_renumbered_field_would_be_found(tmp_path: Path) -> None:
+    shutil.copytree(tracked.ROOT / "protos", tmp_path, dirs_exist_ok=True)
+    contract = tmp_path / "headgate/api/gateway/v1/gateway.proto"
+    text = contract.read_text()
+    contract.write_text(text.replace("string call_id = 1;", "string call_id = 99;", 1))
+
+    assert "call_id" in find_breaking_changes(tmp_path)
