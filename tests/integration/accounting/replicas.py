@@ -1,0 +1,92 @@
+"""Replicas of accounting in the test's process, and the real server with its real wiring."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import grpc
+from opentelemetry.metrics import NoOpMeter
+
+from chassis.database import Connection, Pool
+from chassis.process import Process
+from chassis.server import Server
+from chassis.telemetry import setup
+from headgate.api.accounting.v1 import accounting_pb2_grpc as pb_grpc
+from services.accounting.__main__ import serve
+from services.accounting.config import AccountingSettings
+from services.accounting.connections import connect, open_accounting_pool
+from services.accounting.ledger import Ledger
+from services.accounting.price_store import PriceStore
+from services.accounting.prices import Prices
+from services.accounting.store import LogWriter, UsageStore
+
+Stub: TypeAlias = "pb_grpc.AccountingServiceAsyncStub"
+Open = Callable[[], Coroutine[Any, Any, "Replica"]]
+OpenConnection = Callable[[], Coroutine[Any, Any, Connection]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """What one process of accounting works with."""
+
+    ledger: Ledger
+    writer: LogWriter
+    prices: Prices
+    price_store: PriceStore
+    store: UsageStore
+    pool: Pool
+
+
+@asynccontextmanager
+async def open_replica(settings: AccountingSettings) -> AsyncIterator[Replica]:
+    async with open_accounting_pool(settings, name="accounting") as pool:
+        price_store = PriceStore(pool, horizon=settings.horizon)
+        prices = Prices(price_store)
+        await prices.refresh()
+        writer = LogWriter(
+            partial(connect, settings, name="accounting-writer"), horizon=settings.horizon
+        )
+        ledger = Ledger(writer=writer, prices=prices, metrics=NoOpMeter("tests"))
+        yield Replica(
+            ledger=ledger,
+            writer=writer,
+            prices=prices,
+            price_store=price_store,
+            store=UsageStore(pool),
+            pool=pool,
+        )
+        await ledger.aclose()
+
+
+@asynccontextmanager
+async def serving(settings: AccountingSettings) -> AsyncIterator[Stub]:
+    """The real wiring and server on a free port; yields a stub that shows the service token."""
+    with setup(settings, "accounting") as telemetry:
+        process = Process(Server(settings, telemetry), telemetry, asyncio.Event())
+        async with serve(settings, process):
+            port = await process.server.start()
+            async with _channel(port, settings.service_token.get_secret_value()) as channel:
+                yield pb_grpc.AccountingServiceStub(channel)
+            await process.server.drain()
+            await process.cancel_spawned()
+
+
+def _channel(port: int, token: str) -> AbstractAsyncContextManager[grpc.aio.Channel]:
+    return grpc.aio.insecure_channel(f"127.0.0.1:{port}", interceptors=[_ShowToken(token)])
+
+
+class _ShowToken(grpc.aio.UnaryUnaryClientInterceptor):
+    def __init__(self, token: str) -> None:
+        self._authorization = ("authorization", f"Bearer {token}")
+
+    async def intercept_unary_unary(
+        self, continuation: Any, client_call_details: Any, request: Any
+    ) -> Any:
+        metadata = grpc.aio.Metadata(self._authorization)
+        details = client_call_details._replace(metadata=metadata)
+        return await continuation(details, request)

@@ -1,0 +1,205 @@
+"""What calls cost: each meter by itself, whole nano-dollars, never silently free."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.accounting.domain.pricing import (
+    PRICE_MAX,
+    AmountTooLargeError,
+    Price,
+    Rate,
+    charge,
+)
+from services.accounting.domain.usage import (
+    AMOUNT_MAX,
+    NO_METERS,
+    TOKEN_COUNT_MAX,
+    Charge,
+    CostBasis,
+    Meter,
+    MeterCounts,
+    Outcome,
+)
+
+PRICE = Price({Meter.INPUT: Rate(150_000_000), Meter.OUTPUT: Rate(600_000_000)})
+EVERY_METER = Price({meter: Rate(meter.value * 10**9) for meter in Meter})
+
+amounts = st.integers(0, 10**11)
+counts = st.none() | st.integers(0, 10**6)
+meter_counts = st.builds(MeterCounts, counts, counts, counts, counts, counts, counts)
+tiers = st.dictionaries(st.integers(1, 10**6), amounts, max_size=3).map(
+    lambda found: tuple(sorted(found.items()))
+)
+prices = st.fixed_dictionaries(
+    {Meter.INPUT: st.builds(Rate, amounts, tiers), Meter.OUTPUT: st.builds(Rate, amounts, tiers)},
+    optional={
+        meter: st.builds(Rate, amounts, tiers)
+        for meter in Meter
+        if meter not in (Meter.INPUT, Meter.OUTPUT)
+    },
+).map(Price)
+
+
+def total(price: Price | None, meters: MeterCounts) -> int:
+    return charge(price, outcome=Outcome.SUCCEEDED, meters=meters, held_nanos=7).total_nanos
+
+
+def test_a_call_costs_the_sum_of_its_meters() -> None:
+    meters = MeterCounts(input=1_000, output=500)
+
+    assert total(PRICE, meters) == 150_000 + 300_000
+
+
+def test_every_meter_has_its_own_price() -> None:
+    meters = MeterCounts(1, 10, 100, 1_000, 10_000, 100_000)
+
+    assert total(EVERY_METER, meters) == (1 + 20 + 300 + 4_000 + 50_000 + 600_000) * 1_000
+
+
+@pytest.mark.parametrize("meter", [Meter.CACHE_READ, Meter.CACHE_WRITE_5M, Meter.CACHE_WRITE_1H])
+def test_an_input_meter_without_a_price_costs_what_input_costs(meter: Meter) -> None:
+    assert PRICE.rate(meter) == PRICE.rate(Meter.INPUT)
+
+
+def test_reasoning_without_a_price_costs_what_output_costs() -> None:
+    assert PRICE.rate(Meter.REASONING) == PRICE.rate(Meter.OUTPUT)
+
+
+@pytest.mark.parametrize(
+    ("nanos_per_million", "expected"),
+    [(499_999, 0), (500_000, 1), (1_499_999, 1), (1_500_000, 2)],
+)
+def test_a_meter_is_rounded_half_up(nanos_per_million: int, expected: int) -> None:
+    price = Price({Meter.INPUT: Rate(nanos_per_million), Meter.OUTPUT: Rate(0)})
+
+    assert total(price, MeterCounts(input=1)) == expected
+
+
+def test_each_meter_is_rounded_by_itself() -> None:
+    price = Price({Meter.INPUT: Rate(400_000), Meter.OUTPUT: Rate(400_000)})
+
+    assert total(price, MeterCounts(input=1, output=1)) == 0
+    assert total(price, MeterCounts(input=2)) == 1
+
+
+@pytest.mark.parametrize(
+    ("input_count", "cached_count", "nanos"),
+    [(200_000, 0, 1), (100_000, 100_000, 1), (200_001, 0, 2), (1, 200_000, 2), (400_001, 0, 3)],
+)
+def test_a_tier_holds_for_all_units_when_input_of_all_kinds_exceeds_it(
+    input_count: int, cached_count: int, nanos: int
+) -> None:
+    rate = Rate(1_000_000, ((200_000, 2_000_000), (400_000, 3_000_000)))
+    price = Price({Meter.INPUT: rate, Meter.OUTPUT: rate})
+    meters = MeterCounts(input=input_count, cache_read=cached_count, output=10)
+
+    assert total(price, meters) == nanos * (input_count + cached_count + 10)
+
+
+def test_the_dearest_of_a_rate_may_be_its_base_or_a_tier() -> None:
+    assert Rate(5).dearest == 5
+    assert Rate(5, ((10, 9), (20, 7))).dearest == 9
+    assert Rate(5, ((10, 1),)).dearest == 5
+
+
+def test_a_free_model_costs_nothing_and_is_not_unpriced() -> None:
+    free = Price({Meter.INPUT: Rate(0), Meter.OUTPUT: Rate(0)})
+    charged = charge(free, outcome=Outcome.SUCCEEDED, meters=MeterCounts(input=5), held_nanos=9)
+
+    assert charged == Charge(0, CostBasis.METERS, unpriced=False)
+
+
+def test_usage_without_a_price_is_charged_at_the_hold_and_marked() -> None:
+    charged = charge(None, outcome=Outcome.SUCCEEDED, meters=MeterCounts(input=5), held_nanos=9)
+
+    assert charged == Charge(9, CostBasis.HOLD, unpriced=True)
+
+
+@pytest.mark.parametrize("price", [PRICE, None])
+@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.ABORTED])
+def test_a_call_without_meters_that_may_have_cost_is_charged_at_the_hold(
+    price: Price | None, outcome: Outcome
+) -> None:
+    charged = charge(price, outcome=outcome, meters=NO_METERS, held_nanos=9)
+
+    assert charged == Charge(9, CostBasis.HOLD)
+
+
+@pytest.mark.parametrize("price", [PRICE, None])
+@pytest.mark.parametrize("outcome", [Outcome.PROVIDER_FAILED, Outcome.REJECTED, Outcome.THROTTLED])
+def test_a_call_without_meters_that_failed_costs_nothing(
+    price: Price | None, outcome: Outcome
+) -> None:
+    charged = charge(price, outcome=outcome, meters=NO_METERS, held_nanos=9)
+
+    assert charged == Charge(0, CostBasis.NONE)
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_reported_meters_are_charged_whatever_the_outcome(outcome: Outcome) -> None:
+    charged = charge(PRICE, outcome=outcome, meters=MeterCounts(output=5), held_nanos=9)
+
+    assert charged == Charge(3_000, CostBasis.METERS)
+
+
+def test_a_zero_is_reported_usage() -> None:
+    charged = charge(PRICE, outcome=Outcome.SUCCEEDED, meters=MeterCounts(input=0), held_nanos=9)
+
+    assert charged == Charge(0, CostBasis.METERS)
+
+
+def test_usage_above_the_hold_is_charged_in_full() -> None:
+    meters = MeterCounts(output=10**6)
+    charged = charge(PRICE, outcome=Outcome.SUCCEEDED, meters=meters, held_nanos=9)
+
+    assert charged.total_nanos == 600_000_000
+
+
+def test_the_greatest_amount_is_charged_and_one_more_is_refused() -> None:
+    price = Price({Meter.INPUT: Rate(PRICE_MAX), Meter.OUTPUT: Rate(1_000_000)})
+
+    assert total(price, MeterCounts(input=TOKEN_COUNT_MAX)) == AMOUNT_MAX
+    with pytest.raises(AmountTooLargeError) as caught:
+        total(price, MeterCounts(input=TOKEN_COUNT_MAX, output=1))
+
+    assert caught.value.meter is Meter.INPUT
+    assert "INPUT" in str(caught.value)
+
+
+def test_a_refused_amount_names_the_meter_that_costs_most() -> None:
+    price = Price({Meter.INPUT: Rate(PRICE_MAX - 1), Meter.OUTPUT: Rate(PRICE_MAX)})
+
+    with pytest.raises(AmountTooLargeError) as caught:
+        total(price, MeterCounts(input=TOKEN_COUNT_MAX, output=TOKEN_COUNT_MAX))
+
+    assert caught.value.meter is Meter.OUTPUT
+
+
+@given(price=prices, meters=meter_counts)
+def test_a_charge_is_the_exact_sum_of_rounded_meters(price: Price, meters: MeterCounts) -> None:
+    threshold_count = sum(count or 0 for count in meters[:4])
+    expected = 0
+    for meter, count in zip(Meter, meters, strict=True):
+        rate = price.rate(meter)
+        nanos = rate.nanos_per_million
+        for threshold, tier_nanos in rate.tiers:
+            if threshold_count > threshold:
+                nanos = tier_nanos
+        exact = Decimal(count or 0) * nanos / 1_000_000
+        expected += int(exact.quantize(Decimal(1), ROUND_HALF_UP))
+
+    charged = charge(price, outcome=Outcome.SUCCEEDED, meters=meters, held_nanos=7)
+
+    assert charged.total_nanos == (expected if meters.reported else 7)
+
+
+@given(price=prices, meters=meter_counts, more=st.integers(1, 10**6))
+def test_more_output_never_costs_less(price: Price, meters: MeterCounts, more: int) -> None:
+    fewer = meters._replace(output=meters.output or 0)
+
+    assert total(price, fewer._replace(output=(fewer.output or 0) + more)) >= total(price, fewer)
