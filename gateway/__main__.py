@@ -38,6 +38,7 @@ async def serve(settings: GatewaySettings, process: Process) -> AsyncIterator[No
             health=Health(health_channel),
         )
         parts.add_to(process, settings)
+        await parts.load()
         yield
 
 

@@ -94,6 +94,7 @@ class Calls:
         return await self._find_replay(call, route, deadline) or prepared
 
     async def _choose(self, call: Call, route: Route, deadline: float | None) -> Ask | Denied:
+        book = self._prices.current()
         candidates: Sequence[Candidate] = route.candidates
         if call.excluded_candidates:
             candidates = [each for each in candidates if each not in call.excluded_candidates]
@@ -108,7 +109,7 @@ class Calls:
             fit = (probe.candidate, *fit)
         if not fit:
             return Denied(denial=denials.breaker_open(route, candidates, found.retry_delay))
-        ask = asks.build(call, route, fit, book=self._prices.book, breakers=breakers, probe=probe)
+        ask = asks.build(call, route, fit, book=book, breakers=breakers, probe=probe)
         if not ask.request.candidates:
             self._probes.give_back(probe)
             return Denied(denial=denials.unpriced(route, fit))

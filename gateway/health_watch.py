@@ -40,6 +40,8 @@ class HealthCopy:
     def __init__(self, *, now: clock.Clock = clock.monotonic) -> None:
         self._now = now
         self._heard: float | None = None
+        # Set from the first word of health on.
+        self.known = asyncio.Event()
         self.version = 0
         self.breakers: dict[str, Breaker] = {}
         self.providers: dict[str, common_pb2.ProviderHealth] = {}
@@ -58,6 +60,7 @@ class HealthCopy:
     def apply(self, message: health_pb2.WatchResponse) -> None:
         """Takes a snapshot, a change or a heartbeat; an old change changes nothing."""
         self._heard = self._now()
+        self.known.set()
         if message.snapshot:
             self.breakers, self.providers, self.kills = {}, {}, {}
         elif message.version <= self.version:
@@ -74,7 +77,7 @@ class HealthCopy:
 
     async def check_ready(self) -> None:
         """Raises RuntimeError until health has told its state once."""
-        if self._heard is None:
+        if not self.known.is_set():
             raise RuntimeError("no state of health yet")
 
 

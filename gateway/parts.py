@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Final
 
+from chassis.errors import ServiceError
 from chassis.process import Process
 from gateway.admin.audit import Audit
 from gateway.admin.servicer import AdminServicer
@@ -24,6 +27,8 @@ from headgate.api.gateway.v1 import admin_pb2_grpc, gateway_pb2_grpc
 
 GATEWAY_SERVICE: Final = "headgate.api.gateway.v1.GatewayService"
 ADMIN_SERVICE: Final = "headgate.api.gateway.v1.AdminService"
+# A start does not wait longer for health: readiness does.
+HEALTH_WAIT_SECONDS: Final = 1.0
 
 
 class Parts:
@@ -41,6 +46,15 @@ class Parts:
         self.copy = HealthCopy()
         self.authenticator = KeyAuthenticator(store)
         self.audit = Audit(store)
+
+    async def load(self) -> None:
+        """Fills the copies. Peers may come later; until then what needs them is UNAVAILABLE."""
+        await self.authenticator.refresh()
+        await self.routes.refresh()
+        with suppress(ServiceError):
+            await self.prices.refresh()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.copy.known.wait(), HEALTH_WAIT_SECONDS)
 
     def add_to(self, process: Process, settings: GatewaySettings) -> None:
         """Adds the servicers, the loops that keep the copies, the checks and the clean-up."""

@@ -8,9 +8,10 @@ from typing import Final
 
 import structlog
 
-from chassis.errors import ServiceError
+from chassis.errors import PeerUnavailable, ServiceError
 from gateway.domain.books import PriceBook
 from gateway.domain.estimates import Ceiling, Rate, Tier, ceiling
+from gateway.peers import ACCOUNTING
 from headgate.api.accounting.v1 import accounting_pb2
 from headgate.api.common.v1 import price_pb2
 
@@ -37,6 +38,14 @@ class Prices:
     def __init__(self, pull: Pull) -> None:
         self._pull = pull
         self.book = _EMPTY
+
+    def current(self) -> PriceBook:
+        """Returns the newest book. Raises PeerUnavailable before the first one came: without it
+        nobody can tell a model without a price from one whose price is not known here yet.
+        """
+        if not self.book.version:
+            raise PeerUnavailable(ACCOUNTING)
+        return self.book
 
     async def refresh(self) -> None:
         """Pulls once. Raises ServiceError when accounting does not answer."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import asyncpg
 
@@ -22,7 +22,8 @@ MIGRATIONS_DIRECTORY: Final = SQL_DIRECTORY / "migrations"
 # Above every position: the first page of a list that is read downwards.
 TOP: Final = 2**63 - 1
 
-_Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+# Quoted: it is generic for the type checker only.
+_Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

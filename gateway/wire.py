@@ -111,7 +111,7 @@ def render_decision(decision: DecisionOrError) -> gateway_pb2.CallDecision:
         case Finished():
             return gateway_pb2.CallDecision(finished=render_finished(decision))
         case ServiceError():
-            return gateway_pb2.CallDecision(error=render_error(decision))
+            return gateway_pb2.CallDecision(error=decision.to_member_error())
 
 
 def render_finished(finished: Finished) -> gateway_pb2.FinishedCall:
@@ -120,20 +120,6 @@ def render_finished(finished: Finished) -> gateway_pb2.FinishedCall:
         call_id=finished.call_id,
         state=_FINISHED.get(finished.ended.state, gateway_pb2.FINISHED_STATE_UNSPECIFIED),
         settled_nanos=finished.ended.settled_nanos,
-    )
-
-
-def render_error(error: ServiceError) -> call_pb2.CallError:
-    """Renders the error of one member of a batch."""
-    return call_pb2.CallError(
-        code=error.code.value[0],
-        reason=error.reason,
-        message=error.message,
-        metadata=error.metadata,
-        violations=[
-            call_pb2.FieldViolation(field=each.field, description=each.description)
-            for each in error.violations
-        ],
     )
 
 

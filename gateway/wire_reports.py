@@ -73,7 +73,7 @@ def parse_release(
 def render_result(result: ReceiptOrError) -> gateway_pb2.CompletionResult:
     """Renders one member's receipt, or why there is none."""
     if isinstance(result, ServiceError):
-        return gateway_pb2.CompletionResult(error=wire.render_error(result))
+        return gateway_pb2.CompletionResult(error=result.to_member_error())
     booking = result.booking
     return gateway_pb2.CompletionResult(
         receipt=gateway_pb2.CallReceipt(

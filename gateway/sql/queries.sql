@@ -103,7 +103,7 @@ WHERE operation COLLATE "C" > $1::text
 ORDER BY operation COLLATE "C"
 LIMIT $2::integer;
 
--- name: put_route
+-- name: put_route!
 -- Creates or replaces a route.
 INSERT INTO route (
     operation,
@@ -149,7 +149,7 @@ INSERT INTO audit_entry (actor, action, target, request_json)
 VALUES ($1::text, $2::text, $3::text, $4::text)
 RETURNING audit_id;
 
--- name: insert_audit_outcome
+-- name: insert_audit_outcome!
 -- Appends what became of it; the first outcome stands.
 INSERT INTO audit_outcome (audit_id, done, error)
 VALUES ($1::uuid, $2::boolean, $3::text)

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from tests.integration.gateway.system import System, build_system
+from tests.postgres import Clone
+
+
+@pytest_asyncio.fixture
+async def system(clone: Clone) -> AsyncIterator[System]:
+    """All four services on a database of the test's own, with two orgs, an admin and routes."""
+    url = await clone("system", build_system)
+    system = System(url)
+    try:
+        for name in ("accounting", "admission", "health", "gateway"):
+            await system.start(name)
+        yield system
+    finally:
+        await system.close()
