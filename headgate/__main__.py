@@ -1,0 +1,8 @@
+"""`python -m headgate` is the command `headgate`."""
+
+from __future__ import annotations
+
+from headgate.cli.main import run
+
+if __name__ == "__main__":
+    run()

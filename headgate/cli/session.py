@@ -1,0 +1,125 @@
+"""RPCs of one command."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+import grpc.aio
+import typer
+
+from headgate import channel
+from headgate.api.gateway.v1 import admin_pb2_grpc, gateway_pb2, gateway_pb2_grpc
+from headgate.cli.config import Access, Options, find_access
+from headgate.failures import parse_failure
+from headgate.retries import repeat
+
+if TYPE_CHECKING:
+    from headgate.api.gateway.v1.admin_pb2_grpc import AdminServiceAsyncStub
+
+
+class _Page(Protocol):
+    next_page_token: str
+
+    def MergeFrom(self, other: Any, /) -> None: ...  # noqa: N802 - protobuf's name
+
+
+class _PageRequest(Protocol):
+    page_size: int
+    page_token: str
+
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+P = TypeVar("P", bound=_Page)
+L = TypeVar("L", bound=_PageRequest)
+
+_PAGE_SIZE_MAX: Final = 1_000
+
+
+class Session:
+    """Asks the gateway, and repeats while nobody answers. Every method raises RpcError.
+
+    Each method connects anew: a command asks once or twice in its life.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._metadata = channel.authorization(access.key)
+
+    def ask(
+        self,
+        pick: Callable[[AdminServiceAsyncStub], Callable[..., Awaitable[R]]],
+        request: object,
+        *,
+        repeatable: bool = True,
+    ) -> R:
+        """Returns the answer of the admin RPC that `pick` chooses."""
+
+        async def work(opened: grpc.aio.Channel) -> R:
+            method = pick(admin_pb2_grpc.AdminServiceStub(opened))
+            return await self._call(method, request, repeatable=repeatable)
+
+        return self._run(work)
+
+    def collect(
+        self,
+        pick: Callable[[AdminServiceAsyncStub], Callable[..., Awaitable[P]]],
+        request: _PageRequest,
+    ) -> P:
+        """Returns all pages of a list as one answer."""
+
+        async def work(opened: grpc.aio.Channel) -> P:
+            method = pick(admin_pb2_grpc.AdminServiceStub(opened))
+            request.page_size = _PAGE_SIZE_MAX
+            whole = await self._call(method, request)
+            request.page_token = whole.next_page_token
+            while request.page_token:
+                page = await self._call(method, request)
+                request.page_token = page.next_page_token
+                whole.MergeFrom(page)
+            whole.next_page_token = ""
+            return whole
+
+        return self._run(work)
+
+    def get_status(self) -> gateway_pb2.GetStatusResponse:
+        """Returns whether calls pass, as one gateway knows it."""
+
+        async def work(opened: grpc.aio.Channel) -> gateway_pb2.GetStatusResponse:
+            method = gateway_pb2_grpc.GatewayServiceStub(opened).GetStatus
+            return await self._call(method, gateway_pb2.GetStatusRequest())
+
+        return self._run(work)
+
+    def _run(self, work: Callable[[grpc.aio.Channel], Awaitable[R]]) -> R:
+        async def main() -> R:
+            access = self._access
+            opened = channel.open_channel(access.target, tls=access.tls, insecure=access.insecure)
+            async with opened:
+                return await work(opened)
+
+        return asyncio.run(main())
+
+    async def _call(
+        self, method: Callable[..., Awaitable[R]], request: object, *, repeatable: bool = True
+    ) -> R:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._access.timeout_seconds
+
+        async def attempt() -> R:
+            try:
+                return await method(
+                    request, timeout=deadline - loop.time(), metadata=self._metadata
+                )
+            except grpc.aio.AioRpcError as error:
+                raise parse_failure(error) from None
+
+        return await repeat(attempt, deadline=deadline) if repeatable else await attempt()
+
+
+def open_session(context: typer.Context) -> Session:
+    """Returns the session that the command line's options describe. Raises WrongUse."""
+    options: Options = context.obj
+    return Session(find_access(options))
