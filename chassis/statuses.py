@@ -15,6 +15,8 @@ from google.rpc import (  # type: ignore[import-untyped]
     status_pb2,
 )
 
+from headgate.api.common.v1 import call_pb2
+
 DOMAIN: Final = "headgate"
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -65,6 +67,19 @@ class ServiceError(Exception):
             details.append(retry)
         return status_pb2.Status(
             code=self.code.value[0], message=self.message, details=[_pack(d) for d in details]
+        )
+
+    def to_member_error(self) -> call_pb2.CallError:
+        """Renders the error for one member of a batch: what a status of its own would carry."""
+        return call_pb2.CallError(
+            code=self.code.value[0],
+            reason=self.reason,
+            message=self.message,
+            metadata=self.metadata,
+            violations=[
+                call_pb2.FieldViolation(field=each.field, description=each.description)
+                for each in self.violations
+            ],
         )
 
 

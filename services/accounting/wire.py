@@ -98,20 +98,10 @@ def render_record(
         else:
             error = translate(answer)
             failures.append(error)
-        render_error(error, response.results.add().error)
+        response.results.add(error=error.to_member_error())
     if len(failures) == len(members):
         raise failures[0]
     return response
-
-
-def render_error(error: ServiceError, message: call_pb2.CallError) -> None:
-    """Fills in one member's error: what a status of its own would carry."""
-    message.code = error.code.value[0]
-    message.reason = error.reason
-    message.message = error.message
-    message.metadata.update(error.metadata)
-    for violation in error.violations:
-        message.violations.add(field=violation.field, description=violation.description)
 
 
 def _parse_report(message: pb.UsageReport, checks: Checks) -> Report:

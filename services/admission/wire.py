@@ -147,16 +147,7 @@ def render_error(outcome: Outcome | BaseException) -> call_pb2.CallError:
             error = translate(outcome)
         case _:
             raise outcome
-    return call_pb2.CallError(
-        code=error.code.value[0],
-        reason=error.reason,
-        message=error.message,
-        metadata=error.metadata,
-        violations=[
-            call_pb2.FieldViolation(field=each.field, description=each.description)
-            for each in error.violations
-        ],
-    )
+    return error.to_member_error()
 
 
 def render_time(instant: dt.datetime) -> Timestamp:

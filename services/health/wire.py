@@ -105,7 +105,7 @@ def render_observed(
     return pb.ObserveResponse(
         stale_count=stale_count,
         errors=[
-            pb.ObservationError(position=position, error=_render_error(each))
+            pb.ObservationError(position=position, error=each.to_member_error())
             for position, each in enumerate(parsed)
             if isinstance(each, ServiceError)
         ],
@@ -119,7 +119,7 @@ def render_probes(
     remaining = iter(answers)
     return pb.AcquireProbesResponse(
         results=[
-            pb.ProbeResult(error=_render_error(each))
+            pb.ProbeResult(error=each.to_member_error())
             if isinstance(each, ServiceError)
             else _render_probe(next(remaining))
             for each in parsed
@@ -242,16 +242,3 @@ def _render_time(instant: dt.datetime | None) -> Timestamp | None:
     rendered = Timestamp()
     rendered.FromDatetime(instant)
     return rendered
-
-
-def _render_error(error: ServiceError) -> call_pb2.CallError:
-    return call_pb2.CallError(
-        code=error.code.value[0],
-        reason=error.reason,
-        message=error.message,
-        metadata=error.metadata,
-        violations=[
-            call_pb2.FieldViolation(field=each.field, description=each.description)
-            for each in error.violations
-        ],
-    )
