@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -31,10 +32,15 @@ def files() -> tuple[Path, ...]:
     )
 
 
-def load(path: Path) -> Manifest:
-    """Parses a file that holds one resource."""
+@cache
+def _parse(path: Path) -> Manifest:
     manifest: Manifest = yaml.safe_load(path.read_text())
     return manifest
+
+
+def load(path: Path) -> Manifest:
+    """Parses a file that holds one resource. The caller may change what it gets."""
+    return deepcopy(_parse(path))
 
 
 def of_kind(*kinds: str) -> Iterator[Manifest]:
