@@ -185,7 +185,8 @@ def _is_connection_lost(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InterfaceError):
         # The driver has one class for "closed" and for wrong use; only the text tells them apart.
         return "closed" in str(error) or "closing" in str(error)
-    if isinstance(error, (ConnectionError, socket.gaierror)):
+    # The driver's own confusion: it has read half of how the server ended an idle connection.
+    if isinstance(error, (ConnectionError, socket.gaierror, asyncpg.InternalClientError)):
         return True
     # asyncio wraps refusals of several addresses into a bare OSError.
     return type(error) is OSError
