@@ -104,6 +104,13 @@ class Batcher(Generic[T, R]):
         return answer
 
     async def _fly(self) -> None:
+        try:
+            await self._send_waiting()
+        finally:
+            # At once, not when the task is reaped: who submits in between must start a flight.
+            self._flights.discard(asyncio.current_task())
+
+    async def _send_waiting(self) -> None:
         while batch := self._take_batch():
             try:
                 results = await self._send([member.item for member in batch])

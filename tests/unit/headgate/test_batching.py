@@ -259,3 +259,10 @@ async def test_an_empty_group_has_no_answers() -> None:
     batcher: Batcher[int, int] = Batcher(echo)
 
     assert await batcher.submit_all([]) == []
+
+
+async def test_who_submits_the_moment_a_flight_ends_gets_a_flight_too() -> None:
+    batcher: Batcher[int, int] = Batcher(echo)
+    async with asyncio.timeout(5):
+        for number in range(3):
+            assert await batcher.submit(number) == number
