@@ -1,0 +1,31 @@
+"""The schema and the queries are what the code believes them to be."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+
+from services.health import store
+from services.health.store import SCHEMA, SQL, load_sql
+from tests.postgres import Clone
+from tests.schemas import assert_queries_prepare, assert_schema_equals_migrations
+
+
+async def test_the_written_schema_is_what_the_migrations_make(clone: Clone) -> None:
+    await assert_schema_equals_migrations(clone, SCHEMA)
+
+
+async def test_every_query_prepares_as_the_runtime_role(url: str) -> None:
+    await assert_queries_prepare(url, SQL / "queries.sql")
+
+
+def test_the_store_runs_every_query_and_no_other() -> None:
+    used = {
+        node.slice.value
+        for node in ast.walk(ast.parse(inspect.getsource(store)))
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.slice, ast.Constant)
+        and ast.unparse(node.value) == "self._sql"
+    }
+
+    assert used == set(load_sql())
