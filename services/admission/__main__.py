@@ -44,7 +44,7 @@ async def serve(settings: AdmissionSettings, process: Process) -> AsyncIterator[
         _add_servicer(settings, process, engine)
         feed = SettlementFeed(
             pool=engine.pool,
-            accounting=accounting_pb2_grpc.AccountingServiceStub(channel),
+            list_settlements=accounting_pb2_grpc.AccountingServiceStub(channel).ListSettlements,
             reservations=engine.reservations,
             reader=f"{socket.gethostname()}-{os.getpid()}",
         )

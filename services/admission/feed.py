@@ -8,7 +8,8 @@ changes nothing, so the cursor moves after the settlements it passes.
 from __future__ import annotations
 
 import datetime as dt
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
 
 import structlog
 
@@ -29,13 +30,8 @@ LEASE: Final = dt.timedelta(seconds=15)
 RPC_TIMEOUT_SECONDS: Final = 5.0
 
 
-class Accounting(Protocol):
-    """The part of accounting that the feed asks."""
-
-    async def ListSettlements(  # noqa: N802 - the contract's name
-        self, request: accounting_pb2.ListSettlementsRequest, *, timeout: float
-    ) -> accounting_pb2.ListSettlementsResponse:
-        """Returns a page of the feed."""
+# The RPC of accounting.
+ListSettlements: TypeAlias = Callable[..., Awaitable[accounting_pb2.ListSettlementsResponse]]
 
 
 class SettlementFeed:
@@ -45,12 +41,12 @@ class SettlementFeed:
         self,
         *,
         pool: database.Pool,
-        accounting: Accounting,
+        list_settlements: ListSettlements,
         reservations: Reservations,
         reader: str,
     ) -> None:
         self._pool = pool
-        self._accounting = accounting
+        self._list_settlements = list_settlements
         self._reservations = reservations
         self._reader = reader
 
@@ -64,7 +60,7 @@ class SettlementFeed:
             cursor = await self._pool.fetchrow(QUERIES.lease_feed.sql, self._reader, LEASE)
             if cursor is None:
                 return applied
-            page = await self._accounting.ListSettlements(
+            page = await self._list_settlements(
                 accounting_pb2.ListSettlementsRequest(
                     after=accounting_pb2.FeedCursor(
                         transaction_id=cursor["transaction_id"], row_id=cursor["row_id"]

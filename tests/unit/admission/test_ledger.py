@@ -220,8 +220,10 @@ def test_a_report_after_release_is_overrun_in_full(books: Bookkeeping) -> None:
 @pytest.mark.parametrize("end", [Release(key(1)), Settle(key(1), 1, 30)])
 def test_ending_an_unknown_id_leaves_a_tombstone(books: Bookkeeping, end: Operation) -> None:
     books.run(end)
+    books.run(Settle(key(1), 2, 33))
     (outcome,) = books.run(make_reserve(1, 40))
     assert isinstance(outcome, Ended)
+    assert outcome.settled_nanos == 33
     assert held_total(books) == 0
 
 

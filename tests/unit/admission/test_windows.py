@@ -70,7 +70,7 @@ def test_days_of_clock_changes_have_their_length(day: dt.date, hours: int) -> No
     assert span.end - span.start == dt.timedelta(hours=hours)
 
 
-@pytest.mark.parametrize("name", ["Nowhere/Land", "", "../etc/passwd", "\0"])
+@pytest.mark.parametrize("name", ["Nowhere/Land", "../etc/passwd", "a\0b"])
 def test_unknown_zones_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=re.escape(name)):
         zone_named(name)

@@ -1,0 +1,38 @@
+"""Stops a writer between its decision and its commit, and sees who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from chassis.database import Connection
+from services.admission.batch_store import BatchStore
+from services.admission.engine import Engine
+from tests.integration.admission.replicas import make_reserve
+
+
+async def pause_before_commit(engine: Engine) -> tuple[asyncio.Event, asyncio.Event]:
+    """Makes the engine's next commit wait; returns what it sets there and what it waits for."""
+    await engine.reservations.submit(make_reserve(1, org="warm-up"))
+    store = engine.reservations._store
+    assert store is not None
+    decided, go_on = asyncio.Event(), asyncio.Event()
+    commit = BatchStore.commit
+
+    async def wait_and_commit(*arguments: object) -> None:
+        decided.set()
+        await go_on.wait()
+        await commit(store, *arguments)  # type: ignore[arg-type]
+
+    store.commit = wait_and_commit  # type: ignore[assignment, method-assign]
+    return decided, go_on
+
+
+async def wait_until_blocked(admin: Connection) -> None:
+    """Returns when another writer waits for a lock."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND datname = current_database()"
+    )
+    async with asyncio.timeout(5):
+        while await admin.fetchval(query) == 0:  # noqa: ASYNC110 - a database has no event for it
+            await asyncio.sleep(0.002)
