@@ -17,8 +17,8 @@ from headgate.api.health.v1 import health_pb2, health_pb2_grpc
 ADMISSION: Final = "admission"
 ACCOUNTING: Final = "accounting"
 HEALTH: Final = "health"
-# Batches under way at once: while admission commits one, the next is on its way.
-FLIGHT_COUNT_MAX: Final = 2
+# One batch under way at a time: what gathers meanwhile leaves together, and RPCs are the dear part.
+FLIGHT_COUNT_MAX: Final = 1
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
