@@ -47,6 +47,12 @@ def search_path() -> str:
     return os.environ.get("PATH") or os.defpath
 
 
+def settings_of(deployable: str) -> dict[str, str]:
+    """The deployable's settings that the user chose, such as HEADGATE_GATEWAY_LOG_LEVEL."""
+    prefix = f"HEADGATE_{deployable.upper()}_"
+    return {name: value for name, value in os.environ.items() if name.startswith(prefix)}
+
+
 def _shared() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/headgate")

@@ -1,0 +1,34 @@
+"""What `up` and its siblings show people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from local.layout import Layout
+
+
+def describe(state: Path, layout: Layout, *, with_keys: bool) -> str:
+    """The summary of a system that has just come up; the keys only if they are new."""
+    lines = ["", "Headgate is up."]
+    lines += [f"  {plan.name:<14} {plan.address}" for plan in reversed(layout.plans)]
+    lines.append(f"  {'logs':<14} {state / 'logs'}")
+    lines.append("")
+    if with_keys:
+        credentials = layout.credentials
+        lines += ["These keys are shown once; `make keys` prints them again."]
+        lines += describe_keys(credentials.api_keys, credentials.admin_key)
+    else:
+        lines += ["The keys are those of the last time: `make keys`."]
+    lines += [
+        "",
+        "Next, in another terminal: `make demo` drives traffic, `make status` shows what runs.",
+        "Ctrl-C stops all of it; the data stay.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def describe_keys(api_keys: Mapping[str, str], admin_key: str) -> list[str]:
+    """One line for each key."""
+    return [f"  {name:<14} {key}" for name, key in {**api_keys, "admin": admin_key}.items()]
