@@ -16,7 +16,7 @@ up_seconds=600
 
 say() { printf '\n== %s\n' "$*"; }
 
-# Nothing of the caller's environment reaches a command but its time zone's absence.
+# Nothing of the caller's environment reaches a command.
 clean() { (cd "$clone" && env -i HOME="$home" PATH="$path" "$@"); }
 
 # Processes that run in the clone, whoever started them.
