@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import asyncpg
+import grpc
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
 from chassis.database import Connection, open_pool
+from chassis.peers import open_channel
+from headgate.api.accounting.v1.accounting_pb2_grpc import AccountingServiceStub
 from services.accounting.config import AccountingSettings
 from services.accounting.price_store import PriceStore
 from tests.integration.accounting.replicas import (
@@ -97,7 +100,20 @@ async def replica(start: Open) -> Replica:
 
 
 @pytest_asyncio.fixture
-async def stub(settings: AccountingSettings) -> AsyncIterator[Stub]:
-    """A client of a real server."""
+async def port(settings: AccountingSettings) -> AsyncIterator[int]:
+    """The port of a real server."""
     async with serving(settings) as found:
         yield found
+
+
+@pytest_asyncio.fixture
+async def channel(port: int, settings: AccountingSettings) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to it that shows the service token."""
+    async with open_channel((f"127.0.0.1:{port}",), settings) as found:
+        yield found
+
+
+@pytest.fixture
+def stub(channel: grpc.aio.Channel) -> Stub:
+    """A client of it."""
+    return AccountingServiceStub(channel)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
-import grpc
 from opentelemetry.metrics import NoOpMeter
 
 from chassis.database import Connection, Pool
@@ -64,29 +63,13 @@ async def open_replica(settings: AccountingSettings) -> AsyncIterator[Replica]:
 
 
 @asynccontextmanager
-async def serving(settings: AccountingSettings) -> AsyncIterator[Stub]:
-    """The real wiring and server on a free port; yields a stub that shows the service token."""
+async def serving(settings: AccountingSettings) -> AsyncIterator[int]:
+    """The real wiring and server; yields its port."""
     with setup(settings, "accounting") as telemetry:
         process = Process(Server(settings, telemetry), telemetry, asyncio.Event())
         async with serve(settings, process):
-            port = await process.server.start()
-            async with _channel(port, settings.service_token.get_secret_value()) as channel:
-                yield pb_grpc.AccountingServiceStub(channel)
-            await process.server.drain()
-            await process.cancel_spawned()
-
-
-def _channel(port: int, token: str) -> AbstractAsyncContextManager[grpc.aio.Channel]:
-    return grpc.aio.insecure_channel(f"127.0.0.1:{port}", interceptors=[_ShowToken(token)])
-
-
-class _ShowToken(grpc.aio.UnaryUnaryClientInterceptor):
-    def __init__(self, token: str) -> None:
-        self._authorization = ("authorization", f"Bearer {token}")
-
-    async def intercept_unary_unary(
-        self, continuation: Any, client_call_details: Any, request: Any
-    ) -> Any:
-        metadata = grpc.aio.Metadata(self._authorization)
-        details = client_call_details._replace(metadata=metadata)
-        return await continuation(details, request)
+            try:
+                yield await process.server.start()
+                await process.server.drain()
+            finally:
+                await process.cancel_spawned()

@@ -20,7 +20,7 @@ from services.accounting.domain.usage import (
     Report,
 )
 from services.accounting.verification import find_differences
-from tests.integration.accounting.replicas import Open, Replica
+from tests.integration.accounting.replicas import Open, OpenConnection, Replica
 from tests.integration.accounting.samples import SAMPLE_NANOS, now, report
 
 KILL_COUNT = 12
@@ -88,59 +88,60 @@ async def test_orgs_and_platform_have_the_same_sums(replica: Replica, admin: Con
     assert await differences(admin) == []
 
 
+async def book_all(replica: Replica, order: list[Report], booked: dict[object, int]) -> None:
+    """Reports in batches, each as often as it takes to be acknowledged."""
+    for begin in range(0, len(order), 16):
+        waiting = order[begin : begin + 16]
+        while waiting:
+            answers = await replica.ledger.record(waiting)
+            for each, answer in zip(waiting, answers, strict=True):
+                if isinstance(answer, Booking):
+                    total = booked.setdefault(each.call_id, answer.total_nanos)
+                    assert total == answer.total_nanos
+                else:
+                    assert isinstance(answer, ServiceError), answer
+            waiting = [each for each in waiting if each.call_id not in booked]
+
+
+async def kill_writers(admin: Connection) -> None:
+    """Ends the backends of busy writers: not for ever, so that batches get through in the end."""
+    killed = 0
+    while killed < KILL_COUNT:
+        killed += await admin.fetchval(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE application_name = 'accounting-writer'"
+            " AND datname = current_database() AND state = 'active'"
+        )
+
+
 async def test_sums_hold_with_replicas_duplicates_and_killed_connections(
-    start: Open, admin: Connection
+    start: Open, admin: Connection, connect: OpenConnection
 ) -> None:
     chance = random.Random(7)
     replicas = [await start() for _ in range(2)]
-    orgs = ["acme", "globex", "initech"]
     reports = [
         report(
-            org=chance.choice(orgs),
+            org=chance.choice(["acme", "globex", "initech"]),
             admit_time=now() - dt.timedelta(days=chance.randrange(2)),
             meters=MeterCounts(chance.randrange(1_000), output=chance.randrange(1_000)),
         )
         for _ in range(400)
     ]
     booked: dict[object, int] = {}
-    killed = 0
 
-    async def book(replica: Replica, order: list[Report]) -> None:
-        for begin in range(0, len(order), 16):
-            waiting = order[begin : begin + 16]
-            while waiting:
-                answers = await replica.ledger.record(waiting)
-                for each, answer in zip(waiting, answers, strict=True):
-                    if isinstance(answer, Booking):
-                        assert booked.setdefault(each.call_id, answer.total_nanos) == (
-                            answer.total_nanos
-                        )
-                    else:
-                        assert isinstance(answer, ServiceError), answer
-                waiting = [each for each in waiting if each.call_id not in booked]
+    killing = asyncio.create_task(kill_writers(await connect()))
+    orders = [chance.sample(reports, len(reports)) for _ in replicas]
+    await asyncio.gather(
+        *[book_all(each, order, booked) for each, order in zip(replicas, orders, strict=True)]
+    )
+    while not killing.done():
+        await replicas[0].ledger.record([report()])
+    await killing
 
-    async def kill() -> None:
-        nonlocal killed
-        # Not for ever: a writer must get a batch through between two kills.
-        while killed < KILL_COUNT:
-            killed += await admin.fetchval(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                " WHERE application_name = 'accounting-writer'"
-                " AND datname = current_database() AND state = 'active'"
-            )
-            await asyncio.sleep(0)
-
-    killing = asyncio.create_task(kill())
-    shuffled = [chance.sample(reports, len(reports)) for _ in replicas]
-    await asyncio.gather(*[book(r, order) for r, order in zip(replicas, shuffled, strict=True)])
-    killing.cancel()
-    await asyncio.wait({killing})
-
-    assert killed > 0
-    assert len(booked) == len(reports)
     logged = await admin.fetch("SELECT call_id, total_nanos FROM usage_log")
-    assert {row["call_id"]: row["total_nanos"] for row in logged} == booked
-    assert len(logged) == len(reports)
+    totals = {row["call_id"]: row["total_nanos"] for row in logged}
+    assert len(totals) == len(logged)
+    assert booked.items() <= totals.items()
     assert await differences(admin) == []
 
 
