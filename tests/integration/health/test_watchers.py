@@ -1,0 +1,252 @@
+"""How the state spreads to streams: by notifications and by the poll behind them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+import asyncpg
+import pytest
+
+from chassis import database
+from chassis.database import Connection
+from chassis.errors import StoreUnavailable
+from services.health import watchers as module
+from services.health.breakers import Breakers
+from services.health.domain.breakers import BreakerState, Outcome
+from services.health.domain.states import Update
+from services.health.store import SCHEMA, Store
+from services.health.watchers import Connect, Watchers
+from tests.integration.health.replicas import end_open_time, execute
+from tests.integration.health.test_breakers import ended, observe, replica
+from tests.integration.health.test_probes import acquire, end_probe, wish
+from tests.schemas import runtime_url
+
+NEVER = 3600.0
+LISTENER = "tests-listen"
+
+
+@asynccontextmanager
+async def running(
+    store: Store, *, connect: Connect | None = None, poll_seconds: float = 0.01
+) -> AsyncIterator[Watchers]:
+    watchers = Watchers(store, connect=connect, poll_seconds=poll_seconds)
+    following = asyncio.ensure_future(watchers.run())
+    try:
+        yield watchers
+    finally:
+        following.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await following
+
+
+def listener(url: str, opened: asyncio.Queue[Connection] | None = None) -> Connect:
+    async def connect() -> Connection:
+        connection = await database.connect(
+            runtime_url(url, SCHEMA), application_name=LISTENER, schema=SCHEMA
+        )
+        if opened is not None:
+            opened.put_nowait(connection)
+        return connection
+
+    return connect
+
+
+async def next_change(stream: AsyncGenerator[Update]) -> Update:
+    """The next message that says something."""
+    async for update in stream:
+        if update.is_snapshot or update.breakers or update.kills:
+            return update
+    raise AssertionError("the stream ended")
+
+
+async def fail_a_probe(breakers: Breakers, url: str, *, epoch: int) -> int:
+    """Lets an open breaker probe and open again; returns the epoch after these two transitions."""
+    await end_open_time(url)
+    probe = wish()
+    await acquire(breakers, probe)
+    assert await end_probe(breakers, probe, Outcome.FAILED, epoch=epoch + 1) == 0
+    return epoch + 2
+
+
+async def read_to_the_end(stream: AsyncGenerator[Update]) -> None:
+    async for _ in stream:
+        pass
+
+
+async def fail_five(breakers: Breakers) -> None:
+    await observe(breakers, *(ended(Outcome.FAILED) for _ in range(5)))
+
+
+@pytest.fixture
+def _never_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STALE_SECONDS", NEVER)
+
+
+@pytest.mark.usefixtures("_never_stale")
+async def test_a_change_arrives_by_its_notification(store: Store, url: str) -> None:
+    opened: asyncio.Queue[Connection] = asyncio.Queue()
+    async with (
+        running(store, connect=listener(url, opened), poll_seconds=NEVER) as watchers,
+        aclosing(watchers.watch()) as stream,
+    ):
+        assert (await anext(stream)).is_snapshot
+        await opened.get()
+        await fail_five(replica(store))
+
+        [breaker] = (await next_change(stream)).breakers
+    assert (breaker.state, breaker.epoch) == (BreakerState.OPEN, 1)
+
+
+async def test_a_change_arrives_by_the_poll_when_notifications_do_not(store: Store) -> None:
+    async with running(store) as watchers, aclosing(watchers.watch()) as stream:
+        await anext(stream)
+        await fail_five(replica(store))
+
+        [breaker] = (await next_change(stream)).breakers
+    assert breaker.state is BreakerState.OPEN
+
+
+@pytest.mark.usefixtures("_never_stale")
+async def test_a_lost_listener_comes_back_and_nothing_it_missed_is_lost(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RECONNECT_SECONDS", 0.01)
+    opened: asyncio.Queue[Connection] = asyncio.Queue()
+    allowed = asyncio.Event()
+    allowed.set()
+    refusals: list[Exception] = []
+    connect_at_once = listener(url, opened)
+
+    async def connect() -> Connection:
+        await allowed.wait()
+        if refusals:
+            raise refusals.pop()
+        return await connect_at_once()
+
+    async with (
+        running(store, connect=connect, poll_seconds=NEVER) as watchers,
+        aclosing(watchers.watch()) as stream,
+    ):
+        await anext(stream)
+        await opened.get()
+        allowed.clear()
+        refusals.append(ConnectionRefusedError("the database restarts"))
+        await execute(
+            url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1",
+            LISTENER,
+        )
+        # Notified while nobody listens.
+        await fail_five(replica(store))
+        allowed.set()
+
+        assert (await next_change(stream)).breakers[0].epoch == 1
+
+
+async def test_an_idle_stream_repeats_its_version(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
+    await fail_five(replica(store))
+    async with running(store) as watchers, aclosing(watchers.watch()) as stream:
+        snapshot = await anext(stream)
+        beats = [await anext(stream) for _ in range(3)]
+
+    # One version for the provider's first appearance, at once with its opening.
+    assert snapshot.version == 1
+    assert beats == [Update(version=1, is_snapshot=False)] * 3
+
+
+def test_heartbeats_come_twice_as_often_as_the_contract_promises() -> None:
+    assert module.HEARTBEAT_SECONDS + module.POLL_SECONDS < 2.0
+    assert module.HEARTBEAT_SECONDS + module.POLL_SECONDS <= module.STALE_SECONDS
+
+
+async def test_a_slow_watcher_gets_the_newest_state_once_not_a_queue_of_what_it_missed(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
+    breakers = replica(store)
+    async with (
+        running(store) as watchers,
+        aclosing(watchers.watch()) as slow,
+        aclosing(watchers.watch()) as quick,
+    ):
+        await anext(slow)
+        await anext(quick)
+        await fail_five(breakers)
+        epoch = 1
+        seen: list[int] = []
+        for _ in range(20):
+            epoch = await fail_a_probe(breakers, url, epoch=epoch)
+            while not seen or seen[-1] < epoch:
+                seen.append((await next_change(quick)).breakers[0].epoch)
+
+        [late] = (await next_change(slow)).breakers
+        after = await anext(slow)
+    assert late.epoch == epoch == 41
+    assert (after.breakers, after.is_snapshot) == ((), False)
+    assert seen == sorted(set(seen))
+
+
+async def test_a_database_that_is_away_ends_the_stream_instead_of_repeating_old_news(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(module, "STALE_SECONDS", 0.2)
+    is_away = asyncio.Event()
+
+    class Lost(Store):
+        async def read_version(self) -> int:
+            if is_away.is_set():
+                raise asyncpg.ConnectionDoesNotExistError("connection was closed")
+            return await super().read_version()
+
+    async with running(Lost(store._pool)) as watchers:
+        stream = watchers.watch()
+        await anext(stream)
+        await anext(stream)
+        is_away.set()
+        with pytest.raises(StoreUnavailable):
+            await read_to_the_end(stream)
+
+        # The process goes on, and so do new streams once the database is back.
+        is_away.clear()
+        async with aclosing(watchers.watch()) as again:
+            assert (await anext(again)).is_snapshot
+
+
+async def test_a_restored_database_ends_streams_so_that_they_begin_again(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
+    breakers = replica(store)
+    await fail_five(breakers)
+    async with running(store) as watchers:
+        stream = watchers.watch()
+        assert (await anext(stream)).version == 1
+        await execute(url, "UPDATE health_version SET version = 0")
+        await execute(url, "DELETE FROM breaker")
+        await read_to_the_end(stream)
+        async with aclosing(watchers.watch()) as again:
+            assert await anext(again) == Update(version=0, is_snapshot=True)
+
+
+async def test_a_stream_that_is_ahead_of_its_process_waits_for_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream reads its snapshot itself; the process may notice the same version later."""
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
+    async with running(store, poll_seconds=NEVER) as watchers:
+        async with aclosing(watchers.watch()) as first:
+            await anext(first)
+            await anext(first)
+        await fail_five(replica(store))
+        async with aclosing(watchers.watch()) as stream:
+            snapshot = await anext(stream)
+            beat = await anext(stream)
+
+    assert (snapshot.version, len(snapshot.breakers)) == (1, 1)
+    assert beat == Update(version=1, is_snapshot=False)
