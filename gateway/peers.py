@@ -17,7 +17,7 @@ from headgate.api.health.v1 import health_pb2, health_pb2_grpc
 ADMISSION: Final = "admission"
 ACCOUNTING: Final = "accounting"
 HEALTH: Final = "health"
-# One batch under way at a time: what gathers meanwhile leaves together, and RPCs are the dear part.
+# Batches under way at once. What gathers meanwhile leaves together: RPCs are the dear part.
 FLIGHT_COUNT_MAX: Final = 1
 
 Request = TypeVar("Request")

@@ -205,6 +205,14 @@ async def test_a_role_may_call_its_own_methods_only(setup: Setup, role: Role, me
     assert refused.value.metadata == {"role": role.value}
 
 
+@pytest.mark.parametrize("role", Role)
+async def test_every_key_may_ask_for_the_status(setup: Setup, role: Role) -> None:
+    setup.keys.put(MADE, role=role)
+
+    status = "/headgate.api.gateway.v1.GatewayService/GetStatus"
+    assert (await setup.authenticate(shown(MADE), status)).role is role
+
+
 async def test_guesses_do_not_fill_the_memory(setup: Setup) -> None:
     await setup.authenticate.refresh()
     await setup.authenticate(shown(MADE), ADMIT)

@@ -1,0 +1,178 @@
+"""Every wrong field of what staff send is named, with the fix."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from chassis.errors import InvalidArgument
+from gateway.admin import audit, lists, wire
+from gateway.keys import Role
+from gateway.store import AuditRecord
+from headgate.api.common.v1 import call_pb2
+from headgate.api.gateway.v1 import admin_pb2 as pb
+from tests.unit.gateway.calls import ACME, OPENAI
+
+BACKEND, ADMIN = pb.ROLE_BACKEND, pb.ROLE_ADMIN
+CANDIDATE = call_pb2.Candidate(provider="openai", model="gpt-4o-mini")
+
+
+def make_key(**values: Any) -> pb.CreateApiKeyRequest:
+    defaults: dict[str, Any] = {"name": "ci", "role": BACKEND, "orgs": ["acme"]}
+    return pb.CreateApiKeyRequest(**defaults | values)
+
+
+def make_route(**values: Any) -> pb.PutRouteRequest:
+    defaults: dict[str, Any] = {"operation": "summarize", "candidates": [CANDIDATE]}
+    return pb.PutRouteRequest(route=pb.Route(**defaults | values))
+
+
+def fields(refused: pytest.ExceptionInfo[InvalidArgument]) -> list[str]:
+    assert all(each.description for each in refused.value.violations)
+    return [each.field for each in refused.value.violations]
+
+
+def test_keys_of_both_roles_are_read() -> None:
+    assert wire.parse_new_key(make_key()).orgs == ("acme",)
+    assert wire.parse_new_key(make_key(role=ADMIN, orgs=[])).role is Role.ADMIN
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"name": ""}, ["name"]),
+        ({"name": "n" * 129}, ["name"]),
+        ({"name": "a\tb"}, ["name"]),
+        ({"role": 0}, ["role"]),
+        ({"role": 9}, ["role"]),
+        ({"orgs": []}, ["orgs"]),
+        ({"orgs": [f"o{n}" for n in range(65)]}, ["orgs"]),
+        ({"orgs": ["acme", "*"]}, ["orgs[1]"]),
+        ({"orgs": ["o" * 65, ""]}, ["orgs[0]", "orgs[1]"]),
+        ({"orgs": ["acme", "acme"]}, ["orgs"]),
+        ({"role": ADMIN}, ["orgs"]),
+    ],
+    ids=str,
+)
+def test_every_wrong_field_of_a_key_is_named(values: dict[str, Any], expected: list[str]) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        wire.parse_new_key(make_key(**values))
+    assert fields(refused) == expected
+
+
+@pytest.mark.parametrize("key_id", ["", "k" * 33, "k\x00"])
+def test_a_wrong_key_id_is_named(key_id: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        wire.parse_key_id(pb.RevokeApiKeyRequest(key_id=key_id))
+    assert fields(refused) == ["key_id"]
+
+
+def test_a_route_gets_its_defaults() -> None:
+    route = wire.parse_route(make_route(fallback_text="One.\n\n\tTwo. "))
+
+    assert route.candidates == (OPENAI,)
+    assert (route.default_max_output_token_count, route.hold_seconds) == (4_096, 600)
+    assert route.fallback_text == "One.\n\n\tTwo. "
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"operation": ""}, ["route.operation"]),
+        ({"operation": "Sum"}, ["route.operation"]),
+        ({"operation": "o" * 65}, ["route.operation"]),
+        ({"candidates": []}, ["route.candidates"]),
+        ({"candidates": [CANDIDATE] * 5}, ["route.candidates"]),
+        ({"candidates": [CANDIDATE] * 2}, ["route.candidates"]),
+        (
+            {"candidates": [call_pb2.Candidate(provider="Open AI", model="")]},
+            ["route.candidates[0].provider", "route.candidates[0].model"],
+        ),
+        ({"default_max_output_token_count": -1}, ["route.default_max_output_token_count"]),
+        ({"default_max_output_token_count": 10**8 + 1}, ["route.default_max_output_token_count"]),
+        ({"fallback_text": "f" * 4_097}, ["route.fallback_text"]),
+        ({"fallback_text": "f\x00"}, ["route.fallback_text"]),
+        ({"hold_seconds": -1}, ["route.hold_seconds"]),
+        ({"hold_seconds": 86_401}, ["route.hold_seconds"]),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_every_wrong_field_of_a_route_is_named(
+    values: dict[str, Any], expected: list[str]
+) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        wire.parse_route(make_route(**values))
+    assert fields(refused) == expected
+
+
+def test_a_wrong_operation_is_named() -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        wire.parse_operation(pb.DeleteRouteRequest(operation="no such"))
+    assert fields(refused) == ["operation"]
+
+
+def test_pages_end_and_tokens_belong_to_their_list() -> None:
+    place = lists.newest_first(pb.ListApiKeysRequest(page_size=2), "api_keys")
+    page, token = lists.take_page([9, 8, 7], place, lambda row: row)
+    following = lists.newest_first(pb.ListApiKeysRequest(page_token=token), "api_keys")
+
+    assert (page, following.start, following.size) == ([9, 8], 8, 100)
+    assert lists.take_page([7], following, lambda row: row) == ([7], "")
+    with pytest.raises(InvalidArgument) as refused:
+        lists.newest_first(pb.ListApiKeysRequest(page_token=token), "audit_entries")
+    assert fields(refused) == ["page_token"]
+    with pytest.raises(InvalidArgument) as refused:
+        lists.in_order(pb.ListApiKeysRequest(page_token=token), "api_keys")
+    assert fields(refused) == ["page_token"]
+
+
+def test_a_negative_page_is_refused_and_a_large_one_cut() -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        lists.in_order(pb.ListRoutesRequest(page_size=-1), "routes")
+    assert fields(refused) == ["page_size"]
+    assert lists.in_order(pb.ListRoutesRequest(page_size=5_000), "routes").size == 1_000
+
+
+def test_an_intent_keeps_the_words_but_only_storable_ones() -> None:
+    request = pb.DeleteLimitRequest(limit_id="a\x00b")
+
+    intent = audit.describe(ACME, "DeleteLimit", f"limit/{request.limit_id}" + "x" * 300, request)
+
+    assert (intent.actor, intent.action) == (ACME.key_id, "DeleteLimit")
+    assert intent.target.startswith("limit/a?b")
+    assert len(intent.target) == 256
+    assert intent.request_json == '{"limit_id": "a\\u0000b"}'
+
+
+def test_an_intent_does_not_keep_a_flood_of_words() -> None:
+    request = pb.DeleteLimitRequest(limit_id="x" * 70_000)
+
+    intent = audit.describe(ACME, "DeleteLimit", "limit/x", request)
+
+    assert intent.request_json == f'{{"omitted_byte_count": {request.ByteSize()}}}'
+
+
+@pytest.mark.parametrize(
+    ("done", "state"),
+    [
+        (None, pb.AUDIT_STATE_INTENDED),
+        (True, pb.AUDIT_STATE_DONE),
+        (False, pb.AUDIT_STATE_FAILED),
+    ],
+)
+def test_an_entry_says_where_its_change_stands(done: bool | None, state: int) -> None:
+    entry = AuditRecord(
+        audit_id="a",
+        position=1,
+        create_time=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+        actor="k",
+        action="PutLimit",
+        target="limit/x",
+        request_json="{}",
+        done=done,
+        error="",
+    )
+
+    assert wire.render_entry(entry).state == state

@@ -1,0 +1,250 @@
+"""What a gateway remembers of prices and tells of outcomes: bounded, and never made worse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+import pytest
+from grpc.aio import AioRpcError, Metadata
+from opentelemetry.metrics import NoOpMeterProvider
+
+from chassis.errors import PeerUnavailable
+from gateway import observations
+from gateway.domain.estimates import worst_case_nanos
+from gateway.observations import BATCH_SIZE_MAX, WAITING_COUNT_MAX, Observations
+from gateway.prices import Prices, build_book
+from gateway.probes import Probe, Probes
+from headgate.api.accounting.v1 import accounting_pb2
+from headgate.api.common.v1 import call_pb2, price_pb2
+from headgate.api.health.v1 import health_pb2
+from tests.unit.gateway.calls import ANTHROPIC, CALL_ID, GOOGLE, OPENAI, make_call
+
+METER = NoOpMeterProvider().get_meter("tests")
+LOST = AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), Metadata())
+MILLION = 1_000_000
+
+
+def price(org: str = "", nanos: int = 150, model: str = "gpt-4o-mini") -> price_pb2.ModelPrice:
+    return price_pb2.ModelPrice(
+        provider="openai",
+        model=model,
+        org=org,
+        meters=[
+            price_pb2.MeterPrice(
+                meter=price_pb2.METER_INPUT,
+                nanos_per_million=nanos * MILLION,
+                tiers=[
+                    price_pb2.PriceTier(
+                        input_token_threshold=1_000, nanos_per_million=2 * nanos * MILLION
+                    )
+                ],
+            ),
+            price_pb2.MeterPrice(
+                meter=price_pb2.METER_OUTPUT, nanos_per_million=4 * nanos * MILLION
+            ),
+        ],
+    )
+
+
+class Accounting:
+    """Answers pulls with what it was told to."""
+
+    def __init__(self, *answers: accounting_pb2.GetPriceBookResponse | Exception) -> None:
+        self._answers = list(answers)
+        self.asked: list[int] = []
+        self.exhausted = asyncio.Event()
+
+    async def pull(self, known_version: int) -> accounting_pb2.GetPriceBookResponse:
+        self.asked.append(known_version)
+        if not self._answers:
+            self.exhausted.set()
+            return accounting_pb2.GetPriceBookResponse()
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def book(version: int, *prices: price_pb2.ModelPrice) -> accounting_pb2.GetPriceBookResponse:
+    return accounting_pb2.GetPriceBookResponse(version=version, prices=prices)
+
+
+def test_a_book_knows_the_dearest_that_a_call_can_meet() -> None:
+    ceiling = build_book(3, [price(), price(org="acme", nanos=100)]).find("globex", OPENAI)
+    assert ceiling is not None
+
+    def held(inputs: int, outputs: int) -> int:
+        return worst_case_nanos(
+            ceiling, input_token_count_max=inputs, output_token_count_max=outputs
+        )
+
+    assert held(1_000, 10) == 1_000 * 150 + 10 * 600
+    assert held(1_001, 10) == 1_001 * 300 + 10 * 600
+
+
+async def test_without_a_book_nobody_is_told_that_a_model_has_no_price() -> None:
+    prices = Prices(Accounting().pull)
+
+    with pytest.raises(PeerUnavailable) as refused:
+        prices.current()
+    with pytest.raises(RuntimeError, match="no price book"):
+        await prices.check_ready()
+    assert refused.value.metadata == {"peer": "accounting"}
+
+
+async def test_versions_only_go_up() -> None:
+    accounting = Accounting(book(5, price()), book(5), book(4, price(nanos=1)), book(6, price()))
+    prices = Prices(accounting.pull)
+    versions = []
+    for _ in range(4):
+        await prices.refresh()
+        versions.append(prices.current().version)
+
+    assert versions == [5, 5, 5, 6]
+    assert accounting.asked == [0, 5, 5, 5]
+    await prices.check_ready()
+
+
+async def test_a_pull_that_fails_changes_nothing_and_is_repeated() -> None:
+    outage = PeerUnavailable("accounting")
+    accounting = Accounting(book(5, price()), outage, outage, book(6, price()))
+    prices = Prices(accounting.pull)
+    pulling = asyncio.create_task(prices.keep_fresh(interval_seconds=0))
+    await asyncio.wait_for(accounting.exhausted.wait(), 5)
+    pulling.cancel()
+
+    assert accounting.asked[:5] == [0, 5, 5, 5, 6]
+    assert prices.current().version == 6
+
+
+def observation(number: int) -> health_pb2.Observation:
+    return health_pb2.Observation(provider="openai", breaker_epoch=number)
+
+
+class HealthEar:
+    """Hears outcomes, in batches; may be away."""
+
+    def __init__(self) -> None:
+        self.heard: list[list[int]] = []
+        self.failures = 0
+
+    async def observe(self, batch: Sequence[health_pb2.Observation]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise LOST
+        self.heard.append([each.breaker_epoch for each in batch])
+
+
+async def drained(told: Observations) -> None:
+    running = asyncio.create_task(told.run())
+    await told.drain()
+    running.cancel()
+
+
+async def test_outcomes_are_told_in_order_and_in_batches() -> None:
+    ear = HealthEar()
+    told = Observations(ear.observe, METER)
+    for number in range(BATCH_SIZE_MAX + 2):
+        told.put(observation(number))
+    await drained(told)
+
+    assert [len(batch) for batch in ear.heard] == [BATCH_SIZE_MAX, 2]
+    assert [each for batch in ear.heard for each in batch] == list(range(BATCH_SIZE_MAX + 2))
+    assert told.dropped_count == 0
+
+
+async def test_what_health_did_not_take_is_dropped_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(observations, "PAUSE_SECONDS", 0)
+    ear = HealthEar()
+    ear.failures = 1
+    told = Observations(ear.observe, METER)
+    for number in range(BATCH_SIZE_MAX + 1):
+        told.put(observation(number))
+    await drained(told)
+
+    assert ear.heard == [[BATCH_SIZE_MAX]]
+    assert told.dropped_count == BATCH_SIZE_MAX
+
+
+async def test_of_too_many_outcomes_the_oldest_go() -> None:
+    ear = HealthEar()
+    told = Observations(ear.observe, METER)
+    for number in range(WAITING_COUNT_MAX + 3):
+        told.put(observation(number))
+    await drained(told)
+
+    assert told.dropped_count == 3
+    assert ear.heard[0][0] == 3
+
+
+async def test_a_drain_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observations, "DRAIN_SECONDS_MAX", 0.01)
+    told = Observations(HealthEar().observe, METER)
+    told.put(observation(1))
+
+    # Nobody runs it.
+    await told.drain()
+
+    assert told.dropped_count == 1
+
+
+class ProbeGate:
+    """Stands for health's probes: grants to some providers, may be away."""
+
+    def __init__(self, *granted: str, away: bool = False) -> None:
+        self._granted = granted
+        self._away = away
+        self.asked: list[str] = []
+        self.acquire_probe = self
+
+    async def submit(
+        self, request: health_pb2.ProbeRequest, *, deadline: float | None
+    ) -> health_pb2.ProbeResult:
+        if self._away:
+            raise PeerUnavailable("health")
+        self.asked.append(request.provider)
+        return health_pb2.ProbeResult(granted=request.provider in self._granted, breaker_epoch=7)
+
+
+def probes(gate: Any, told: Observations | None = None) -> Probes:
+    return Probes(gate, told or Observations(HealthEar().observe, METER))
+
+
+async def test_probes_are_asked_for_in_order_once_a_provider() -> None:
+    gate = ProbeGate("google")
+    other = type(OPENAI)(provider="openai", model="gpt-5")
+
+    probe = await probes(gate).acquire(make_call(), (OPENAI, other, GOOGLE), deadline=None)
+
+    assert probe == Probe(candidate=GOOGLE, breaker_epoch=7, org="acme", call_id=CALL_ID)
+    assert gate.asked == ["openai", "google"]
+
+
+async def test_without_a_grant_or_without_health_there_is_no_probe() -> None:
+    refusing, away = ProbeGate(), ProbeGate("openai", away=True)
+
+    assert await probes(refusing).acquire(make_call(), (OPENAI,), deadline=None) is None
+    assert await probes(away).acquire(make_call(), (OPENAI, ANTHROPIC), deadline=None) is None
+
+
+async def test_a_probe_that_nobody_uses_is_given_back_without_blame() -> None:
+    heard: list[health_pb2.Observation] = []
+
+    async def observe(batch: Sequence[health_pb2.Observation]) -> None:
+        heard.extend(batch)
+
+    told = Observations(observe, METER)
+    lent = probes(ProbeGate("openai"), told)
+    lent.give_back(None)
+    lent.give_back(await lent.acquire(make_call(), (OPENAI,), deadline=None))
+    await drained(told)
+
+    (observed,) = heard
+    assert observed.outcome == call_pb2.CALL_OUTCOME_ABORTED
+    assert (observed.provider, observed.breaker_epoch) == ("openai", 7)
+    assert (observed.org, observed.call_id) == ("acme", CALL_ID)
