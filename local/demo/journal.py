@@ -45,17 +45,29 @@ class Entry:
     org: str = ""
     operation: str = ""
     provider: str = ""
+    # When it was asked last, by this machine's clock, and how often.
+    ask_time: datetime | None = None
+    ask_count: int = 0
     held_nanos: int = 0
     admit_time: datetime | None = None
     expire_time: datetime | None = None
     # When the request that was admitted left, by this machine's monotonic clock.
     sent_seconds: float = 0.0
-    # Answered, but not by an admission: denied, finished or refused.
-    turned_away: bool = False
+    denied: bool = False
     # The report as it was sent. None: it never was.
     report: gateway_pb2.CompleteCallRequest | None = None
     receipt: Receipt | None = None
     released: bool = False
+
+    @property
+    def admitted(self) -> bool:
+        """Whether its admission was seen."""
+        return self.admit_time is not None
+
+    @property
+    def surely_denied(self) -> bool:
+        """Whether nothing of it can be held: an unanswered ask may arrive after a denied one."""
+        return self.denied and not self.admitted and self.ask_count == 1
 
     @property
     def cancelled(self) -> bool:
@@ -89,7 +101,8 @@ class Journal:
     def asked(self, calls: Iterable[gateway_pb2.AdmitCallRequest]) -> None:
         """Records calls that are about to ask for admission."""
         for call in calls:
-            self._write(ASKED, call.call_id, org=call.org, operation=call.operation)
+            now = time.time_ns() // 1000
+            self._write(ASKED, call.call_id, org=call.org, operation=call.operation, ask=now)
 
     def decided(
         self,
@@ -164,10 +177,11 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 def _apply(entry: Entry, line: dict[str, Any]) -> None:
     match line:
         case {"event": "asked", "org": str(org), "operation": str(operation)}:
-            # A repeat that gets no answer leaves the call unknown again.
-            entry.org, entry.operation, entry.turned_away = org or entry.org, operation, False
-        case {"event": "not admitted"}:
-            entry.turned_away = True
+            entry.org, entry.operation = org or entry.org, operation
+            entry.ask_time = _time(line["ask"])
+            entry.ask_count += 1
+        case {"event": "not admitted", "kind": kind}:
+            entry.denied = kind == "denial"
         case {"event": "admitted", "org": str(org), "provider": str(provider), "held": int(held)}:
             entry.org, entry.provider, entry.held_nanos = org, provider, held
             entry.admit_time = _time(line["admit"])

@@ -12,7 +12,12 @@ import grpc
 import grpc.aio
 
 from headgate.api.common.v1 import health_pb2, limit_pb2, price_pb2, usage_pb2
-from headgate.api.gateway.v1 import admin_pb2, admin_pb2_grpc
+from headgate.api.gateway.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    gateway_pb2,
+    gateway_pb2_grpc,
+)
 from headgate.channel import authorization
 from local.demo.books import Amounts, Books, Window
 from local.errors import LocalError
@@ -22,6 +27,7 @@ RETRY_SECONDS_MAX: Final = 60.0
 RETRY_DELAY_SECONDS: Final = 0.5
 PASSING_CODES: Final = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 PAGE_SIZE: Final = 1000
+ANSWER_SECONDS_MAX: Final = 5.0
 
 R = TypeVar("R")
 
@@ -31,10 +37,32 @@ class Operator:
 
     def __init__(self, channel: grpc.aio.Channel, *, admin_key: str) -> None:
         self._stub = admin_pb2_grpc.AdminServiceStub(channel)
+        self._gateway = gateway_pb2_grpc.GatewayServiceStub(channel)
         self._metadata = authorization(admin_key)
 
-    async def put_price(self, price: price_pb2.ModelPrice) -> bool:
-        """Makes a price hold for the platform; tells whether it had to be written."""
+    async def check_answer(self) -> None:
+        """Raises `LocalError` unless a gateway answers soon."""
+        try:
+            await self._gateway.GetStatus(
+                gateway_pb2.GetStatusRequest(),
+                timeout=ANSWER_SECONDS_MAX,
+                metadata=self._metadata,
+                wait_for_ready=True,
+            )
+        except grpc.aio.AioRpcError as error:
+            raise LocalError(
+                f"no gateway answers ({error.code().name}); is `make up` still running?"
+            ) from error
+
+    async def get_status(self) -> gateway_pb2.GetStatusResponse:
+        """Returns whether calls pass and how fit the providers are."""
+        answer: gateway_pb2.GetStatusResponse = await self._call(
+            self._gateway.GetStatus, gateway_pb2.GetStatusRequest()
+        )
+        return answer
+
+    async def put_price(self, price: price_pb2.ModelPrice) -> None:
+        """Makes a price hold for the platform; writes nothing if it does already."""
         request = admin_pb2.ListPricesRequest(provider=price.provider, page_size=PAGE_SIZE)
         known: admin_pb2.ListPricesResponse = await self._call(self._stub.ListPrices, request)
         meters = {meter.meter: meter.nanos_per_million for meter in price.meters}
@@ -42,19 +70,16 @@ class Operator:
             same_model = (each.provider, each.model, each.org) == (price.provider, price.model, "")
             found = {meter.meter: meter.nanos_per_million for meter in each.meters}
             if same_model and found == meters:
-                return False
+                return
         await self._call(self._stub.PutPrice, admin_pb2.PutPriceRequest(price=price))
-        return True
 
-    async def put_route(self, route: admin_pb2.Route) -> bool:
-        """Makes a route hold; tells whether it had to be written."""
+    async def put_route(self, route: admin_pb2.Route) -> None:
+        """Makes a route hold; writes nothing if it does already."""
         known: admin_pb2.ListRoutesResponse = await self._call(
             self._stub.ListRoutes, admin_pb2.ListRoutesRequest(page_size=PAGE_SIZE)
         )
-        if route in known.routes:
-            return False
-        await self._call(self._stub.PutRoute, admin_pb2.PutRouteRequest(route=route))
-        return True
+        if route not in known.routes:
+            await self._call(self._stub.PutRoute, admin_pb2.PutRouteRequest(route=route))
 
     async def put_limit(self, limit: limit_pb2.Limit) -> None:
         """Writes a limit."""
@@ -133,7 +158,9 @@ async def persistently(attempt: Callable[[], Awaitable[R]]) -> R:
             return await attempt()
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-                raise LocalError("the key is not accepted: see --admin-key and --key") from error
+                raise LocalError(
+                    "a key of the state folder is not accepted; start again with `make up`"
+                ) from error
             if error.code() not in PASSING_CODES or time.monotonic() > give_up:
                 raise
         await asyncio.sleep(RETRY_DELAY_SECONDS)

@@ -13,12 +13,14 @@ from headgate.api.gateway.v1 import admin_pb2
 from local.demo.books import Books
 from local.demo.operator import Operator
 from local.demo.provider.bill import Price, load_prices
+from local.errors import LocalError
 
 ORGS: Final = ("demo-acme", "demo-globex", "demo-initech")
 # The org that runs into its cap, and how much it may still spend when the cap is set.
 CAPPED_ORG: Final = "demo-initech"
 CAP_ROOM_NANOS: Final = 1_000_000
 CAP_ID: Final = "demo-cap"
+CAP_OWNER: Final = "the demo's finance department"
 # What calls hold that give no bound of their output.
 DEFAULT_MAX_OUTPUT_TOKENS: Final = 1_024
 
@@ -36,15 +38,15 @@ ROUTES: Final[Mapping[str, tuple[tuple[tuple[str, str], ...], int]]] = {
     # Its callers die without a report, so its holds must expire soon.
     "demo-forget": ((GOOGLE,), 5),
 }
+KILL_REASON: Final = "the demo shows its kill switch"
 FALLBACK_TEXT: Final = "Our assistant is resting. Please try again in a minute."
 
 
-async def set_up(operator: Operator) -> bool:
-    """Makes the demo's prices and routes hold; tells whether anything had to be written."""
-    written = [
+async def set_up(operator: Operator) -> None:
+    """Makes the demo's prices and routes hold, and removes what a killed demo left behind."""
+    await _clear(operator)
+    for (provider, model), price in load_prices().items():
         await operator.put_price(_render_price(provider, model, price))
-        for (provider, model), price in load_prices().items()
-    ]
     for operation, (candidates, hold_seconds) in ROUTES.items():
         route = admin_pb2.Route(
             operation=operation,
@@ -53,8 +55,15 @@ async def set_up(operator: Operator) -> bool:
             fallback_text=FALLBACK_TEXT,
             hold_seconds=hold_seconds,
         )
-        written.append(await operator.put_route(route))
-    return any(written)
+        await operator.put_route(route)
+
+
+async def _clear(operator: Operator) -> None:
+    await operator.delete_limit(CAP_ID)
+    for kill in (await operator.get_status()).kills:
+        if kill.reason != KILL_REASON:
+            raise LocalError(f"calls are stopped ({kill.reason}); resume them, then try again")
+        await operator.resume(KILL_REASON)
 
 
 async def set_cap(operator: Operator, books: Books, *, room_nanos: int) -> None:
@@ -74,7 +83,7 @@ async def set_cap(operator: Operator, books: Books, *, room_nanos: int) -> None:
             metric=limit_pb2.METRIC_COST,
             calendar=limit_pb2.CalendarWindow(period=limit_pb2.CALENDAR_PERIOD_MONTH),
             cap=used + room_nanos,
-            owner="the demo's finance department",
+            owner=CAP_OWNER,
         )
     )
 

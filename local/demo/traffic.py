@@ -9,7 +9,7 @@ import asyncio
 import enum
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,7 @@ from local.demo.provider_client import Prompt, ProviderClient
 from local.demo.stage import ORGS
 from local.demo.tally import Tally
 from local.demo.trace import Arrival
+from local.errors import LocalError
 
 
 class Manner(enum.Enum):
@@ -45,6 +46,11 @@ CLASSIFY_TOKENS_MAX: Final = 32
 # Callers bound the output at what they expect plus a margin.
 OUTPUT_MARGIN: Final = 1.3
 CANCEL_PIECE_MAX: Final = 6
+WARM_UP_SECONDS_MAX: Final = 60.0
+WARM_UP_DELAY_SECONDS: Final = 0.25
+# Of calls that only try what happens.
+SHORT_INPUT_TOKENS: Final = 300
+SHORT_OUTPUT_TOKENS: Final = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +99,8 @@ def _write_script(arrival: Arrival, chance: random.Random) -> Script:
 class Backends:
     """All callers of the demo."""
 
-    client: headgate.Client
+    # By org: each has a key of its own.
+    clients: Mapping[str, headgate.Client]
     provider: ProviderClient
     tally: Tally
 
@@ -105,9 +112,32 @@ class Backends:
                 await asyncio.sleep(max(start + script.at_seconds - time.monotonic(), 0.0))
                 group.create_task(self.make_call(script))
 
+    async def warm_up(self, *, gateway_count: int) -> None:
+        """Returns when every gateway knows the demo's routes and prices; sends nothing on."""
+        for operation in OPERATIONS:
+            in_a_row, give_up = 0, time.monotonic() + WARM_UP_SECONDS_MAX
+            while in_a_row < 2 * gateway_count:
+                if time.monotonic() > give_up:
+                    raise LocalError(f"the gateways do not admit {operation}: see their logs")
+                passes = await self._would_pass(operation)
+                in_a_row = in_a_row + 1 if passes else 0
+                await asyncio.sleep(0 if passes else WARM_UP_DELAY_SECONDS)
+
+    async def _would_pass(self, operation: str) -> bool:
+        call = self.clients[ORGS[0]].call(
+            operation, org=ORGS[0], input_tokens=1, max_output_tokens=1, on_denied="return"
+        )
+        try:
+            async with call:
+                if call.admitted:
+                    call.release()
+                return call.admitted
+        except headgate.RpcError:
+            return False
+
     async def make_call(self, script: Script) -> None:
         """Makes one call; denials and failures are part of the play."""
-        call = self.client.call(
+        call = self.clients[script.org].call(
             script.operation,
             org=script.org,
             input_tokens=script.input_tokens,
@@ -122,6 +152,27 @@ class Backends:
             return
         except headgate.RpcError as error:
             self.tally.note(f"no admission: {error}")
+
+    async def try_call(self, org: str, operation: str) -> headgate.Denial | str | None:
+        """Makes one short call; returns its denial, or the provider that answered, or neither."""
+        call = self.clients[org].call(
+            operation,
+            org=org,
+            input_tokens=SHORT_INPUT_TOKENS,
+            max_output_tokens=2 * SHORT_OUTPUT_TOKENS,
+            on_denied="return",
+        )
+        prompt = Prompt(
+            input_tokens=SHORT_INPUT_TOKENS, output_tokens=SHORT_OUTPUT_TOKENS, stream=False
+        )
+        try:
+            async with call:
+                if call.denial is not None:
+                    return call.denial
+                await self.provider.ask(call, prompt)
+                return call.provider
+        except (headgate.RpcError, httpx2.HTTPError):
+            return None
 
     async def _ask(self, call: headgate.Call, script: Script) -> None:
         prompt = Prompt(
