@@ -55,6 +55,8 @@ __all__ = [
 
 # What a client waits after `Overloaded` when nobody knows better.
 OVERLOAD_RETRY_SECONDS: Final = 0.25
+# The same when something behind us is away: a restart takes longer than a queue.
+AWAY_RETRY_SECONDS: Final = 0.5
 # A peer's answers that mean "try again", when they carry no reason of ours.
 _PEER_AWAY: Final = frozenset(
     {
@@ -196,6 +198,7 @@ class StoreUnavailable(ServiceError):  # noqa: N818 - named like the status it b
             "the database did not answer: nothing was decided; retry with the same id",
             code=grpc.StatusCode.UNAVAILABLE,
             reason="STORE_UNAVAILABLE",
+            retry_delay_seconds=AWAY_RETRY_SECONDS,
         )
 
 
@@ -208,6 +211,7 @@ class PeerUnavailable(ServiceError):  # noqa: N818 - named like the status it be
             code=grpc.StatusCode.UNAVAILABLE,
             reason="PEER_UNAVAILABLE",
             metadata={"peer": peer},
+            retry_delay_seconds=AWAY_RETRY_SECONDS,
         )
 
 
