@@ -71,14 +71,14 @@ class AdmissionServicer(admission_pb2_grpc.AdmissionServiceServicer):
         return pb.SetFenceResponse(sequence=in_force.sequence, active=in_force.active)
 
     async def PutLimit(self, request: pb.PutLimitRequest, context: Context) -> pb.PutLimitResponse:
-        limit = wire_policy.parse_limit(request.limit)
+        limit = wire_policy.parse_put_limit(request)
         version = await self._policy.put_limit(limit, audit_id=request.audit_id)
         return pb.PutLimitResponse(limit=wire_policy.render_limit(limit), limits_version=version)
 
     async def DeleteLimit(
         self, request: pb.DeleteLimitRequest, context: Context
     ) -> pb.DeleteLimitResponse:
-        limit_id = wire_policy.parse_limit_id(request.limit_id)
+        limit_id = wire_policy.parse_delete_limit(request)
         version = await self._policy.delete_limit(limit_id, audit_id=request.audit_id)
         return pb.DeleteLimitResponse(limits_version=version)
 
@@ -98,7 +98,7 @@ class AdmissionServicer(admission_pb2_grpc.AdmissionServiceServicer):
         self, request: pb.ListCountersRequest, context: Context
     ) -> pb.ListCountersResponse:
         size = paging.page_size(request.page_size, default=PAGE_SIZE_DEFAULT)
-        org = request.org if request.HasField("org") else None
+        org = wire_policy.parse_counters_org(request)
         after = _counter_cursor(paging.decode_token(request.page_token, org=org))
         rows = await self._books.list_counters(org=org, after=after, count=size + 1)
         page, rest = rows[:size], rows[size:]

@@ -17,9 +17,11 @@ LIMIT_ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 DEFAULT_ZONE: Final = "UTC"
 
 
-def parse_limit(limit: limit_pb2.Limit) -> Limit:
+def parse_put_limit(request: pb.PutLimitRequest) -> Limit:
     """Returns the limit. Raises InvalidArgument with every wrong field."""
-    checks = Checks("limit.")
+    outer = Checks()
+    _check_audit_id(outer, request.audit_id)
+    limit, checks = request.limit, Checks("limit.")
     checks.text("limit_id", limit.limit_id, max_length=64, pattern=LIMIT_ID)
     _check_scope(checks, limit)
     metric = checks.choice("metric", limit.metric, allowed=[each.value for each in Metric])
@@ -30,7 +32,8 @@ def parse_limit(limit: limit_pb2.Limit) -> Limit:
     checks.text("owner", limit.owner, min_length=0, max_length=256)
     zone = limit.calendar.time_zone or DEFAULT_ZONE
     _check_zone(checks, zone)
-    checks.raise_if_any()
+    outer.violations += checks.violations
+    outer.raise_if_any()
     return Limit(
         limit_id=limit.limit_id,
         scope=tuple((name, limit.scope[name]) for name in DIMENSIONS if name in limit.scope),
@@ -41,12 +44,24 @@ def parse_limit(limit: limit_pb2.Limit) -> Limit:
     )
 
 
-def parse_limit_id(limit_id: str) -> str:
-    """Returns the id. Raises InvalidArgument if it can't be one."""
+def parse_delete_limit(request: pb.DeleteLimitRequest) -> str:
+    """Returns the limit's id. Raises InvalidArgument with every wrong field."""
     checks = Checks()
-    checks.text("limit_id", limit_id, max_length=64, pattern=LIMIT_ID)
+    checks.text("limit_id", request.limit_id, max_length=64, pattern=LIMIT_ID)
+    _check_audit_id(checks, request.audit_id)
     checks.raise_if_any()
-    return limit_id
+    return request.limit_id
+
+
+def parse_counters_org(request: pb.ListCountersRequest) -> str | None:
+    """Returns the org whose counters are asked for, None for all. Raises InvalidArgument."""
+    if not request.HasField("org"):
+        return None
+    checks = Checks()
+    # The platform's own counters belong to no org.
+    checks.text("org", request.org, min_length=0, max_length=64, pattern=NAME)
+    checks.raise_if_any()
+    return request.org
 
 
 def parse_fence(request: pb.SetFenceRequest) -> Fence:
@@ -91,6 +106,10 @@ def render_counter(row: CounterRow) -> limit_pb2.CounterState:
         high_cap=row.high_cap,
         cap=row.cap,
     )
+
+
+def _check_audit_id(checks: Checks, audit_id: str) -> None:
+    checks.text("audit_id", audit_id, min_length=0, max_length=64, pattern=NAME)
 
 
 def _check_scope(checks: Checks, limit: limit_pb2.Limit) -> None:

@@ -6,18 +6,20 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import asyncpg
+import grpc
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
 from chassis.database import Connection
+from services.admission.__main__ import DEPLOYABLE
 from services.admission.config import AdmissionSettings
 from services.admission.engine import Engine, open_engine
 from tests.integration.admission.replicas import Start
+from tests.integration.admission.wire import TOKEN, Client
 from tests.postgres import Clone
 from tests.schemas import build_schemas, runtime_url
-
-TOKEN = "t" * 32
+from tests.serving import running
 
 
 async def build(url: str) -> None:
@@ -64,3 +66,15 @@ async def start(settings: AdmissionSettings) -> AsyncIterator[Start]:
 @pytest_asyncio.fixture
 async def engine(start: Start) -> Engine:
     return await start()
+
+
+@pytest_asyncio.fixture
+async def address(settings: AdmissionSettings) -> AsyncIterator[str]:
+    async with running(DEPLOYABLE, settings) as address:
+        yield address
+
+
+@pytest_asyncio.fixture
+async def call(address: str) -> AsyncIterator[Client]:
+    async with grpc.aio.insecure_channel(address) as channel:
+        yield Client(channel)
