@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -200,7 +201,9 @@ def describe(denial: headgate.Denial) -> str:
     """Names the first violated limit, whom to ask and when to try again."""
     reason = denial.reason.value.replace("_", " ").lower()
     delay = denial.retry_delay
-    retry = "waiting does not help" if delay is None else f"retry in {delay}"
+    retry = "waiting does not help"
+    if delay is not None:
+        retry = f"retry in {timedelta(seconds=math.ceil(delay.total_seconds()))}"
     if not denial.violations:
         return f"{reason}, {retry}"
     violation = denial.violations[0]

@@ -21,6 +21,7 @@ from headgate.api.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from headgate.channel import authorization
 from local.demo.journal import Entry
 from local.demo.operator import RETRY_DELAY_SECONDS, persistently
+from local.demo.provider.bill import Usage, charge, load_prices
 from local.demo.reconciliation import Booking, Ending
 
 R = TypeVar("R")
@@ -133,9 +134,13 @@ def _book_report(closing: Closing, entry: Entry, result: gateway_pb2.CompletionR
             f" booked at {receipt.total_nanos}"
         )
     if receipt.cost_basis == call_pb2.COST_BASIS_HOLD:
-        ending = Ending.UNREPORTED
+        ending, due = Ending.UNREPORTED, entry.held_nanos
+    elif entry.cancelled:
+        ending, due = Ending.CANCELLED, price_report(entry)
     else:
-        ending = Ending.CANCELLED if entry.cancelled else Ending.REPORTED
+        # What these cost is on the provider's bill.
+        ending, due = Ending.REPORTED, receipt.total_nanos
+    _check_due(closing, entry, ending, due=due, booked=receipt.total_nanos)
     closing.bookings.append(_book(entry, ending, receipt.total_nanos, logged=True))
 
 
@@ -147,8 +152,31 @@ def _book_finished(closing: Closing, entry: Entry, finished: gateway_pb2.Finishe
         return
     if entry.released and ending is not Ending.RELEASED:
         closing.violations.append(f"call {entry.call_id} was released and then {ending.value}")
+    if ending is Ending.UNREPORTED and entry.admitted:
+        _check_due(closing, entry, ending, due=entry.held_nanos, booked=finished.settled_nanos)
     if entry.admitted or ending is not Ending.RELEASED:
         closing.bookings.append(_book(entry, ending, finished.settled_nanos, logged=False))
+
+
+def price_report(entry: Entry) -> int:
+    """Returns what the reported meters cost at the provider's own prices, in nano-US-dollars."""
+    assert entry.report is not None
+    meters = entry.report.meters
+    usage = Usage(
+        prompt_tokens=meters.input_token_count + meters.cache_read_token_count,
+        cached_tokens=meters.cache_read_token_count,
+        completion_tokens=meters.output_token_count + meters.reasoning_token_count,
+        reasoning_tokens=meters.reasoning_token_count,
+    )
+    return charge(usage, load_prices()[entry.provider, entry.model])
+
+
+def _check_due(closing: Closing, entry: Entry, ending: Ending, *, due: int, booked: int) -> None:
+    if booked != due:
+        closing.violations.append(
+            f"{ending.value} call {entry.call_id} of {entry.org} is booked at {booked}"
+            f" nano-dollars instead of {due}"
+        )
 
 
 def _book(entry: Entry, ending: Ending, nanos: int, *, logged: bool) -> Booking:

@@ -1,16 +1,13 @@
-"""Where a running Headgate answers, as the supervisor wrote it down."""
+"""Where the demo finds Headgate, and whose keys it uses."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
+from local import endpoints
 from local.errors import LocalError
-
-FILE_NAME: Final = "endpoints.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,18 +27,12 @@ class Endpoints:
 
 
 def read_endpoints(state: Path) -> Endpoints:
-    """Reads the file in a state folder. Raises `LocalError` if nothing was started there."""
-    path = state / FILE_NAME
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        return Endpoints(
-            gateways=tuple(facts["gateways"]),
-            api_keys=dict(facts["api_keys"]),
-            admin_key=facts["admin_key"],
-        )
-    except FileNotFoundError:
-        raise LocalError(
-            "nothing runs here; start it with `make up` in another terminal"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LocalError(f"cannot read {path}: {error!r}; start again with `make up`") from error
+    """Reads what the supervisor wrote. Raises `LocalError` if nothing runs on that folder."""
+    content = endpoints.read(state)
+    if content is None:
+        raise LocalError("nothing runs here; start it with `make up` in another terminal")
+    return Endpoints(
+        gateways=tuple(content["gateways"]),
+        api_keys=content["api_keys"],
+        admin_key=content["admin_key"],
+    )

@@ -45,6 +45,7 @@ class Entry:
     org: str = ""
     operation: str = ""
     provider: str = ""
+    model: str = ""
     # When it was asked last, by this machine's clock, and how often.
     ask_time: datetime | None = None
     ask_count: int = 0
@@ -124,6 +125,7 @@ class Journal:
                 admission.call_id,
                 org=admission.org,
                 provider=admission.candidate.provider,
+                model=admission.candidate.model,
                 held=admission.held_nanos,
                 admit=admission.admit_time.ToMicroseconds(),
                 expire=admission.expire_time.ToMicroseconds(),
@@ -183,7 +185,8 @@ def _apply(entry: Entry, line: dict[str, Any]) -> None:
         case {"event": "not admitted", "kind": kind}:
             entry.denied = kind == "denial"
         case {"event": "admitted", "org": str(org), "provider": str(provider), "held": int(held)}:
-            entry.org, entry.provider, entry.held_nanos = org, provider, held
+            entry.org, entry.held_nanos = org, held
+            entry.provider, entry.model = provider, line["model"]
             entry.admit_time = _time(line["admit"])
             entry.expire_time = _time(line["expire"])
             entry.sent_seconds = line["sent"]

@@ -78,7 +78,17 @@ class Outcome:
                 for each in self.statement.differences
             ],
             "checks": [asdict(check) | {"passed": check.passed} for check in self.checks],
-            "orgs": {name: asdict(org) for name, org in sorted(self.tally.orgs.items())},
+            "orgs": {
+                name: {
+                    "admitted": org.admitted,
+                    "failed_over": org.failed_over,
+                    "denied": dict(org.denied),
+                    "completed": dict(org.completed),
+                    "released": org.released,
+                    "booked_nanos": org.booked_nanos,
+                }
+                for name, org in sorted(self.tally.orgs.items())
+            },
         }
         return json.dumps(facts, indent=2)
 

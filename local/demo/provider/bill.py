@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -63,6 +64,7 @@ def charge(usage: Usage, price: Price) -> int:
     return nanos
 
 
+@functools.cache
 def load_prices(path: Path = PRICES_PATH) -> Mapping[tuple[str, str], Price]:
     """Reads the price file, by (provider, model)."""
     models = json.loads(path.read_text(encoding="utf-8"))["models"]
