@@ -33,6 +33,8 @@ class Toy:
 
     def __init__(self, failures: dict[str, Exception] | None = None) -> None:
         self.failures = failures or {}
+        # What an empty text is answered with.
+        self.name = ""
         # Set while a `Wait` is under way; it ends when the test sets the second one.
         self.waiting = asyncio.Event()
         self.go = asyncio.Event()
@@ -40,7 +42,7 @@ class Toy:
     async def Echo(self, request: StringValue, context: Any) -> StringValue:  # noqa: N802 - like a contract\'s
         if request.value in self.failures:
             raise self.failures[request.value]
-        return request
+        return StringValue(value=request.value or self.name)
 
     async def Wait(self, request: StringValue, context: Any) -> StringValue:  # noqa: N802 - like a contract\'s
         """Takes as many seconds as the text says; without one it waits for the test's word."""
