@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from opentelemetry.metrics import NoOpMeter
 
 from chassis.database import Connection, Pool
+from chassis.peers import open_channel
 from chassis.process import Process
 from chassis.server import Server
 from chassis.telemetry import setup
@@ -73,3 +74,10 @@ async def serving(settings: AccountingSettings) -> AsyncIterator[int]:
                 await process.server.drain()
             finally:
                 await process.cancel_spawned()
+
+
+@asynccontextmanager
+async def open_stub(port: int, settings: AccountingSettings) -> AsyncIterator[Stub]:
+    """A client that shows the service token."""
+    async with open_channel((f"127.0.0.1:{port}",), settings) as channel:
+        yield pb_grpc.AccountingServiceStub(channel)
