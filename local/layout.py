@@ -24,6 +24,8 @@ PORTS: Final = {"gateway": 0, "admission": 1, "accounting": 2, "health": 3}
 # Where further replicas follow, counted from 1: gateway-1 has 11.
 FURTHER_PORTS: Final = {"gateway": 10, "admission": 20}
 REPLICA_COUNT_MAX: Final = 10
+# A developer who watches a breaker recover should not wait for a minute.
+BREAKER_OPEN_SECONDS: Final = 15
 # From a replica's RPC port to its metrics port: 7400 and 9464.
 METRICS_DISTANCE: Final = 2064
 
@@ -89,6 +91,8 @@ class Layout:
         }
         for peer in _PEERS[deployable]:
             fields[f"{peer.upper()}_ADDRESSES"] = ",".join(self.addresses(peer))
+        if deployable == "health":
+            fields["OPEN_SECONDS"] = str(BREAKER_OPEN_SECONDS)
         if deployable == FRONT:
             fields["PERMIT_KEYS"] = f"local:{self.credentials.permit_key}"
         return fields

@@ -58,7 +58,7 @@ class Acts:
     backends: Backends
     provider: StandInProcess
     tally: Tally
-    # How long the audience may look at a cap that denies, and at a kill.
+    # How long the audience may look at an outage, at a cap that denies, and at a kill.
     look_seconds: float
     # From the acknowledged kill to the order to resume, by this machine's monotonic clock.
     kill_windows: list[tuple[float, float]] = field(default_factory=list)
@@ -71,6 +71,7 @@ class Acts:
         async with self._outage():
             opened = await self._reach(FAILING_PROVIDER, health_pb2.BREAKER_STATE_OPEN)
             served_by = await self._find_other_provider()
+            await asyncio.sleep(self.look_seconds)
         closed = await self._reach(FAILING_PROVIDER, health_pb2.BREAKER_STATE_CLOSED)
         story = (
             f"{FAILING_PROVIDER} went down, {'its breaker opened' if opened else 'unnoticed'},"

@@ -56,7 +56,7 @@ class Options:
     speed: float = 1.0
     # Share of calls that the provider fails, 0 to 1.
     error_rate: float = 0.02
-    # How long the audience may look at a cap that denies, and at a kill.
+    # How long the audience may look at an outage, at a cap that denies, and at a kill.
     look_seconds: float = 4.0
 
     def write_scripts(self) -> list[Script]:
@@ -150,6 +150,8 @@ class Demo:
             watching = asyncio.create_task(self._watch(operator))
             stack.callback(watching.cancel)
             await backends.warm_up(gateway_count=len(self.endpoints.gateways))
+            # The audience came for what follows.
+            tally.orgs.clear()
             yield Acts(
                 operator=operator,
                 backends=backends,
