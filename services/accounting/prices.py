@@ -27,11 +27,6 @@ class Prices:
         # One reader at a time, so that an older answer never replaces a newer one.
         self._reading = asyncio.Lock()
 
-    @property
-    def book(self) -> PriceBook:
-        """The book as last read."""
-        return self._book
-
     async def refresh(self) -> PriceBook:
         """Reads what changed; returns the newest book. Raises what the driver raises."""
         async with self._reading:

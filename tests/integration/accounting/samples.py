@@ -43,6 +43,11 @@ SAMPLE_BOOK: Final = (
 )
 
 
+def sample_price(nanos: int) -> Price:
+    """A price at which the sample report costs `nanos` times 110."""
+    return Price({Meter.INPUT: Rate(nanos * 10**6), Meter.OUTPUT: Rate(nanos * 10**6)})
+
+
 def now() -> dt.datetime:
     """A time of admission: tests and database share a machine, so a clock."""
     return dt.datetime.now(dt.UTC)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import grpc
-import pytest
 
 from chassis.database import Connection
 from headgate.api.accounting.v1 import accounting_pb2 as pb
 from headgate.api.common.v1 import price_pb2
-from services.accounting.domain.pricebook import CataloguePrice
-from services.accounting.domain.pricing import Price, Rate
-from services.accounting.domain.usage import Booking, CostBasis, Meter
+from services.accounting.domain.usage import Booking, CostBasis
 from tests.integration.accounting.refusals import refusal
 from tests.integration.accounting.replicas import Open, Replica, Stub
 from tests.integration.accounting.samples import (
@@ -24,12 +20,8 @@ from tests.integration.accounting.samples import (
     SAMPLE_NANOS,
     message,
     report,
+    sample_price,
 )
-
-
-def flat(nanos: int) -> Price:
-    """A price at which the sample report costs `nanos` times 110."""
-    return Price({Meter.INPUT: Rate(nanos * 10**6), Meter.OUTPUT: Rate(nanos * 10**6)})
 
 
 def put(nanos: int, audit_id: str, *, org: str = "") -> pb.PutPriceRequest:
@@ -55,8 +47,8 @@ async def cost(replica: Replica, **changes: Any) -> int:
 
 async def test_a_call_is_priced_at_the_version_of_its_admission(replica: Replica) -> None:
     target = {"provider": PROVIDER, "model": MODEL, "org": ""}
-    await replica.prices.put(**target, price=flat(7), audit_id="a")
-    await replica.prices.put(**target, price=flat(9), audit_id="b")
+    await replica.prices.put(**target, price=sample_price(7), audit_id="a")
+    await replica.prices.put(**target, price=sample_price(9), audit_id="b")
     await replica.prices.delete(**target, audit_id="c")
 
     costs = [await cost(replica, price_version=version) for version in (1, 2, 3, 4, 99)]
@@ -66,39 +58,11 @@ async def test_a_call_is_priced_at_the_version_of_its_admission(replica: Replica
 
 async def test_an_override_is_for_its_org(replica: Replica) -> None:
     await replica.prices.put(
-        provider=PROVIDER, model=MODEL, org="acme", price=flat(7), audit_id="a"
+        provider=PROVIDER, model=MODEL, org="acme", price=sample_price(7), audit_id="a"
     )
 
     assert await cost(replica, org="acme", price_version=2) == 7 * 110
     assert await cost(replica, org="globex", price_version=2) == SAMPLE_NANOS
-
-
-async def test_a_replica_that_lags_behind_reads_the_version_it_is_asked_for(start: Open) -> None:
-    behind, ahead = await start(), await start()
-    entry = await ahead.prices.put(
-        provider=PROVIDER, model=MODEL, org="", price=flat(7), audit_id="a"
-    )
-
-    assert behind.prices.book.version == 1
-    assert await cost(behind, price_version=entry.since_version) == 7 * 110
-    assert behind.prices.book.version == 2
-
-
-async def test_a_replica_follows_changes_by_itself(
-    start: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("services.accounting.prices.POLL_SECONDS", 0.001)
-    behind, ahead = await start(), await start()
-    following = asyncio.create_task(behind.prices.follow())
-    await ahead.prices.put(provider=PROVIDER, model=MODEL, org="", price=flat(7), audit_id="a")
-
-    async with asyncio.timeout(5):
-        while behind.prices.book.version == 1:  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.001)
-    following.cancel()
-
-    await asyncio.wait({following})
-    assert following.cancelled()
 
 
 async def test_usage_without_a_price_is_booked_at_its_hold_and_counted(
@@ -214,7 +178,11 @@ async def test_concurrent_changes_each_make_a_version_of_their_own(
     entries = await asyncio.gather(
         *[
             replicas[number % 2].prices.put(
-                provider=PROVIDER, model=MODEL, org="", price=flat(number), audit_id=f"a-{number}"
+                provider=PROVIDER,
+                model=MODEL,
+                org="",
+                price=sample_price(number),
+                audit_id=f"a-{number}",
             )
             for number in range(1, 9)
         ]
@@ -227,63 +195,13 @@ async def test_concurrent_changes_each_make_a_version_of_their_own(
     assert await admin.fetchval(in_force) == 1
 
 
-def offered(*prices: tuple[str, int]) -> Sequence[CataloguePrice]:
-    return [
-        CataloguePrice(provider="p", model=model, price=flat(nanos)) for model, nanos in prices
-    ]
-
-
-async def test_an_import_repeated_changes_nothing(replica: Replica, admin: Connection) -> None:
-    first, _ = await replica.price_store.import_catalogue(offered(("m", 1), ("n", 2)))
-    before = await admin.fetch("SELECT * FROM model_price ORDER BY price_id")
-
-    second, change = await replica.price_store.import_catalogue(offered(("m", 1), ("n", 2)))
-
-    assert (first, second) == (2, 2)
-    assert (change.written, change.unchanged_count) == ((), 2)
-    assert await admin.fetch("SELECT * FROM model_price ORDER BY price_id") == before
-
-
-async def test_an_import_ends_the_price_that_it_replaces_and_keeps_what_is_gone(
-    replica: Replica,
-) -> None:
-    await replica.price_store.import_catalogue(offered(("m", 1), ("n", 2)))
-    version, change = await replica.price_store.import_catalogue(offered(("m", 5)))
-    book = await replica.prices.refresh()
-
-    def nanos(model: str, version: int) -> Price | None:
-        return book.price_at(version, provider="p", model=model, org="acme")
-
-    assert (version, change.replaced_count) == (3, 1)
-    assert [nanos("m", at) for at in (1, 2, 3)] == [None, flat(1), flat(5)]
-    assert [nanos("n", at) for at in (2, 3)] == [flat(2), flat(2)]
-
-
-async def test_an_override_survives_an_import(replica: Replica) -> None:
-    await replica.prices.put(provider="p", model="m", org="", price=flat(9), audit_id="a")
-    await replica.price_store.import_catalogue(offered(("m", 1)))
-    book = await replica.prices.refresh()
-
-    assert book.price_at(book.version, provider="p", model="m", org="acme") == flat(9)
-
-
-async def test_imports_at_once_make_one_version(start: Open) -> None:
-    replicas = [await start() for _ in range(3)]
-    results = await asyncio.gather(
-        *[each.price_store.import_catalogue(offered(("m", 1))) for each in replicas]
-    )
-
-    assert [version for version, _ in results] == [2, 2, 2]
-    assert sorted(len(change.written) for _, change in results) == [0, 0, 1]
-
-
 async def test_a_price_that_no_report_can_need_any_more_is_not_read(
     start: Open, admin: Connection
 ) -> None:
     replica = await start()
     target = {"provider": PROVIDER, "model": MODEL, "org": ""}
-    await replica.prices.put(**target, price=flat(7), audit_id="a")
-    await replica.prices.put(**target, price=flat(8), audit_id="b")
+    await replica.prices.put(**target, price=sample_price(7), audit_id="a")
+    await replica.prices.put(**target, price=sample_price(8), audit_id="b")
     await admin.execute(
         "UPDATE model_price SET end_time = end_time - interval '36 days 1 minute'"
         " WHERE until_version IS NOT NULL"
@@ -291,8 +209,8 @@ async def test_a_price_that_no_report_can_need_any_more_is_not_read(
 
     _, entries = await replica.price_store.list_changes(0)
 
-    assert flat(7) not in [each.price for each in entries]
-    assert flat(8) in [each.price for each in entries]
+    assert sample_price(7) not in [each.price for each in entries]
+    assert sample_price(8) in [each.price for each in entries]
 
 
 async def test_a_record_over_the_wire_tells_cost_and_basis(stub: Stub) -> None:
