@@ -1,0 +1,57 @@
+"""The baseline: a bare `grpc.aio` server that answers the gateway's messages with fixed ones.
+
+Run as `python -m bench.echo`, with an `AdmitCallResponse` in hexadecimal on its standard input.
+Prints its port. It decodes and encodes the same messages over the same transport as the gateway
+and does nothing else: no authentication, no database, no second hop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any, TypeAlias
+
+import grpc
+import uvloop
+
+from headgate.api.gateway.v1 import gateway_pb2 as pb
+from headgate.api.gateway.v1 import gateway_pb2_grpc
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class Echo(gateway_pb2_grpc.GatewayServiceServicer):
+    """Answers every call with the same admission."""
+
+    def __init__(self, answer: pb.AdmitCallResponse) -> None:
+        self._answer = answer
+
+    async def AdmitCall(  # noqa: N802 - the contract's name
+        self, request: pb.AdmitCallRequest, context: Context
+    ) -> pb.AdmitCallResponse:
+        """Answers at once."""
+        return self._answer
+
+    async def AdmitCalls(  # noqa: N802 - the contract's name
+        self, request: pb.AdmitCallsRequest, context: Context
+    ) -> pb.AdmitCallsResponse:
+        """Answers at once, for each member."""
+        return pb.AdmitCallsResponse(decisions=[self._answer.decision] * len(request.calls))
+
+
+async def serve(answer: pb.AdmitCallResponse) -> None:
+    """Serves until the standard input closes: the parent's end is this process's end."""
+    server = grpc.aio.server()
+    # It serves two methods of several.
+    echo = Echo(answer)  # type: ignore[abstract]
+    gateway_pb2_grpc.add_GatewayServiceServicer_to_server(echo, server)
+    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+    await server.start()
+    await asyncio.to_thread(sys.stdin.read)
+    await server.stop(None)
+
+
+if __name__ == "__main__":
+    fixed = pb.AdmitCallResponse.FromString(bytes.fromhex(sys.stdin.readline()))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(fixed))

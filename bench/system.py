@@ -1,0 +1,107 @@
+"""The system under load: started from nothing in a folder of its own, and removed afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from local import config
+from local.accounts import make_folder
+from local.readiness import is_ready
+
+READY_SECONDS_MAX: Final = 120.0
+STOP_SECONDS_MAX: Final = 60.0
+MEBIBYTE: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where the system answers, and whose keys fit."""
+
+    content: dict[str, Any]
+
+    @property
+    def gateway(self) -> str:
+        """Address of the first gateway."""
+        return str(self.content["gateways"][0])
+
+    @property
+    def admin_key(self) -> str:
+        """An admin's key."""
+        return str(self.content["admin_key"])
+
+    def resident_mebibytes(self) -> dict[str, float]:
+        """Resident memory of each service now."""
+        return {
+            name: psutil.Process(pid).memory_info().rss / MEBIBYTE
+            for name, pid in sorted(self.content["pids"].items())
+            if name not in ("supervisor", "postgres")
+        }
+
+
+@contextlib.contextmanager
+def running_system() -> Iterator[Endpoints]:
+    """Starts the system as `make up` does and stops it at the end."""
+    scratch = config.places().scratch
+    make_folder(scratch, mode=0o755)
+    state = Path(tempfile.mkdtemp(prefix="headgate-bench-", dir=scratch))
+    state.chmod(0o755)
+    with (state / "up.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local", "up", "--state", str(state)],
+            cwd=config.CHECKOUT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield _wait_until_ready(process, state)
+    finally:
+        process.terminate()
+        process.wait(timeout=STOP_SECONDS_MAX)
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], state: Path) -> Endpoints:
+    deadline, file = time.monotonic() + READY_SECONDS_MAX, state / "endpoints.json"
+    while True:
+        if file.exists():
+            endpoints = Endpoints(json.loads(file.read_text()))
+            if is_ready(endpoints.gateway):
+                return endpoints
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit(f"the system does not start: {(state / 'up.log').read_text()[-500:]}")
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def running_echo(answer: bytes) -> Iterator[str]:
+    """Starts the baseline with the answer it gives; yields its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.echo"],
+        cwd=config.CHECKOUT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(answer.hex() + "\n")
+        process.stdin.flush()
+        yield f"127.0.0.1:{int(process.stdout.readline())}"
+    finally:
+        process.stdin.close()
+        process.wait(timeout=STOP_SECONDS_MAX)
+        process.stdout.close()
