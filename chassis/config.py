@@ -104,10 +104,11 @@ class Settings(BaseSettings):
         default=10.0, ge=0, le=600, description="Longest wait for calls in flight at shutdown."
     )
     propagation_seconds: float = Field(
-        default=0.0,
+        default=0.2,
         ge=0,
         le=60,
-        description="Wait between 'not ready' and refusing calls, for balancers to notice.",
+        description="Wait between 'not ready' and refusing calls, for balancers to notice. "
+        "Our own clients notice at once.",
     )
     max_connection_age_seconds: float = Field(
         default=60.0,

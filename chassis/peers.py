@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -10,6 +11,7 @@ from typing import Any, Final, Self
 import grpc
 
 from chassis.config import ConfigError, Settings, is_loopback, split_address
+from chassis.probes import READINESS
 from chassis.telemetry import trace_metadata
 
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -18,8 +20,17 @@ KEEPALIVE_TIMEOUT_MS: Final = 5_000
 RECONNECT_MS_MIN: Final = 100
 RECONNECT_MS_MAX: Final = 2_000
 
+# Channels watch the readiness of each replica: whoever drains gets no more RPCs before it stops
+# to take them. Without that, RPCs on their way to it would end as CANCELLED.
+_SERVICE_CONFIG: Final = json.dumps(
+    {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": READINESS},
+    }
+)
 _OPTIONS: Final = (
-    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.service_config", _SERVICE_CONFIG),
+    ("grpc.service_config_disable_resolution", 1),
     # Our code repeats RPCs, with the same ids and within the caller's deadline.
     ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),

@@ -122,6 +122,7 @@ def settings(**fields: Any) -> ToySettings:
         "listen_address": "127.0.0.1:0",
         "database_url": "postgresql://headgate_toy:secret@127.0.0.1:1/none",
         "service_token": TOKEN,
+        "propagation_seconds": 0,
     }
     return ToySettings(**defaults | fields)
 
