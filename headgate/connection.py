@@ -68,7 +68,8 @@ class Connection:
         self._report_seconds_max = report_seconds_max
         self._stub: GatewayServiceAsyncStub = gateway_pb2_grpc.GatewayServiceStub(channel)
         self._owned: set[asyncio.Task[None]] = set()
-        self._asking: set[asyncio.Future[None]] = set()
+        # Who waits for a decision, and until when at most.
+        self._asking: dict[asyncio.Future[None], float] = {}
         self._closing = False
         self._admissions: Batcher[_Message[gateway_pb2.AdmitCallRequest], Decision] = Batcher(
             self._send_admissions, flight_count_max=FLIGHT_COUNT_MAX
@@ -96,11 +97,11 @@ class Connection:
         """
         message = _Message(request, deadline)
         asked: asyncio.Future[None] = self.loop.create_future()
-        self._asking.add(asked)
+        self._asking[asked] = deadline
         try:
             decision = await repeat(lambda: _submit(self._admissions, message), deadline=deadline)
         finally:
-            self._asking.discard(asked)
+            del self._asking[asked]
             asked.set_result(None)
         if self._closing:
             raise _closed()
@@ -137,14 +138,21 @@ class Connection:
         )
 
     async def get_status(self, *, timeout: float) -> Status:
-        """Returns whether calls pass, as one gateway knows it."""
-        try:
-            answer = await self._stub.GetStatus(
-                gateway_pb2.GetStatusRequest(), timeout=timeout, metadata=self._metadata
-            )
-        except grpc.aio.AioRpcError as error:
-            raise parse_failure(error) from None
-        return wire.parse_status(answer)
+        """Returns whether calls pass, as one gateway knows it. Raises RpcError."""
+        deadline = self.loop.time() + timeout
+
+        async def attempt() -> Status:
+            try:
+                answer = await self._stub.GetStatus(
+                    gateway_pb2.GetStatusRequest(),
+                    timeout=deadline - self.loop.time(),
+                    metadata=self._metadata,
+                )
+            except grpc.aio.AioRpcError as error:
+                raise parse_failure(error) from None
+            return wire.parse_status(answer)
+
+        return await repeat(attempt, deadline=deadline)
 
     def own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Starts work that outlives its caller's cancellation; `close` waits for it."""
@@ -161,11 +169,21 @@ class Connection:
         self._closing = True
         try:
             await self._admissions.close()
-            while pending := {*self._asking, *self._owned}:
-                await asyncio.wait(pending)
+            while (askers := self._find_askers()) or self._owned:
+                await asyncio.wait(
+                    {*askers, *self._owned}, timeout=max(askers.values(), default=None)
+                )
             await self._reports.close()
         finally:
             await self._channel.close()
+
+    def _find_askers(self) -> dict[asyncio.Future[None], float]:
+        """Returns who waits for a decision, and for how many seconds at most.
+
+        A caller that was abandoned in its wait, its task forgotten, never says that it has ended.
+        """
+        now = self.loop.time()
+        return {each: end - now for each, end in self._asking.items() if end > now}
 
     async def _send_admissions(
         self, messages: Sequence[_Message[gateway_pb2.AdmitCallRequest]]

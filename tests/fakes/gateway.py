@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
 
 BATCH_SIZE_MAX = 256
+# Bounds a test that has gone wrong.
+WAIT_SECONDS_MAX = 10.0
 API_KEY = "hg_k1_0123456789abcdef"
 
 
@@ -42,16 +44,18 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
 
     async def wait_for_end(self, call_id: str) -> None:
         """Returns when the call is finished."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._is_ended(call_id))
+        await self._wait_until(lambda: self._is_ended(call_id))
 
     async def wait_for_rpc(self, method: str, *, count: int = 1) -> None:
         """Returns when the method has been called so often."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.count(method) >= count)
+        await self._wait_until(lambda: self.count(method) >= count)
 
     def count(self, method: str) -> int:
         return sum(1 for each, _ in self.rpcs if each == method)
+
+    async def _wait_until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(WAIT_SECONDS_MAX), self._changed:
+            await self._changed.wait_for(holds)
 
     def _is_ended(self, call_id: str) -> bool:
         return any(
@@ -168,11 +172,15 @@ def _choose(org: str, orgs: tuple[str, ...]) -> str:
 
 @contextlib.asynccontextmanager
 async def serve_gateway(fake: FakeGateway | None = None) -> AsyncIterator[FakeGateway]:
-    """Serves the fake on a free port of this machine; `target` tells where."""
+    """Serves the fake on this machine, where it was served before, else on a free port.
+
+    `target` tells where. Leaving cuts all connections at once, as a killed gateway does.
+    """
     fake = fake or FakeGateway()
     server = grpc.aio.server()
     gateway_pb2_grpc.add_GatewayServiceServicer_to_server(fake, server)
-    fake.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    port = server.add_insecure_port(fake.target or "127.0.0.1:0")
+    fake.target = f"127.0.0.1:{port}"
     await server.start()
     try:
         yield fake

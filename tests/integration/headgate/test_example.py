@@ -1,0 +1,33 @@
+"""The example of the package's docstring, run as it stands."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import headgate
+from tests.fakes.gateway import API_KEY, FakeGateway
+from tests.fakes.ledger import INPUT_NANOS, OUTPUT_NANOS
+
+
+async def test_the_example_of_the_docstring_runs(gateway: FakeGateway) -> None:
+    lines = (headgate.__doc__ or "").splitlines()
+    code = "\n".join(line for line in lines if line.startswith("    "))
+    asked: list[tuple[str, str, int]] = []
+
+    async def ask_provider(model: str, prompt: str, *, max_tokens: int) -> SimpleNamespace:
+        asked.append((model, prompt, max_tokens))
+        return SimpleNamespace(input_tokens=880, output_tokens=120)
+
+    names = {
+        "headgate": headgate,
+        "target": gateway.target,
+        "key": API_KEY,
+        "prompt": "Sum it up.",
+        "ask_provider": ask_provider,
+    }
+    exec(f"async def example():\n{code}", names)
+    await names["example"]()  # type: ignore[operator]
+
+    assert asked == [("gpt-4o-mini", "Sum it up.", 300)]
+    assert gateway.ledger.settled_nanos("acme") == 880 * INPUT_NANOS + 120 * OUTPUT_NANOS
+    assert gateway.ledger.held_nanos("acme") == 0

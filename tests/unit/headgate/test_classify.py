@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import asyncio
+import urllib.error
+from email.message import Message
+from typing import Any
+
+import httpx2
+import pytest
+
+import headgate
+from headgate.classify import ERROR_TYPE_LENGTH_MAX, Verdict, classify
+from headgate.decisions import CallOutcome
+
+
+def with_fields(name: str, module: str = "anything", **fields: Any) -> Exception:
+    """An exception of a class that looks like a provider's."""
+    made = type(name, (Exception,), {"__module__": module})()
+    for field, value in fields.items():
+        setattr(made, field, value)
+    return made  # type: ignore[no-any-return]
+
+
+def told(error: BaseException) -> tuple[CallOutcome, bool, bool]:
+    verdict = classify(error)
+    return verdict.outcome, verdict.survivable, verdict.never_left
+
+
+FAILED = (CallOutcome.PROVIDER_FAILED, True, False)
+THROTTLED = (CallOutcome.THROTTLED, True, False)
+REJECTED = (CallOutcome.REJECTED, False, False)
+ABORTED = (CallOutcome.ABORTED, False, False)
+NEVER_LEFT = (CallOutcome.ABORTED, False, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        *((400, REJECTED), (401, REJECTED), (404, REJECTED), (422, REJECTED)),
+        *((408, FAILED), (429, THROTTLED), (500, FAILED), (503, FAILED), (529, FAILED)),
+    ],
+)
+def test_a_status_tells_who_is_to_blame(status: int, expected: object) -> None:
+    assert told(with_fields("APIStatusError", status_code=status)) == expected
+
+
+@pytest.mark.parametrize("name", ["status_code", "status", "code"])
+def test_a_status_is_found_wherever_sdks_keep_it(name: str) -> None:
+    fields: dict[str, Any] = {name: 503}
+
+    assert classify(with_fields("Error", **fields)).error_type == "503"
+
+
+def test_a_status_is_found_in_the_response() -> None:
+    request = httpx2.Request("GET", "http://provider.test")
+    response = httpx2.Response(429, request=request)
+    error = httpx2.HTTPStatusError("slow down", request=request, response=response)
+
+    assert told(error) == THROTTLED
+
+
+def test_a_status_is_found_in_the_standard_library() -> None:
+    assert told(urllib.error.HTTPError("http://p.test", 502, "bad", Message(), None)) == FAILED
+
+
+@pytest.mark.parametrize("value", [200, 302, 600, 0, "503", None, lambda: 503])
+def test_what_is_no_error_status_tells_nothing(value: Any) -> None:
+    assert told(with_fields("Error", status_code=value)) == ABORTED
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx2.ReadTimeout("slow"),
+        httpx2.ReadError("cut"),
+        httpx2.RemoteProtocolError("garbage"),
+        httpx2.ProxyError("no way"),
+        TimeoutError(),
+        ConnectionResetError(),
+        with_fields("APIConnectionError", "openai"),
+        with_fields("APITimeoutError", "anthropic._exceptions"),
+        with_fields("ServerError", "google.genai.errors"),
+    ],
+    ids=repr,
+)
+def test_a_broken_connection_is_the_providers_failure(error: Exception) -> None:
+    assert told(error) == FAILED
+
+
+@pytest.mark.parametrize("error", [httpx2.ConnectError("refused"), httpx2.ConnectTimeout("slow")])
+def test_a_provider_that_cannot_be_reached_has_failed_so_that_its_breaker_hears_of_it(
+    error: Exception,
+) -> None:
+    assert told(error) == FAILED
+
+
+@pytest.mark.parametrize(
+    "error", [httpx2.PoolTimeout("busy"), httpx2.UnsupportedProtocol("ftp"), headgate.NotSent()]
+)
+def test_only_what_provably_never_left_is_said_to_have_never_left(error: Exception) -> None:
+    assert told(error) == NEVER_LEFT
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a bug"),
+        httpx2.LocalProtocolError("ours"),
+        with_fields("APIConnectionError", "somebody_elses"),
+        with_fields("PoolTimeout", "somebody_elses"),
+        asyncio.CancelledError(),
+        GeneratorExit(),
+        KeyboardInterrupt(),
+        headgate.Unavailable("of Headgate itself", code="UNAVAILABLE"),
+    ],
+    ids=repr,
+)
+def test_what_is_not_recognised_says_nothing_about_the_provider(error: BaseException) -> None:
+    assert told(error) == ABORTED
+
+
+def test_a_group_of_one_tells_what_its_member_does() -> None:
+    member = TimeoutError()
+
+    assert classify(ExceptionGroup("one", [ExceptionGroup("inner", [member])])) == classify(member)
+    assert told(ExceptionGroup("two", [member, ValueError()])) == ABORTED
+
+
+def test_an_error_type_fits_the_contract() -> None:
+    assert classify(with_fields("X" * 100)) == Verdict(
+        outcome=CallOutcome.ABORTED, error_type="X" * ERROR_TYPE_LENGTH_MAX
+    )
