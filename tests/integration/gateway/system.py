@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import asyncpg
 import grpc
+import pytest
 
 from chassis.config import Settings
 from chassis.process import Deployable, Process
@@ -20,6 +22,7 @@ from gateway.config import GatewaySettings
 from gateway.jobs.bootstrap import bootstrap
 from headgate.api.gateway.v1 import admin_pb2_grpc, gateway_pb2_grpc
 from headgate.channel import authorization
+from headgate.failures import parse_failure
 from services.accounting.__main__ import DEPLOYABLE as ACCOUNTING
 from services.accounting.config import AccountingSettings
 from services.accounting.jobs.import_prices import import_prices
@@ -36,6 +39,7 @@ ACME_KEY: Final = "hg_acme_" + "B" * 43
 GLOBEX_KEY: Final = "hg_globex_" + "C" * 43
 # Nobody listens there.
 NOWHERE: Final = "127.0.0.1:1"
+WAIT_SECONDS: Final = 15.0
 
 S = TypeVar("S", bound=Settings)
 
@@ -99,7 +103,7 @@ class System:
     _channels: list[grpc.aio.Channel] = field(default_factory=list)
 
     async def start(self, name: str, **values: Any) -> None:
-        """Starts a service; a second time on the port that it had."""
+        """Starts a service, a second time on the port that it had; other names are gateways."""
         deployable, settings = self._describe(name, values)
         stack = AsyncExitStack()
         self.addresses[name] = await stack.enter_async_context(running(deployable, settings))
@@ -120,9 +124,9 @@ class System:
         self._channels.append(channel)
         return channel
 
-    def backend(self, key: str = ACME_KEY) -> Keyed:
+    def backend(self, key: str = ACME_KEY, *, at: str = "gateway") -> Keyed:
         """The backends' service, with a backend's key."""
-        return Keyed(gateway_pb2_grpc.GatewayServiceStub(self.channel()), key)
+        return Keyed(gateway_pb2_grpc.GatewayServiceStub(self.channel(at)), key)
 
     def staff(self, key: str = ADMIN_KEY) -> Keyed:
         """The staff's service, with an admin's key."""
@@ -167,3 +171,56 @@ class Keyed:
         return lambda request, timeout=10.0: call(
             request, timeout=timeout, metadata=self._metadata
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What an RPC failed with, details included."""
+
+    code: str
+    reason: str
+    fields: tuple[str, ...]
+    metadata: dict[str, str]
+    retry_seconds: float | None
+
+
+async def refusal(rpc: Awaitable[object]) -> Refusal:
+    """Returns how the RPC failed; it must fail."""
+    try:
+        answer = await rpc
+    except grpc.aio.AioRpcError as error:
+        failure = parse_failure(error)
+    else:
+        pytest.fail(f"was not refused: {answer}")
+    delay = failure.retry_delay
+    return Refusal(
+        code=failure.code,
+        reason=failure.reason,
+        fields=tuple(each.field for each in failure.violations),
+        metadata=dict(failure.metadata),
+        retry_seconds=None if delay is None else delay.total_seconds(),
+    )
+
+
+def new_id() -> str:
+    """A new call's id."""
+    return str(uuid.uuid4())
+
+
+async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
+    """Returns once the check holds; what polls in the background needs a moment."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not await check():  # noqa: ASYNC110 - nobody tells when a poll has run
+            await asyncio.sleep(0.02)
+
+
+async def persist(attempt: Callable[[], Awaitable[Any]]) -> Any:
+    """Repeats an RPC while its answer is UNAVAILABLE, as our clients do."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            try:
+                return await attempt()
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+            await asyncio.sleep(0.05)
