@@ -10,12 +10,11 @@ from headgate.api.common.v1 import denial_pb2, health_pb2
 
 def fenced(route: Route, kill: health_pb2.KillSwitch) -> denial_pb2.Denial:
     """Returns the denial of a call while calls are stopped."""
-    said = f": {kill.message}" if kill.message else ""
     return denial_pb2.Denial(
         reason=denial_pb2.DENIAL_REASON_FENCED,
         retry_kind=denial_pb2.RETRY_KIND_UNKNOWN,
-        message=f"Calls are stopped by the kill switch {kill.kill_id!r}{said}. "
-        "Platform staff can resume them.",
+        # The same words as admission's, whoever notices first.
+        message=kill.message,
         fallback_text=route.fallback_text,
     )
 

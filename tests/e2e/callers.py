@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import headgate
 
 OPERATION = "summarize"
+DENIED_PAUSE_SECONDS = 0.05
 
 
 @dataclass(slots=True)
@@ -36,7 +37,9 @@ class Record:
         """Returns when so many more calls have been booked than now."""
         goal = len(self.receipts) + count
         async with self._changed, asyncio.timeout(60):
-            await self._changed.wait_for(lambda: len(self.receipts) >= goal or bool(self.errors))
+            await self._changed.wait_for(
+                lambda: len(self.receipts) >= goal or bool(self.errors or self.denials)
+            )
 
 
 @contextlib.asynccontextmanager
@@ -47,7 +50,11 @@ async def calling(client: headgate.Client, *, callers: int) -> AsyncIterator[Rec
     async def call_on() -> None:
         while not stop.is_set():
             try:
-                await record.note(await make_call(client))
+                call = await make_call(client)
+                await record.note(call)
+                if call.denial is not None:
+                    # Whoever is denied need not ask again at once.
+                    await asyncio.sleep(DENIED_PAUSE_SECONDS)
             except headgate.HeadgateError as error:
                 record.errors.append(error)
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
+import headgate
 from tests.e2e import system as systems
+from tests.e2e.callers import make_call
 from tests.e2e.system import System
 
 
@@ -21,4 +24,18 @@ async def system() -> AsyncIterator[System]:
                 *("routes", "set", "summarize", "--candidate", "demo-openai/gpt-4o-mini"),
                 *("--fallback-text", "Not now."),
             )
+            for gateway in up.endpoints["gateways"]:
+                async with headgate.Client(
+                    gateway, api_key=up.endpoints["api_keys"]["demo-acme"]
+                ) as client:
+                    await call_until_routed(client)
             yield up
+
+
+async def call_until_routed(client: headgate.Client) -> None:
+    # Each gateway pulls prices every two seconds, and routes more often.
+    async with asyncio.timeout(10):
+        while (admission := (await make_call(client)).admission) is None or (
+            admission.candidate.provider != "demo-openai"
+        ):
+            pass

@@ -51,10 +51,10 @@ async def test_the_example_is_answered_and_booked_as_the_provider_bills_it(
                 "PYTHONPATH": str(CHECKOUT),
             },
         )
-    (billed,) = (json.loads(line) for line in providers.bill_path.read_text().splitlines())
 
     assert (code, errors) == (0, "")
     assert output.startswith("word")
+    (billed,) = (json.loads(line) for line in providers.bill_path.read_text().splitlines())
     booked = await usage(system, "e2e-example")
     assert int(booked["cost_nanos"]) == billed["nanos"]
     assert booked == await usage(system, "e2e-example", source="log")
@@ -90,13 +90,14 @@ async def test_a_cap_set_by_the_command_line_is_met_exactly_by_two_replicas(
 
 
 async def test_after_a_kill_nothing_is_admitted_until_it_is_resumed(system: System) -> None:
-    async with system.client("demo-globex") as client:
-        async with calling(client, callers=16) as record:
-            await record.wait_for_receipts(32)
+    async with system.client("demo-globex") as client, calling(client, callers=16) as record:
+        await record.wait_for_receipts(32)
+        try:
             await system.operate("kill", "--reason", "a test", "--message", "Paused.", "--yes")
             late = await asyncio.gather(*(make_call(client) for _ in range(64)))
             status = await system.operate("status")
-        await system.operate("resume", "--reason", "the test is over")
+        finally:
+            await system.operate("resume", "--reason", "the test is over")
         again = await make_call(client)
 
     assert not any(call.admitted for call in late)
