@@ -34,22 +34,18 @@ async def serve(settings: AccountingSettings, process: Process) -> AsyncIterator
         async with pool.acquire() as connection:
             await ensure_coming_days(connection)
         store = UsageStore(pool)
-        price_store = PriceStore(pool, horizon=settings.horizon)
+        price_store = PriceStore(pool)
         if not await price_store.fetch_version():
             await import_catalogue(price_store)
         prices = Prices(price_store)
         await prices.refresh()
-        writer = LogWriter(
-            partial(connect, settings, name="accounting-writer"), horizon=settings.horizon
-        )
+        writer = LogWriter(partial(connect, settings, name="accounting-writer"))
         ledger = Ledger(writer=writer, prices=prices, metrics=process.telemetry.meter)
         async with aclosing(ledger):
             process.server.add_readiness("database", store.check)
             process.server.add(
                 accounting_pb2_grpc.add_AccountingServiceServicer_to_server,
-                AccountingServicer(
-                    ledger=ledger, prices=prices, store=store, horizon=settings.horizon
-                ),
+                AccountingServicer(ledger=ledger, prices=prices, store=store),
                 service_name=SERVICE_NAME,
                 authenticate=ServiceTokenAuthenticator(settings.service_token),
             )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -19,15 +17,3 @@ class AccountingSettings(Settings):
         default="127.0.0.1:7402",
         description="Host and port the RPC server listens on; port 0 takes a free one.",
     )
-    horizon_days: int = Field(
-        default=35,
-        ge=1,
-        le=400,
-        description="Days after its admission in which a call can still be reported; later "
-        "reports are refused as too late.",
-    )
-
-    @property
-    def horizon(self) -> dt.timedelta:
-        """How long after its admission a call can be reported."""
-        return dt.timedelta(days=self.horizon_days)

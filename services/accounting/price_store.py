@@ -20,12 +20,14 @@ from services.accounting.domain.pricebook import (
     compare_catalogue,
 )
 from services.accounting.domain.pricing import Price, Rate
-from services.accounting.domain.usage import Meter
+from services.accounting.domain.usage import HORIZON, Meter
 from services.accounting.queries import QUERIES
 
 # Quoted: it is generic for the type checker only.
 _Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
+# A price that ended longer ago can price no report any more.
+_MEMORY: Final = HORIZON + dt.timedelta(days=1)
 _METER_NAMES: Final = {meter: meter.name.lower() for meter in Meter}
 _METERS: Final = {name: meter for meter, name in _METER_NAMES.items()}
 
@@ -33,10 +35,8 @@ _METERS: Final = {name: meter for meter, name in _METER_NAMES.items()}
 class PriceStore:
     """Reads and changes prices. Every change makes one new version of the book."""
 
-    def __init__(self, pool: Pool, *, horizon: dt.timedelta) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        # A price that ended earlier than this can price no report any more.
-        self._memory = horizon + dt.timedelta(days=1)
 
     async def fetch_today(self) -> dt.date:
         """Returns the database's day in UTC."""
@@ -50,7 +50,7 @@ class PriceStore:
 
     async def list_changes(self, since_version: int) -> tuple[int, list[PriceEntry]]:
         """Returns the book's version and the prices that began or ended since another."""
-        rows = await self._pool.fetch(QUERIES.list_price_changes.sql, since_version, self._memory)
+        rows = await self._pool.fetch(QUERIES.list_price_changes.sql, since_version, _MEMORY)
         return rows[0]["version"], [_entry(row) for row in rows if row["price_id"] is not None]
 
     async def put_override(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import asdict
 from typing import TypeAlias
 
@@ -23,13 +22,10 @@ Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 class AccountingServicer(pb_grpc.AccountingServiceServicer):
     """Serves the accounting contract."""
 
-    def __init__(
-        self, *, ledger: Ledger, prices: Prices, store: UsageStore, horizon: dt.timedelta
-    ) -> None:
+    def __init__(self, *, ledger: Ledger, prices: Prices, store: UsageStore) -> None:
         self._ledger = ledger
         self._prices = prices
         self._store = store
-        self._horizon = horizon
         # The book as last rendered: all callers of one version get the same answer.
         self._rendered = pb.GetPriceBookResponse()
 
@@ -37,7 +33,7 @@ class AccountingServicer(pb_grpc.AccountingServiceServicer):
         members = wire.parse_reports(request)
         reports = [member for member in members if isinstance(member, Report)]
         answers = await self._ledger.record(reports, deadline=deadline())
-        return wire.render_record(members, answers, self._horizon)
+        return wire.render_record(members, answers)
 
     async def ListSettlements(
         self, request: pb.ListSettlementsRequest, context: Context

@@ -11,6 +11,7 @@ import asyncpg
 
 from chassis.database import Connection, Pool
 from services.accounting.domain.usage import (
+    HORIZON,
     Booking,
     CostBasis,
     Dimension,
@@ -40,9 +41,8 @@ class LogWriter:
     Not safe for concurrent use: the batcher in front keeps one batch in flight.
     """
 
-    def __init__(self, connect: Connect, *, horizon: dt.timedelta) -> None:
+    def __init__(self, connect: Connect) -> None:
         self._connect = connect
-        self._horizon = horizon
         self._connection: Connection | None = None
         # Days that have a partition for certain.
         self._known_days: set[dt.date] = set()
@@ -55,7 +55,7 @@ class LogWriter:
         """
         connection = await self._open()
         await self._ensure_partitions(connection, entries)
-        arguments = (*_columns(entries), self._horizon, CLOCK_SKEW)
+        arguments = (*_columns(entries), HORIZON, CLOCK_SKEW)
         try:
             rows = await connection.fetch(QUERIES.record_usage.sql, *arguments)
         except asyncpg.CheckViolationError as error:
@@ -98,9 +98,7 @@ class LogWriter:
         # Days outside of the horizon get no partition; their entries are refused anyway.
         days = {entry.report.admit_time.date() for entry in entries}
         for day in sorted(days - self._known_days):
-            if await ensure_partition(
-                connection, day, days_back=self._horizon.days + 1, days_ahead=1
-            ):
+            if await ensure_partition(connection, day, days_back=HORIZON.days + 1, days_ahead=1):
                 self._known_days.add(day)
 
 

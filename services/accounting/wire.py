@@ -21,6 +21,7 @@ from headgate.api.common.v1 import call_pb2
 from services.accounting.domain.pricing import AmountTooLargeError
 from services.accounting.domain.usage import (
     AMOUNT_MAX,
+    HORIZON,
     TOKEN_COUNT_MAX,
     Booking,
     MeterCounts,
@@ -73,7 +74,7 @@ def parse_reports(request: pb.RecordRequest) -> list[Report | InvalidArgument]:
 
 
 def render_record(
-    members: Sequence[Report | InvalidArgument], answers: Sequence[Answer], horizon: dt.timedelta
+    members: Sequence[Report | InvalidArgument], answers: Sequence[Answer]
 ) -> pb.RecordResponse:
     """Renders one result for each member. `answers` are those of the valid members, in order.
 
@@ -94,7 +95,7 @@ def render_record(
         if isinstance(member, InvalidArgument) or isinstance(
             answer, Refusal | AmountTooLargeError
         ):
-            error = _explain(member, answer, place, horizon)
+            error = _explain(member, answer, place)
         else:
             error = translate(answer)
             failures.append(error)
@@ -185,9 +186,7 @@ def _parse_latency(checks: Checks, message: pb.UsageReport) -> int | None:
     return seconds * 1_000 + nanos // 1_000_000
 
 
-def _explain(
-    member: Report | InvalidArgument, answer: Answer, place: int, horizon: dt.timedelta
-) -> ServiceError:
+def _explain(member: Report | InvalidArgument, answer: Answer, place: int) -> ServiceError:
     if isinstance(member, InvalidArgument):
         return member
     match answer:
@@ -200,7 +199,7 @@ def _explain(
             call_id = str(member.call_id)
             return AlreadyExists(f"call {call_id} is booked with another report", call_id=call_id)
         case Refusal.TOO_LATE:
-            days = str(horizon.days)
+            days = str(HORIZON.days)
             message = f"the call was admitted more than {days} days ago; it was not booked"
             return FailedPrecondition(message, "TOO_LATE", horizon_days=days)
         case Refusal.IN_FUTURE:

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+# How long after its admission a call can be reported; shorter than anything about it is kept.
+HORIZON: Final = dt.timedelta(days=35)
 # Greatest amount of one call in nano-US-dollars; sums stay far from the end of int64.
 AMOUNT_MAX: Final = 10**18
 # No call moves a billion tokens; bounded so that a day's sums of a meter fit int64.

@@ -11,4 +11,4 @@ from services.accounting.price_store import PriceStore
 async def import_prices(settings: AccountingSettings) -> None:
     """Writes what differs, as one new version of the price book, or none."""
     async with open_accounting_pool(settings, name="accounting-import-prices") as pool:
-        await import_catalogue(PriceStore(pool, horizon=settings.horizon))
+        await import_catalogue(PriceStore(pool))

@@ -9,10 +9,13 @@ import structlog
 from chassis.process import JobError
 from services.accounting.config import AccountingSettings
 from services.accounting.connections import open_connection
+from services.accounting.domain.usage import HORIZON
 from services.accounting.verification import find_differences, list_days, rebuild
 
 # A day's log is summed by one statement.
 STATEMENT_TIMEOUT_MS: Final = 600_000
+# One more than the horizon: a day is verified once after its last report.
+DAYS_BACK: Final = HORIZON.days + 1
 # Differences of a day that are logged one by one.
 LOGGED_COUNT_MAX: Final = 20
 
@@ -21,13 +24,11 @@ log = structlog.get_logger()
 
 async def verify_rollups(settings: AccountingSettings) -> None:
     """Verifies each past day that can still get reports. Raises JobError if one had differed."""
-    # One more than the horizon: a day is verified once after its last report.
-    days_back = settings.horizon_days + 1
     total = 0
     async with open_connection(
         settings, name="accounting-verify-rollups", statement_timeout_ms=STATEMENT_TIMEOUT_MS
     ) as connection:
-        days = await list_days(connection, days_back=days_back)
+        days = await list_days(connection, days_back=DAYS_BACK)
         for day in days:
             differences = await find_differences(connection, day)
             for each in differences[:LOGGED_COUNT_MAX]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -38,7 +37,7 @@ async def build(url: str) -> None:
         runtime_url(url, "accounting"), application_name="build", schema="accounting", size=1
     )
     async with pool:
-        await PriceStore(pool, horizon=dt.timedelta(days=35)).import_catalogue(SAMPLE_BOOK)
+        await PriceStore(pool).import_catalogue(SAMPLE_BOOK)
 
 
 def settings_for(url: str) -> AccountingSettings:

@@ -45,12 +45,10 @@ class Replica:
 @asynccontextmanager
 async def open_replica(settings: AccountingSettings) -> AsyncIterator[Replica]:
     async with open_accounting_pool(settings, name="accounting") as pool:
-        price_store = PriceStore(pool, horizon=settings.horizon)
+        price_store = PriceStore(pool)
         prices = Prices(price_store)
         await prices.refresh()
-        writer = LogWriter(
-            partial(connect, settings, name="accounting-writer"), horizon=settings.horizon
-        )
+        writer = LogWriter(partial(connect, settings, name="accounting-writer"))
         ledger = Ledger(writer=writer, prices=prices, metrics=NoOpMeter("tests"))
         yield Replica(
             ledger=ledger,

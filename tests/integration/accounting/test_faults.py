@@ -34,9 +34,7 @@ async def cabled(
     """A ledger whose writer goes through a cable, with a partition and a plan in the cache."""
     async with plugged(runtime_url(database_url, "accounting")) as (cable, url):
         there = settings.model_copy(update={"database_url": SecretStr(url)})
-        writer = LogWriter(
-            partial(connect_writer, there, name="accounting-writer"), horizon=settings.horizon
-        )
+        writer = LogWriter(partial(connect_writer, there, name="accounting-writer"))
         ledger = Ledger(writer=writer, prices=replica.prices, metrics=NoOpMeter("tests"))
         await record(ledger, [report()])
         yield ledger, cable
@@ -132,8 +130,7 @@ async def test_a_lock_that_is_held_too_long_fails_the_batch_and_books_nothing(
             application_name="accounting-writer",
             schema="accounting",
             lock_timeout_ms=20,
-        ),
-        horizon=settings.horizon,
+        )
     )
     ledger = Ledger(writer=writer, prices=replica.prices, metrics=NoOpMeter("tests"))
     holder = await connect()
@@ -204,7 +201,6 @@ async def test_replicas_that_need_the_same_new_days_do_not_get_in_each_others_wa
         Ledger(
             writer=LogWriter(
                 partial(connect_writer, settings, name="accounting-writer"),
-                horizon=settings.horizon,
             ),
             prices=replica.prices,
             metrics=NoOpMeter("tests"),

@@ -11,6 +11,7 @@ import pytest
 
 from chassis.database import Connection
 from services.accounting.domain.usage import (
+    HORIZON,
     NO_METERS,
     Booking,
     CostBasis,
@@ -168,9 +169,8 @@ async def test_a_replay_tells_the_latest_revision(replica: Replica, admin: Conne
 async def test_a_report_within_the_horizon_is_booked_and_one_beyond_is_too_late(
     replica: Replica, admin: Connection
 ) -> None:
-    horizon = dt.timedelta(days=35)
-    inside = report(admit_time=now() - horizon + dt.timedelta(minutes=1))
-    beyond = report(admit_time=now() - horizon - dt.timedelta(seconds=1))
+    inside = report(admit_time=now() - HORIZON + dt.timedelta(minutes=1))
+    beyond = report(admit_time=now() - HORIZON - dt.timedelta(seconds=1))
     far = report(admit_time=dt.datetime(1970, 1, 1, tzinfo=dt.UTC))
 
     answers = await replica.ledger.record([inside, beyond, far])

@@ -15,7 +15,6 @@ from services.accounting import wire
 from services.accounting.domain.usage import Booking, CostBasis, Meter, Outcome, Refusal, Report
 from tests.integration.accounting.samples import message, report
 
-HORIZON = dt.timedelta(days=35)
 BOOKING = Booking(7, CostBasis.METERS, revision=1, first=True)
 
 
@@ -66,9 +65,7 @@ def test_an_id_is_the_same_in_any_case() -> None:
 
 def test_answers_go_to_the_members_that_were_valid() -> None:
     bad = InvalidArgument([])
-    response = wire.render_record(
-        [bad, report(), report()], [Refusal.DATA_ERROR, BOOKING], HORIZON
-    )
+    response = wire.render_record([bad, report(), report()], [Refusal.DATA_ERROR, BOOKING])
 
     first, second, third = response.results
     assert first.error.reason == second.error.reason == "INVALID_ARGUMENT"
@@ -77,11 +74,11 @@ def test_answers_go_to_the_members_that_were_valid() -> None:
 
 
 def test_a_member_that_the_database_failed_is_told_to_come_back() -> None:
-    response = wire.render_record([report(), report()], [StoreUnavailable(), BOOKING], HORIZON)
+    response = wire.render_record([report(), report()], [StoreUnavailable(), BOOKING])
 
     assert [each.error.reason for each in response.results] == ["STORE_UNAVAILABLE", ""]
 
 
 def test_a_database_that_failed_all_members_fails_the_rpc() -> None:
     with pytest.raises(StoreUnavailable):
-        wire.render_record([report()] * 2, [StoreUnavailable(), StoreUnavailable()], HORIZON)
+        wire.render_record([report()] * 2, [StoreUnavailable(), StoreUnavailable()])
