@@ -62,15 +62,15 @@ async def _run(options: argparse.Namespace, console: Console) -> Outcome:
         options=Options(
             seconds=options.seconds, rate=options.rate, trace=options.trace, seed=options.seed
         ),
-        folder=_make_folder(state / "demo"),
+        folder=make_folder(state / "demo"),
         picture=picture,
     )
     async with shown(console, picture):
         return await demo.run()
 
 
-def _make_folder(parent: Path) -> Path:
-    """Makes this run's folder and removes all but the latest of earlier ones."""
+def make_folder(parent: Path) -> Path:
+    """Makes a run's folder and removes all but the latest of earlier ones."""
     try:
         parent.mkdir(mode=0o700, exist_ok=True)
         for old in sorted(parent.iterdir())[: -KEPT_RUN_COUNT + 1]:
