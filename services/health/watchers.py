@@ -46,7 +46,7 @@ class Watchers:
         self._store = store
         self._connect = connect
         self._poll_seconds = poll_seconds
-        self._state: HealthState | None = None
+        self._state = HealthState(version=0, breakers=(), kills=())
         # Loop time of the last reading that worked.
         self._read_time = float("-inf")
         # Set, and replaced, whenever streams may have something to do.
@@ -70,6 +70,9 @@ class Watchers:
         """
         era = self._era
         state = await self._store.read_state()
+        if era == self._era and state.version > self._state.version:
+            # No stream may know more than its process, or that could not tell a restored past.
+            self._publish(state)
         yield states.snapshot(state)
         known = state.version
         while True:
@@ -78,7 +81,7 @@ class Watchers:
                 return
             if asyncio.get_running_loop().time() - self._read_time > STALE_SECONDS:
                 raise StoreUnavailable
-            update = states.changes_since(self._state or state, known)
+            update = states.changes_since(self._state, known)
             yield update
             known = update.version
 
@@ -86,7 +89,7 @@ class Watchers:
         """Returns when there is news, or a heartbeat is due."""
         with suppress(TimeoutError):
             async with asyncio.timeout(HEARTBEAT_SECONDS):
-                while self._state is None or self._state.version <= known:
+                while self._state.version == known:
                     await self._moved.wait()
 
     async def _follow(self) -> None:
@@ -103,12 +106,12 @@ class Watchers:
     async def _read(self) -> None:
         began = asyncio.get_running_loop().time()
         version = await self._store.read_version()
-        if self._state is None or version != self._state.version:
+        if version != self._state.version:
             self._publish(await self._store.read_state())
         self._read_time = began
 
     def _publish(self, state: HealthState) -> None:
-        if self._state is not None and state.version < self._state.version:
+        if state.version < self._state.version:
             # Restored from a backup: what watchers know of the lost versions is wrong.
             self._era += 1
         self._state = state

@@ -43,9 +43,9 @@ def snapshot(state: HealthState) -> Update:
 
 
 def changes_since(state: HealthState, version: int) -> Update:
-    """Returns what a watcher that knows `version` lacks. It may know more than `state` does."""
+    """Returns what a watcher that knows `version` lacks."""
     return Update(
-        version=max(state.version, version),
+        version=state.version,
         is_snapshot=False,
         breakers=tuple(breaker for breaker in state.breakers if breaker.version > version),
         kills=tuple(kill for kill in state.kills if kill.version > version),

@@ -15,7 +15,7 @@ from chassis.errors import StoreUnavailable
 from services.health import watchers as module
 from services.health.breakers import Breakers
 from services.health.domain.breakers import BreakerState, Outcome
-from services.health.domain.states import Update
+from services.health.domain.states import HealthState, Update
 from services.health.store import SCHEMA, Store
 from services.health.watchers import Connect, Watchers
 from tests.integration.health.replicas import end_open_time, execute
@@ -73,6 +73,11 @@ async def fail_a_probe(breakers: Breakers, url: str, *, epoch: int) -> int:
 async def read_to_the_end(stream: AsyncGenerator[Update]) -> None:
     async for _ in stream:
         pass
+
+
+async def restore(url: str) -> None:
+    """Brings the state of the beginning back, as a backup would."""
+    await execute(url, "UPDATE health_version SET version = 0; DELETE FROM breaker")
 
 
 async def fail_five(breakers: Breakers) -> None:
@@ -227,26 +232,65 @@ async def test_a_restored_database_ends_streams_so_that_they_begin_again(
     async with running(store) as watchers:
         stream = watchers.watch()
         assert (await anext(stream)).version == 1
-        await execute(url, "UPDATE health_version SET version = 0")
-        await execute(url, "DELETE FROM breaker")
+        await restore(url)
         await read_to_the_end(stream)
         async with aclosing(watchers.watch()) as again:
             assert await anext(again) == Update(version=0, is_snapshot=True)
 
 
-async def test_a_stream_that_is_ahead_of_its_process_waits_for_it(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("_never_stale")
+async def test_a_restored_past_is_noticed_even_if_only_streams_had_read_the_lost_one(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stream reads its snapshot itself; the process may notice the same version later."""
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
     async with running(store, poll_seconds=NEVER) as watchers:
+        # The process itself has read version 0 by now, and reads no more.
         async with aclosing(watchers.watch()) as first:
             await anext(first)
             await anext(first)
         await fail_five(replica(store))
-        async with aclosing(watchers.watch()) as stream:
-            snapshot = await anext(stream)
-            beat = await anext(stream)
+        stream = watchers.watch()
+        snapshot, beat = await anext(stream), await anext(stream)
+        await restore(url)
+        watchers._woken.set()
+        await read_to_the_end(stream)
 
     assert (snapshot.version, len(snapshot.breakers)) == (1, 1)
     assert beat == Update(version=1, is_snapshot=False)
+
+
+async def test_a_snapshot_read_before_a_restore_is_not_spread_after_it(
+    store: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
+    await fail_five(replica(store))
+    proceed = asyncio.Event()
+    slow_reads: asyncio.Queue[int] = asyncio.Queue()
+
+    class Slow(Store):
+        is_slow = False
+
+        async def read_state(self) -> HealthState:
+            is_slow, self.is_slow = self.is_slow, False
+            state = await super().read_state()
+            if is_slow:
+                slow_reads.put_nowait(state.version)
+                await proceed.wait()
+            return state
+
+    slow = Slow(store._pool)
+    async with running(slow) as watchers, aclosing(watchers.watch()) as quick:
+        await anext(quick)
+        slow.is_slow = True
+        late = watchers.watch()
+        opening = asyncio.ensure_future(anext(late))
+        assert await slow_reads.get() == 1
+        await restore(url)
+        await read_to_the_end(quick)
+        async with aclosing(watchers.watch()) as again:
+            await anext(again)
+            proceed.set()
+            await opening
+            await read_to_the_end(late)
+
+            assert await anext(again) == Update(version=0, is_snapshot=False)
