@@ -1,3 +1,32 @@
-"""The gateway: who is asking, which model first; composes the services behind it."""
+"""The gateway: who is asking, which model first; it composes the services behind it.
+
+Its promises, each with the tests that hold it to them (under tests/):
+
+1. A call acts for an org that its key was made for, and strangers learn nothing of another org's
+   calls (test_strangers_learn_nothing_of_another_orgs_calls).
+2. Every method asks for a key of its role, and a revoked key passes for at most two seconds
+   (test_each_role_has_its_service_and_both_the_status,
+   test_a_new_key_works_at_once_and_a_revoked_one_stops_within_two_seconds).
+3. What is held for a call covers every bill within its bounds
+   (test_no_bill_within_the_bounds_exceeds_the_hold).
+4. A permit is believed only as a gateway signed it, and prices the report as the call was admitted
+   (test_no_bit_can_be_changed, test_a_call_is_priced_as_it_was_admitted).
+5. A peer that is away makes calls wait and never decides for them; while health is silent its last
+   state holds and is called stale, and admission's fence still stops calls
+   (tests/integration/gateway/test_outages.py,
+   test_a_gateway_that_cannot_hear_health_is_stopped_by_the_fence).
+6. When Kill has returned nothing is admitted, replays included
+   (test_after_a_kill_nothing_is_admitted_until_it_is_lifted).
+7. A report that was acknowledged is booked once, however often it comes, and its hold is settled
+   at the latest by the feed (test_a_report_is_booked_once_however_often_it_comes,
+   test_without_admission_nothing_is_admitted_and_reports_are_booked).
+8. A wrong field is named and changes nothing; a wrong member of a batch fails alone
+   (tests/integration/gateway/test_bad_input.py,
+   test_each_member_of_a_batch_is_answered_by_itself).
+9. Every change by staff is on the audit log before it happens, failures included, and nobody can
+   rewrite that log (tests/integration/gateway/test_admin.py).
+10. The secret of a key is stored nowhere (test_every_change_leaves_an_entry_that_says_it_is_done,
+    test_bootstrap_makes_an_install_usable_and_repeats_harmlessly).
+"""
 
 from __future__ import annotations

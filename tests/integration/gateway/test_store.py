@@ -1,0 +1,136 @@
+"""The gateway's schema, its queries, and what bootstrap leaves in them."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from chassis import database
+from chassis.process import JobError
+from gateway import keys
+from gateway.jobs.bootstrap import ROUTES, bootstrap
+from gateway.keys import Role
+from gateway.routes import Routes
+from gateway.store import SCHEMA, SQL_DIRECTORY, TOP, Store, load_statements
+from tests.integration.gateway.system import ACME_KEY, ADMIN_KEY, gateway_settings
+from tests.postgres import Clone
+from tests.schemas import (
+    assert_queries_prepare,
+    assert_schema_equals_migrations,
+    build_schemas,
+    runtime_url,
+)
+
+
+async def build(url: str) -> None:
+    await build_schemas(url, SCHEMA)
+
+
+@pytest.fixture
+async def url(clone: Clone) -> str:
+    return await clone("gateway", build)
+
+
+def open_pool(url: str) -> database.Pool:
+    return asyncpg.create_pool(
+        runtime_url(url, SCHEMA), min_size=1, server_settings={"search_path": SCHEMA}
+    )
+
+
+async def test_the_schema_is_what_the_migrations_make(clone: Clone) -> None:
+    await assert_schema_equals_migrations(clone, SCHEMA)
+
+
+async def test_every_query_prepares_and_is_used(url: str) -> None:
+    await assert_queries_prepare(url, SQL_DIRECTORY / "queries.sql")
+
+    used = (SQL_DIRECTORY.parent / "store.py").read_text()
+    assert [name for name in load_statements() if f'["{name}"]' not in used] == []
+
+
+async def test_bootstrap_makes_an_install_usable_and_repeats_harmlessly(url: str) -> None:
+    settings = gateway_settings(url)
+    await bootstrap(settings)
+    await bootstrap(settings)
+
+    async with open_pool(url) as pool:
+        store = Store(pool)
+        found = await store.list_keys(below=TOP, count_max=10)
+        admin = await store.fetch_key("admin")
+        book = await store.list_all_routes()
+        entries = await store.list_audit_entries(below=TOP, count_max=100)
+
+    assert {each.key_id: (each.role, each.orgs) for each in found} == {
+        "admin": (Role.ADMIN, ()),
+        "acme": (Role.BACKEND, ("acme",)),
+        "globex": (Role.BACKEND, ("globex",)),
+    }
+    assert admin is not None
+    assert admin.key_hash == keys.hash_key(ADMIN_KEY)
+    assert {each.operation for each in book.routes} == set(ROUTES)
+    assert len(entries) == len(found) + len(ROUTES)
+    assert {(each.actor, each.done) for each in entries} == {("job/bootstrap", True)}
+    assert not any(key.rpartition("_")[2] in str(entries) for key in (ADMIN_KEY, ACME_KEY))
+
+
+async def test_bootstrap_leaves_revoked_keys_and_changed_routes_alone(url: str) -> None:
+    settings = gateway_settings(url)
+    await bootstrap(settings)
+    async with open_pool(url) as pool:
+        store = Store(pool)
+        (route,) = [
+            each for each in (await store.list_all_routes()).routes if each.operation == "classify"
+        ]
+        changed = type(route)(
+            operation=route.operation,
+            candidates=route.candidates[:1],
+            default_max_output_token_count=1,
+            fallback_text="",
+            hold_seconds=1,
+        )
+        async with store.transaction() as transaction:
+            await transaction.revoke_key("acme")
+            await transaction.put_route(changed)
+        await bootstrap(settings)
+        acme = await store.fetch_key("acme")
+        routes = (await store.list_all_routes()).routes
+
+    assert acme is not None
+    assert acme.revoked
+    assert changed in routes
+
+
+async def test_bootstrap_refuses_a_known_key_with_another_secret(url: str) -> None:
+    await bootstrap(gateway_settings(url))
+
+    with pytest.raises(JobError, match="admin is stored with another secret"):
+        await bootstrap(gateway_settings(url, bootstrap_admin_key="hg_admin_" + "Z" * 43))
+
+
+async def test_bootstrap_without_keys_makes_routes_only(url: str) -> None:
+    await bootstrap(gateway_settings(url, bootstrap_admin_key=None, bootstrap_api_keys=None))
+
+    async with open_pool(url) as pool:
+        assert await Store(pool).list_keys(below=TOP, count_max=1) == []
+        assert len((await Store(pool).list_all_routes()).routes) == len(ROUTES)
+
+
+async def test_routes_are_read_again_only_when_their_version_moved(url: str) -> None:
+    await bootstrap(gateway_settings(url))
+    async with open_pool(url) as pool:
+        store = Store(pool)
+        routes = Routes(store)
+        with pytest.raises(RuntimeError, match="no routes yet"):
+            await routes.check_ready()
+        await routes.refresh()
+        await routes.check_ready()
+        before = routes.find("chat")
+        await routes.refresh()
+        unchanged = routes.find("chat")
+        async with store.transaction() as transaction:
+            await transaction.put_route(before)
+        await routes.refresh()
+
+    assert unchanged is before
+    assert routes.find("chat") is not before
+    assert routes.find("chat") == before
