@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from services.health.domain import decisions
 from services.health.domain.breakers import BreakerRules, BreakerState, Outcome, Situation
@@ -168,7 +174,10 @@ class Histories(RuleBasedStateMachine):
         assert self.current.breaker.state is BreakerState.CLOSED
 
 
-TestHistories = Histories.TestCase
-TestHistories.settings = settings(
-    max_examples=100, stateful_step_count=30, deadline=None, derandomize=True
-)
+def test_any_history_of_outcomes_wishes_and_waiting_agrees_with_the_model() -> None:
+    run_state_machine_as_test(
+        Histories,
+        settings=settings(
+            max_examples=100, stateful_step_count=30, deadline=None, derandomize=True
+        ),
+    )

@@ -1,0 +1,32 @@
+"""Health: is the provider fit, and are calls stopped.
+
+Its promises, each with the tests that hold it to them (under tests/):
+
+1. A breaker opens on exactly the fifth failure in a row, counted over all replicas in the order
+   of their commits
+   (integration/health/test_breakers.py::test_of_64_concurrent_failures_over_two_replicas_the_fifth_opens).
+2. An outcome of another epoch changes nothing, whatever the history
+   (unit/health/test_decisions_model.py, integration/health/test_breakers.py).
+3. At most the configured number of probes is out at once, over all replicas
+   (integration/health/test_probes.py::test_of_64_concurrent_wishes_over_two_replicas_as_many_as_allowed_are_granted).
+4. A breaker never gets stuck: probes that never end expire, and good ones close it
+   (unit/health/test_decisions_model.py, integration/health/test_probes.py).
+5. A kill that returns in force was acknowledged by admission, not read from our own row
+   (integration/health/test_kills.py::test_a_repeated_kill_asks_admission_not_its_own_row).
+6. An order to kill or resume stands once stored: whatever dies, it is driven on until admission
+   acknowledges (integration/health/test_process.py, integration/health/test_kills.py).
+7. Of orders at the same time the highest sequence wins, here and in admission
+   (unit/health/test_kills.py, integration/health/test_kills.py).
+8. A stream begins with the whole state and goes on with every change after it, in order of
+   versions; it ends rather than repeat old news (integration/health/test_watch.py,
+   integration/health/test_watchers.py).
+9. A slow watcher costs no memory: it gets the newest state of what it missed, once
+   (test_a_slow_watcher_gets_the_newest_state_once_not_a_queue_of_what_it_missed).
+10. A healthy provider's success takes no lock
+    (test_a_healthy_provider_s_success_waits_for_nobody_s_lock).
+
+It does not promise that every watcher sees every state: two transitions in quick succession may
+arrive as the second one alone.
+"""
+
+from __future__ import annotations
