@@ -57,16 +57,20 @@ def tree(path: Path) -> ast.Module:
 
 @cache
 def tests() -> dict[str, frozenset[str]]:
-    """Names of all test functions, by the path of their file."""
-    return {
-        str(path): frozenset(
-            node.name
-            for node in ast.walk(tree(path))
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            and node.name.startswith("test_")
-        )
-        for path in python("tests")
-    }
+    """Names of all test functions and test classes, by the path of their file."""
+    return {str(path): frozenset(_test_names(tree(path))) for path in python("tests")}
+
+
+def _test_names(module: ast.Module) -> Iterator[str]:
+    for node in ast.walk(module):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                if name.startswith("test_"):
+                    yield name
+            case ast.ClassDef(name=name) | ast.Assign(targets=[ast.Name(id=name)]):
+                # A state machine becomes a test by such an assignment.
+                if name.startswith("Test"):
+                    yield name
 
 
 def is_test(reference: str) -> bool:
