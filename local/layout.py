@@ -24,8 +24,10 @@ PORTS: Final = {"gateway": 0, "admission": 1, "accounting": 2, "health": 3}
 # Where further replicas follow, counted from 1: gateway-1 has 11.
 FURTHER_PORTS: Final = {"gateway": 10, "admission": 20}
 REPLICA_COUNT_MAX: Final = 10
-# A developer who watches a breaker recover should not wait for a minute.
+# A developer who watches a breaker recover should not wait for a minute, nor for ten if the probe
+# dies with its gateway.
 BREAKER_OPEN_SECONDS: Final = 15
+PROBE_SECONDS: Final = 20
 # From a replica's RPC port to its metrics port: 7400 and 9464.
 METRICS_DISTANCE: Final = 2064
 
@@ -93,6 +95,7 @@ class Layout:
             fields[f"{peer.upper()}_ADDRESSES"] = ",".join(self.addresses(peer))
         if deployable == "health":
             fields["OPEN_SECONDS"] = str(BREAKER_OPEN_SECONDS)
+            fields["PROBE_SECONDS"] = str(PROBE_SECONDS)
         if deployable == FRONT:
             fields["PERMIT_KEYS"] = f"local:{self.credentials.permit_key}"
         return fields

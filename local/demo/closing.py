@@ -53,9 +53,15 @@ class Auditor:
         self._metadata = {org: authorization(key) for org, key in api_keys.items()}
 
     async def mend(self, entries: Iterable[Entry]) -> None:
-        """Releases every call whose admission nobody saw: it never left."""
+        """Sends lost reports again, and releases what never left: calls that nobody saw admitted.
+
+        The SDK gives both up when services stay away for long.
+        """
+        entries = list(entries)
         unseen = [each for each in entries if not each.admitted and not each.surely_denied]
         await self._finish_all(unseen)
+        for batch in _batches(each for each in entries if each.report and not each.receipt):
+            await self._report(batch)
 
     async def close(self, entries: Iterable[Entry]) -> Closing:
         """Asks about every call; holds must have ended before."""

@@ -38,6 +38,7 @@ STATUS_SECONDS: Final = 0.5
 BREAKER_SHARE: Final = 0.1
 OTHERS_SHARE: Final = 0.25
 ORPHANED_ORG: Final = ORGS[1]
+CLOSING: Final = "closing the books"
 BILL_NAME: Final = "bill.jsonl"
 JOURNAL_NAMES: Final = ("backends.jsonl", "orphans.jsonl")
 
@@ -95,7 +96,7 @@ class Demo:
             async with self._stage(operator) as acts:
                 told = await self._play(acts, scripts)
 
-            self.picture.phase = "closing the books"
+            self.picture.phase = CLOSING
             entries = list(journal.read(self._journals()).values())
             auditor = Auditor(channel, api_keys=self.endpoints.api_keys)
             await auditor.mend(entries)

@@ -12,6 +12,7 @@ from headgate.api.gateway.v1 import gateway_pb2 as pb
 from local.demo.journal import Entry, Journal, Receipt, read
 
 ADMIT_TIME = datetime(2026, 11, 21, 12, 30, 15, 123456, tzinfo=UTC)
+BASIS = call_pb2.COST_BASIS_METERS
 METERS = call_pb2.UsageMeters(input_token_count=5)
 
 
@@ -50,7 +51,7 @@ def test_an_admitted_and_reported_call_is_read_back(tmp_path: Path) -> None:
     with Journal(path=path) as journal:
         ask(journal, "a", admission("a"))
         call_id = journal.reporting(sent)
-        journal.booked(pb.CallReceipt(call_id="a", total_nanos=9, cost_basis=1, replayed=True))
+        journal.booked(pb.CallReceipt(call_id="a", total_nanos=9, cost_basis=BASIS, replayed=True))
     entry = entry_of(path)
 
     assert call_id == "a"
@@ -58,7 +59,7 @@ def test_an_admitted_and_reported_call_is_read_back(tmp_path: Path) -> None:
     assert (entry.provider, entry.model) == ("p", "m")
     assert (entry.admit_time, entry.sent_seconds) == (ADMIT_TIME, 12.5)
     assert entry.report == sent
-    assert entry.receipt == Receipt(total_nanos=9, cost_basis=1, replayed=True)
+    assert entry.receipt == Receipt(total_nanos=9, cost_basis=BASIS, replayed=True)
     assert entry.admitted
     assert not entry.released
 
