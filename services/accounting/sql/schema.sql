@@ -1,7 +1,7 @@
 -- What calls cost: the usage log, its daily sums, and the prices that they are charged at.
 --
--- Tables are here, functions.sql has the functions. The migrations arrive at the same schema, and a
--- test compares them.
+-- Tables are here, functions.sql has the functions. The migrations arrive at the same schema;
+-- a test compares them.
 -- Text is compared by bytes (COLLATE "C"): one order for every server, and the cheapest.
 -- Amounts are nano-US-dollars (1e-9 USD).
 
