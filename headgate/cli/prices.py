@@ -85,6 +85,16 @@ def delete_price(
     show_json(answer) if json else say(f"The override of {model} is ended.")
 
 
+def word_meter(price: price_pb2.MeterPrice) -> str:
+    """Returns a meter and what a million of it costs."""
+    name = wording.word(price_pb2.Meter.DESCRIPTOR, price.meter)
+    tiers = "".join(
+        f", above {tier.input_token_threshold:,} {format_usd(tier.nanos_per_million)}"
+        for tier in price.tiers
+    )
+    return f"{name} {format_usd(price.nanos_per_million)}{f' ({tiers[2:]})' if tiers else ''}"
+
+
 def _parse_meter(text: str) -> price_pb2.MeterPrice:
     name, _, amount = text.partition("=")
     if name not in _METERS or not amount:
@@ -103,7 +113,7 @@ def _show_prices(prices: Iterable[price_pb2.ModelPrice]) -> None:
             [
                 f"{each.provider}/{each.model}",
                 each.org or wording.PLATFORM,
-                ", ".join(_word_meter(meter) for meter in each.meters),
+                ", ".join(word_meter(meter) for meter in each.meters),
                 each.source,
                 wording.instant(each, "start_time"),
             ]
@@ -111,12 +121,3 @@ def _show_prices(prices: Iterable[price_pb2.ModelPrice]) -> None:
         ],
         empty="There is no price.",
     )
-
-
-def _word_meter(price: price_pb2.MeterPrice) -> str:
-    name = wording.word(price_pb2.Meter.DESCRIPTOR, price.meter)
-    tiers = "".join(
-        f", above {tier.input_token_threshold:,} {format_usd(tier.nanos_per_million)}"
-        for tier in price.tiers
-    )
-    return f"{name} {format_usd(price.nanos_per_million)}{f' ({tiers[2:]})' if tiers else ''}"
