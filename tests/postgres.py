@@ -110,7 +110,14 @@ async def fresh_database(postgres_url: str, pytestconfig: pytest.Config) -> Asyn
 @pytest_asyncio.fixture
 async def clone(postgres_url: str, pytestconfig: pytest.Config) -> AsyncIterator[Clone]:
     """Makes databases from templates; see `Clone`."""
-    run = pytestconfig.stash[RUN]
+    async with cloning(postgres_url, pytestconfig) as make:
+        yield make
+
+
+@asynccontextmanager
+async def cloning(postgres_url: str, config: pytest.Config) -> AsyncIterator[Clone]:
+    """What the fixture `clone` does, for fixtures that live longer than a test."""
+    run = config.stash[RUN]
     made: list[str] = []
 
     async def make(name: str, build: Build) -> str:
