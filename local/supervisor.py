@@ -93,8 +93,7 @@ class Supervisor:
 
     def tend(self) -> bool:
         """Looks after everything once; tells whether a process was started."""
-        self._tend_database()
-        started = False
+        started = self._tend_database()
         for replica in self.replicas:
             replica.cut_log()
             if (code := replica.reap()) is not None:
@@ -154,17 +153,19 @@ class Supervisor:
                 replica.signal(signal.SIGKILL)
                 replica.wait(DRAIN_SECONDS)
 
-    def _tend_database(self) -> None:
+    def _tend_database(self) -> bool:
+        """Starts the database if it has ended; tells whether it did."""
         if self._database.is_running() or time.monotonic() < self._database_due:
-            return
+            return False
         self._say("Postgres ended; starting it again")
         try:
             self._database.start()
         except LocalError as error:
             self._database_due = time.monotonic() + DATABASE_RETRY_SECONDS
             self._say(f"Postgres does not start: {error}")
-        else:
-            self._say("Postgres is back")
+            return False
+        self._say("Postgres is back")
+        return True
 
     def _report(self, replica: Replica, code: int) -> None:
         self._say(f"{replica.name} ended ({_describe(code)}); starting it again")
@@ -181,9 +182,14 @@ def _describe(code: int) -> str:
 
 
 def say(text: str) -> None:
-    """Prints a line with the time; a terminal that is gone does not matter."""
+    """Prints a line with the time."""
+    show(f"{time.strftime('%H:%M:%S')} {text}")
+
+
+def show(text: str) -> None:
+    """Prints; a terminal that is gone does not matter."""
     with contextlib.suppress(OSError):
-        print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+        print(text, flush=True)
 
 
 def say_error(text: str) -> None:
