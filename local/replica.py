@@ -102,7 +102,10 @@ class Replica:
         return [line[:SHOWN_LINE_LENGTH] for line in telling[-SHOWN_LINE_COUNT:]]
 
     def cut_log(self) -> None:
-        """Moves a log that has grown too long away; whoever writes goes on in an empty file."""
+        """Moves a log that has grown too long away; whoever writes goes on in an empty file.
+
+        A line written in that very moment may be lost.
+        """
         if not self.log.exists() or self.log.stat().st_size <= LOG_BYTES_MAX:
             return
         self.log.with_suffix(".log.old").write_bytes(self.log.read_bytes())

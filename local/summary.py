@@ -11,7 +11,8 @@ from local.layout import Layout
 def describe(state: Path, layout: Layout, *, with_keys: bool) -> str:
     """The summary of a system that has just come up; the keys only if they are new."""
     lines = ["", "Headgate is up."]
-    lines += [f"  {plan.name:<14} {plan.address}" for plan in reversed(layout.plans)]
+    plans = sorted(layout.plans, key=lambda plan: plan.port)
+    lines += [f"  {plan.name:<14} {plan.address}" for plan in plans]
     lines.append(f"  {'logs':<14} {state / 'logs'}")
     lines.append("")
     if with_keys:

@@ -25,7 +25,7 @@ from local.ports import BASE_FIRST, Block, claim_block
 from local.readiness import is_ready
 from local.replica import Replica, spawn_python
 from local.summary import describe
-from local.supervisor import Interruption, Supervisor, say
+from local.supervisor import Interruption, Supervisor, say, show
 
 LOCK_FILE: Final = "supervisor"
 PORTS_FILE: Final = "ports"
@@ -133,7 +133,7 @@ def _run(state: Path, plans: tuple[ReplicaPlan, ...], interruption: Interruption
         )
         if not interruption.stop_count:
             announce()
-            print(describe(state, layout, with_keys=credentials.fresh), flush=True)
+            show(describe(state, layout, with_keys=credentials.fresh))
         supervisor.run(announce)
         say("stopping: calls in flight may finish")
     finally:

@@ -14,7 +14,7 @@ import psutil
 from local import postmaster
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 
 # Starts a server on the folder, or a temporary one, prints URL and pid, and waits to be killed.
 STARTER = """
