@@ -27,11 +27,11 @@ from rich.table import Table
 
 from bench import backend as backends
 from bench.backend import Backend
-from bench.load import Sample, Work, run_closed, run_open
+from bench.load import Meter, Sample, Work, run_closed, run_open
 from bench.system import Endpoints, running_echo, running_system
 
 SECONDS: Final = 8.0
-Loop = Callable[[Work], Awaitable[Sample]]
+Loop = Callable[[Work, Meter], Awaitable[Sample]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +67,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "open-2000": Shape(work="unary", rate=2000, echo="echo-1000"),
 }
 RESIDENT_MEBIBYTES_MAX: Final = 150
+COST_COLUMNS: Final = ("load", "gateway-0", "admission-0", "accounting-0", "health-0", "postgres")
 
 
 def main() -> None:
@@ -112,7 +113,7 @@ async def measure(endpoints: Endpoints, names: list[str], seconds: float) -> dic
                 continue
             print(f"{name} …", file=sys.stderr, flush=True)
             work = backends.works(real if shape.echo else echo)[shape.work]
-            samples[name] = await _loop(shape, seconds)(work)
+            samples[name] = await _loop(shape, seconds)(work, endpoints.processor_seconds)
         return samples
 
 
@@ -148,7 +149,7 @@ def _ratio(name: str, samples: Mapping[str, Sample]) -> float:
 
 def print_table(samples: Mapping[str, Sample], resident: Mapping[str, float]) -> None:
     """Prints the figures for people, with the machine that showed them."""
-    table = Table("", "calls/s", "p50 ms", "p95 ms", "p99 ms", "errors", "ratio", "load CPU")
+    table = Table("", "calls/s", "p50 ms", "p95 ms", "p99 ms", "errors", "ratio")
     for column in table.columns[1:]:
         column.justify = "right"
     for name, figures in summarize(samples).items():
@@ -158,13 +159,27 @@ def print_table(samples: Mapping[str, Sample], resident: Mapping[str, float]) ->
             *(f"{figures[key]:.1f}" for key in ("p50_ms", "p95_ms", "p99_ms")),
             f"{figures['errors']:,}",
             f"{figures['ratio']:.2f}",
-            f"{samples[name].generator_share:.0%}",
         )
     console = Console()
-    console.print(table)
+    console.print(table, _cost_table(samples))
     console.print(f"{describe_machine()}; load, services and Postgres share it.")
     sizes = ", ".join(f"{name} {size:.0f} MiB" for name, size in resident.items())
     console.print(f"Resident after the run: {sizes}.")
+
+
+def _cost_table(samples: Mapping[str, Sample]) -> Table:
+    """Processor time of one call by process: less at the mercy of the machine's other work."""
+    table = Table("µs of processor a call", *(name.removesuffix("-0") for name in COST_COLUMNS))
+    for name, sample in samples.items():
+        if SHAPES[name].echo:
+            costs = [
+                sample.processor_seconds[column] * 1e6 / max(sample.call_count, 1)
+                for column in COST_COLUMNS
+            ]
+            table.add_row(name, *(f"{cost:.0f}" for cost in costs))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
 
 
 def describe_machine() -> str:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 # One unit of work; returns how many calls it made. Raises if any of them went wrong.
 Work = Callable[[], Awaitable[int]]
+# Returns the seconds of processor time that each process has used so far.
+Meter = Callable[[], dict[str, float]]
 # Callers that start at once meet cold caches and growing batches: not counted.
 WARM_UP_SECONDS = 1.0
 
@@ -27,8 +29,8 @@ class Sample:
     error_count: int = 0
     # Seconds, one for each unit of work.
     latencies: list[float] = field(default_factory=list)
-    # Share of one processor that this process, which makes the load, used.
-    generator_share: float = 0.0
+    # Seconds of processor time that each process used meanwhile; "load" makes the load.
+    processor_seconds: dict[str, float] = field(default_factory=dict)
     first_error: str = ""
 
     @property
@@ -47,7 +49,8 @@ class Sample:
 class Recorder:
     """Runs units of work and notes those that count."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
         self.sample = Sample()
         self.counts = False
 
@@ -66,15 +69,17 @@ class Recorder:
 
     async def count(self, seconds: float) -> None:
         """Counts what ends within the next seconds."""
-        self.counts, started, used = True, time.perf_counter(), time.process_time()
+        used, self.counts, started = self._meter(), True, time.perf_counter()
         await asyncio.sleep(seconds)
         self.counts, self.sample.seconds = False, time.perf_counter() - started
-        self.sample.generator_share = (time.process_time() - used) / self.sample.seconds
+        self.sample.processor_seconds = {
+            name: total - used.get(name, 0.0) for name, total in self._meter().items()
+        }
 
 
-async def run_closed(work: Work, *, callers: int, seconds: float) -> Sample:
+async def run_closed(work: Work, meter: Meter, *, callers: int, seconds: float) -> Sample:
     """Each caller starts its next unit when the last one has ended."""
-    recorder, stopped = Recorder(), False
+    recorder, stopped = Recorder(meter), False
 
     async def call() -> None:
         while not stopped:
@@ -88,9 +93,9 @@ async def run_closed(work: Work, *, callers: int, seconds: float) -> Sample:
     return recorder.sample
 
 
-async def run_open(work: Work, *, rate: float, seconds: float) -> Sample:
+async def run_open(work: Work, meter: Meter, *, rate: float, seconds: float) -> Sample:
     """Units start at a fixed rate, whether or not earlier ones have ended."""
-    recorder, running = Recorder(), set[asyncio.Task[None]]()
+    recorder, running = Recorder(meter), set[asyncio.Task[None]]()
     counting = asyncio.create_task(_count_after_warm_up(recorder, seconds))
     start, number = time.perf_counter(), 0
     while not counting.done():

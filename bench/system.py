@@ -41,6 +41,16 @@ class Endpoints:
         """An admin's key."""
         return str(self.content["admin_key"])
 
+    def processor_seconds(self) -> dict[str, float]:
+        """Processor time of each process so far; "load" is this one."""
+        totals = {"load": _processor_seconds(psutil.Process())}
+        for name, pid in sorted(self.content["pids"].items()):
+            process = psutil.Process(pid)
+            family = [process, *process.children()] if name == "postgres" else [process]
+            if name != "supervisor":
+                totals[name] = sum(_processor_seconds(each) for each in family)
+        return totals
+
     def resident_mebibytes(self) -> dict[str, float]:
         """Resident memory of each service now."""
         return {
@@ -48,6 +58,13 @@ class Endpoints:
             for name, pid in sorted(self.content["pids"].items())
             if name not in ("supervisor", "postgres")
         }
+
+
+def _processor_seconds(process: psutil.Process) -> float:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return 0.0
 
 
 @contextlib.contextmanager

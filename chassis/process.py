@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import signal
 import sys
@@ -37,6 +38,8 @@ from chassis.telemetry import Telemetry, setup
 
 EXIT_FAILED: Final = 1
 EXIT_MISCONFIGURED: Final = 2
+# An RPC makes about fifty objects that the collector watches, and nearly all die by themselves.
+_GC_THRESHOLDS: Final = (20_000, 20, 20)
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 S = TypeVar("S", bound=Settings)
@@ -232,6 +235,7 @@ async def _serve(deployable: Deployable[S], settings: S) -> int:
             async with deployable.serve(settings, process):
                 try:
                     port = await process.server.start()
+                    _spare_the_collector()
                     _on_signals(stop.set)
                     _announce(deployable.name, settings, port, telemetry.metrics_port)
                     await process.server.serve(stop)
@@ -241,6 +245,14 @@ async def _serve(deployable: Deployable[S], settings: S) -> int:
         # A signal before it served: there was nothing to drain.
         return 0
     return EXIT_FAILED if process.failed else 0
+
+
+def _spare_the_collector() -> None:
+    """Makes garbage collections rare and short: they cost a seventh of a gateway's time else."""
+    gc.collect()
+    # What exists by now lives as long as the process: no collection need look at it again.
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def _announce(name: str, settings: Settings, port: int, metrics_port: int | None) -> None:
