@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 import pytest
 
 from chassis import database
+from chassis.errors import Internal, NotFound
 from chassis.process import JobError
 from gateway import keys
+from gateway.admin.api_keys import ApiKeys
+from gateway.admin.audit import Audit, Intent
 from gateway.jobs.bootstrap import ROUTES, bootstrap
-from gateway.keys import Role
+from gateway.keys import Principal, Role
 from gateway.routes import Routes
 from gateway.store import SCHEMA, SQL_DIRECTORY, TOP, Store, load_statements
-from tests.integration.gateway.system import ACME_KEY, ADMIN_KEY, gateway_settings
+from headgate.api.gateway.v1 import admin_pb2
+from tests.integration.gateway.system import ACME_KEY, ADMIN_KEY, eventually, gateway_settings
 from tests.postgres import Clone
 from tests.schemas import (
     assert_queries_prepare,
     assert_schema_equals_migrations,
     build_schemas,
+    owner_url,
     runtime_url,
 )
 
@@ -134,3 +141,79 @@ async def test_routes_are_read_again_only_when_their_version_moved(url: str) -> 
     assert unchanged is before
     assert routes.find("chat") is not before
     assert routes.find("chat") == before
+
+
+async def test_polling_routes_survives_an_outage(url: str) -> None:
+    await bootstrap(gateway_settings(url))
+    async with open_pool(url) as pool:
+        routes = Routes(Store(pool))
+        polling = asyncio.create_task(routes.keep_fresh(interval_seconds=0.01))
+        await eventually(lambda: knows(routes, "chat", is_known=True))
+        # Postgres cuts every connection of this pool, as a restart does.
+        connection = await asyncpg.connect(url)
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        await connection.close()
+        async with open_pool(url) as other, Store(other).transaction() as transaction:
+            await transaction.delete_route("chat")
+
+        await eventually(lambda: knows(routes, "chat", is_known=False))
+        polling.cancel()
+
+
+async def knows(routes: Routes, operation: str, *, is_known: bool) -> bool:
+    try:
+        routes.find(operation)
+    except NotFound:
+        return not is_known
+    return is_known
+
+
+async def test_a_change_stands_although_its_outcome_could_not_be_written(url: str) -> None:
+    async with open_pool(url) as pool:
+        audit = Audit(Store(pool))
+        began, go_on = asyncio.Event(), asyncio.Event()
+
+        async def send(audit_id: str) -> str:
+            connection = await asyncpg.connect(owner_url(url, SCHEMA))
+            await connection.execute(f"ALTER TABLE {SCHEMA}.audit_outcome RENAME TO elsewhere")
+            await connection.close()
+            began.set()
+            await go_on.wait()
+            return "done"
+
+        intent = Intent(actor="k", action="Kill", target="kill/platform", request_json="{}")
+        change = asyncio.create_task(audit.change_elsewhere(intent, send))
+        await began.wait()
+        closing = asyncio.create_task(audit.close())
+        change.cancel()
+        await asyncio.wait([change])
+        assert not closing.done(), "a change is under way"
+        go_on.set()
+        await closing
+        await audit.close()
+        (entry,) = await pool.fetch("SELECT action FROM audit_entry")
+
+    assert entry["action"] == "Kill"
+
+
+async def test_two_keys_never_share_an_id(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bootstrap(gateway_settings(url))
+    taken = keys.NewKey(key_id="acme", secret=ACME_KEY)
+    monkeypatch.setattr(keys, "make", lambda: taken)
+    request = admin_pb2.CreateApiKeyRequest(
+        name="unlucky", role=admin_pb2.ROLE_BACKEND, orgs=["globex"]
+    )
+    admin = Principal(key_id="admin", role=Role.ADMIN, orgs=frozenset())
+    async with open_pool(url) as pool:
+        store = Store(pool)
+        with pytest.raises(Internal):
+            await ApiKeys(store, Audit(store)).create(request, admin)
+        (entry,) = await store.list_audit_entries(below=TOP, count_max=1)
+        acme = await store.fetch_key("acme")
+
+    assert (entry.done, entry.error) == (False, "INTERNAL")
+    assert acme is not None
+    assert acme.principal.orgs == {"acme"}

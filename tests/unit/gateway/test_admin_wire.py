@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from chassis import paging
 from chassis.errors import InvalidArgument
 from gateway.admin import audit, lists, wire
+from gateway.admin.prices import StoredPrices
 from gateway.keys import Role
 from gateway.store import AuditRecord
-from headgate.api.common.v1 import call_pb2
+from headgate.api.accounting.v1 import accounting_pb2
+from headgate.api.common.v1 import call_pb2, price_pb2
 from headgate.api.gateway.v1 import admin_pb2 as pb
 from tests.unit.gateway.calls import ACME, OPENAI
 
@@ -176,3 +179,36 @@ def test_an_entry_says_where_its_change_stands(done: bool | None, state: int) ->
     )
 
     assert wire.render_entry(entry).state == state
+
+
+class Book:
+    """Stands for accounting: always the same prices."""
+
+    async def pull_price_book(self, known_version: int) -> accounting_pb2.GetPriceBookResponse:
+        prices = [
+            price_pb2.ModelPrice(provider=provider, model=model, org=org)
+            for provider, model, org in (("b", "x", "acme"), ("b", "x", ""), ("a", "z", ""))
+        ]
+        return accounting_pb2.GetPriceBookResponse(version=1, prices=prices)
+
+
+async def test_prices_come_in_order_and_their_tokens_belong_to_the_filter() -> None:
+    accounting: Any = Book()
+    accounting.stub = None
+    prices = StoredPrices(accounting, audit=accounting)
+    first = await prices.list(pb.ListPricesRequest(page_size=2))
+    second = await prices.list(pb.ListPricesRequest(page_token=first.next_page_token))
+    filtered = await prices.list(pb.ListPricesRequest(provider="a"))
+
+    names = [(each.provider, each.org) for each in (*first.prices, *second.prices)]
+    assert names == [("a", ""), ("b", ""), ("b", "acme")]
+    assert second.next_page_token == ""
+    assert [each.provider for each in filtered.prices] == ["a"]
+    forged = paging.encode_token(("a", 1, ""), list="prices", provider="")
+    for request in (
+        pb.ListPricesRequest(provider="a", page_token=first.next_page_token),
+        pb.ListPricesRequest(page_token=forged),
+    ):
+        with pytest.raises(InvalidArgument) as refused:
+            await prices.list(request)
+        assert fields(refused) == ["page_token"]

@@ -31,7 +31,7 @@ def failure(code: grpc.StatusCode) -> AioRpcError:
 class Peer:
     """Answers each attempt by the next of its answers, the last one for ever."""
 
-    def __init__(self, *answers: Answer | Exception) -> None:
+    def __init__(self, *answers: Answer | BaseException) -> None:
         self._answers = list(answers)
         self.attempts: list[tuple[list[int], float, bool]] = []
         self.asked = asyncio.Event()
@@ -43,7 +43,7 @@ class Peer:
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if self.gate is not None:
             await self.gate.wait()
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         results: Sequence[str] = answer(items)
         return results
@@ -168,6 +168,11 @@ async def test_a_cancelled_member_leaves_its_batch_alone() -> None:
 
     assert isinstance(answers[0], asyncio.CancelledError)
     assert answers[1] == "4"
+
+
+async def test_members_of_a_cancelled_batch_are_cancelled() -> None:
+    with pytest.raises(asyncio.CancelledError):
+        await method(Peer(asyncio.CancelledError())).submit_all([1], deadline=None)
 
 
 async def test_a_closed_method_takes_nobody() -> None:

@@ -1,0 +1,166 @@
+"""The order of checks before admission is asked, and what becomes of its answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from chassis.errors import Internal, PeerUnavailable, ServiceError
+from gateway.decisions import Admitted, Denied
+from gateway.domain.calls import Candidate
+from gateway.domain.estimates import Rate, ceiling
+from gateway.domain.fitness import Breaker, BreakerState
+from headgate.api.admission.v1 import admission_pb2
+from headgate.api.common.v1 import call_pb2, denial_pb2
+from headgate.api.health.v1 import health_pb2
+from tests.unit.gateway.calls import ANTHROPIC, OPENAI, make_call
+from tests.unit.gateway.peers import CHEAP, SIGNER, Gateway, Method, hold_first
+
+# Even one token is more than can be held.
+ABSURD = ceiling(input_rates=[Rate(nanos_per_million=10**25)], output_rates=[])
+OPEN = Breaker(state=BreakerState.OPEN, epoch=3, probe_time=10.0**12)
+HALF_OPEN = Breaker(state=BreakerState.HALF_OPEN, epoch=4)
+HELD = call_pb2.Candidate(provider="openai", model="gpt-4o-mini")
+
+
+def hold_last(request: admission_pb2.ReservationRequest) -> admission_pb2.ReservationResult:
+    last = request.candidates[-1]
+    return admission_pb2.ReservationResult(hold=admission_pb2.Hold(candidate=last.candidate))
+
+
+def reason(decision: object) -> denial_pb2.DenialReason.ValueType:
+    assert isinstance(decision, Denied)
+    return decision.denial.reason
+
+
+async def test_candidates_are_asked_for_in_order_with_their_worst_case() -> None:
+    gateway = Gateway()
+    gateway.copy.breakers["anthropic"] = Breaker(state=BreakerState.CLOSED, epoch=8)
+
+    decision = await gateway.calls.admit(make_call(), deadline=None)
+
+    (request,) = gateway.reserve.asked
+    assert isinstance(decision, Admitted)
+    assert [(each.candidate.provider, each.breaker_epoch) for each in request.candidates] == [
+        ("openai", 0),
+        ("anthropic", 8),
+    ]
+    assert {each.cost_nanos for each in request.candidates} == {900}
+    assert (request.price_version, request.hold_duration.seconds) == (9, 60)
+    assert SIGNER.verify(decision.permit).candidate == HELD
+
+
+async def test_candidates_without_a_price_or_too_dear_to_hold_are_dropped() -> None:
+    gateway = Gateway()
+    gateway.ceilings = {("anthropic", ANTHROPIC.model): CHEAP, ("openai", OPENAI.model): ABSURD}
+    await gateway.calls.admit(make_call(), deadline=None)
+    gateway.ceilings = {("openai", OPENAI.model): ABSURD}
+
+    denied = await gateway.calls.admit(make_call(), deadline=None)
+
+    (request,) = gateway.reserve.asked
+    assert [each.candidate.provider for each in request.candidates] == ["anthropic"]
+    assert reason(denied) == denial_pb2.DENIAL_REASON_UNPRICED_MODEL
+
+
+async def test_a_breaker_is_checked_before_a_price_and_a_kill_before_both() -> None:
+    gateway = Gateway()
+    gateway.ceilings = {}
+    gateway.copy.breakers = {"openai": OPEN, "anthropic": OPEN}
+
+    broken = await gateway.calls.admit(make_call(), deadline=None)
+    gateway.copy.kills["platform"] = health_pb2.KillResponse().kill
+    killed = await gateway.calls.admit(make_call(), deadline=None)
+
+    assert reason(broken) == denial_pb2.DENIAL_REASON_BREAKER_OPEN
+    assert reason(killed) == denial_pb2.DENIAL_REASON_FENCED
+    assert gateway.reserve.asked == []
+
+
+async def test_a_denial_stands_if_nobody_can_say_whether_the_call_is_known() -> None:
+    gateway = Gateway()
+    gateway.copy.breakers = {"openai": OPEN, "anthropic": OPEN}
+    gateway.look_up = Method(PeerUnavailable("admission"))
+
+    denied = await gateway.calls.admit(make_call(), deadline=None)
+
+    assert reason(denied) == denial_pb2.DENIAL_REASON_BREAKER_OPEN
+    assert len(gateway.look_up.asked) == 1
+
+
+async def test_a_probe_goes_back_if_its_candidate_has_no_price() -> None:
+    gateway = Gateway()
+    gateway.copy.breakers = {"openai": HALF_OPEN, "anthropic": HALF_OPEN}
+    gateway.ceilings = {}
+
+    denied = await gateway.calls.admit(make_call(), deadline=None)
+
+    assert reason(denied) == denial_pb2.DENIAL_REASON_UNPRICED_MODEL
+    assert [each.outcome for each in await gateway.hear()] == [call_pb2.CALL_OUTCOME_ABORTED]
+
+
+async def test_a_probe_goes_back_if_the_call_went_elsewhere() -> None:
+    gateway = Gateway()
+    gateway.copy.breakers = {"openai": HALF_OPEN}
+    gateway.reserve = Method(hold_last)
+
+    decision = await gateway.calls.admit(make_call(), deadline=None)
+
+    assert isinstance(decision, Admitted)
+    assert decision.hold.candidate.provider == "anthropic"
+    assert [each.provider for each in await gateway.hear()] == ["openai"]
+
+
+async def test_a_probing_call_carries_the_probes_epoch() -> None:
+    gateway = Gateway()
+    gateway.copy.breakers = {"openai": Breaker(state=BreakerState.HALF_OPEN, epoch=3)}
+
+    decision = await gateway.calls.admit(make_call(), deadline=None)
+
+    assert isinstance(decision, Admitted)
+    assert SIGNER.verify(decision.permit).breaker_epoch == 4
+    assert await gateway.hear() == []
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (admission_pb2.ReservationResult(), "INTERNAL"),
+        (
+            admission_pb2.ReservationResult(error=call_pb2.CallError(code=6, reason="ID_REUSED")),
+            "ID_REUSED",
+        ),
+    ],
+)
+async def test_a_members_failure_is_its_own(
+    result: admission_pb2.ReservationResult, expected: str
+) -> None:
+    gateway = Gateway()
+    first = True
+
+    def answer(request: admission_pb2.ReservationRequest) -> admission_pb2.ReservationResult:
+        nonlocal first
+        was_first, first = first, False
+        return result if was_first else hold_first(request)
+
+    gateway.reserve = Method(answer)
+    failed, admitted, wrong = await gateway.calls.admit_all(
+        [make_call(), make_call(), Internal()], deadline=None
+    )
+
+    assert isinstance(failed, ServiceError)
+    assert failed.reason == expected
+    assert isinstance(admitted, Admitted)
+    assert isinstance(wrong, Internal)
+
+
+async def test_a_member_that_got_no_answer_fails_alone() -> None:
+    gateway = Gateway()
+    gateway.reserve = Method(lambda request: PeerUnavailable("admission"))
+
+    answers = await gateway.calls.admit_all([make_call()], deadline=None)
+
+    assert [type(each) for each in answers] == [PeerUnavailable]
+
+
+def test_a_candidate_reads_as_people_write_it() -> None:
+    assert str(Candidate(provider="openai", model="gpt-5")) == "openai/gpt-5"
