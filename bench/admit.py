@@ -169,7 +169,7 @@ def print_table(samples: Mapping[str, Sample], resident: Mapping[str, float]) ->
 
 def _cost_table(samples: Mapping[str, Sample]) -> Table:
     """Processor time of one call by process: less at the mercy of the machine's other work."""
-    table = Table("µs of processor a call", *(name.removesuffix("-0") for name in COST_COLUMNS))
+    table = Table("CPU µs a call", *(name.removesuffix("-0") for name in COST_COLUMNS))
     for name, sample in samples.items():
         if SHAPES[name].echo:
             costs = [

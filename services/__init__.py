@@ -1,0 +1,3 @@
+"""The services behind the gateway. They know each other by their contracts only."""
+
+from __future__ import annotations

@@ -140,7 +140,9 @@ def render_error(outcome: Outcome | BaseException) -> call_pb2.CallError:
     """Renders why one member failed."""
     match outcome:
         case IdReused():
-            error: ServiceError = AlreadyExists("the call's id is known with other fields")
+            error: ServiceError = AlreadyExists(
+                "the call's id is known with other fields", call_id=str(outcome.key.call_id)
+            )
         case NotExpired() | Held() | Denied() | Ended():
             raise TypeError(outcome)
         case Exception():

@@ -132,6 +132,8 @@ class NotExpired:
 class IdReused:
     """The id is known with another fingerprint: nothing changed."""
 
+    key: CallKey
+
 
 @dataclass(slots=True)
 class Violation:

@@ -98,7 +98,7 @@ class Ledger:
     def _reserve(self, call: Reserve) -> Outcome:
         known = self._reservations.get(call.key)
         if known is not None and known.fingerprint and known.fingerprint != call.fingerprint:
-            return IdReused()
+            return IdReused(call.key)
         if known is not None and known.state is not State.HELD:
             return Ended(known.state, known.settled_nanos)
         if self._fence is not None:

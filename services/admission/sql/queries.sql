@@ -1,7 +1,7 @@
 -- name: begin_batch!
 -- Opens a batch's transaction and takes the shared policy lock, first and alone: the statements
 -- that follow see every change of limits and fences that was acknowledged before.
-BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock_shared(7401, 1);
+START TRANSACTION ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock_shared(7401, 1);
 
 -- name: lock_batch
 -- Takes the batch's locks and returns its rows; see schema.sql for the order.
