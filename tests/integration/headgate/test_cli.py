@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 import headgate
 from headgate.cli import main
 from tests.integration.gateway.system import ACME_KEY, ADMIN_KEY, System, eventually
+from tests.integration.headgate.real import running_system
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -59,6 +61,12 @@ class Commands:
                 code = ended.code
         assert isinstance(code, int)
         return Result(code, out.getvalue(), err.getvalue())
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def system(postgres_url: str, pytestconfig: pytest.Config) -> AsyncIterator[System]:
+    async with running_system(postgres_url, pytestconfig) as running:
+        yield running
 
 
 @pytest.fixture
