@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         outcome = asyncio.run(_run(options, console))
     except KeyboardInterrupt:
+        print("demo: interrupted; its books were not compared", file=sys.stderr)
         return EXIT_INTERRUPTED
     except (LocalError, grpc.aio.AioRpcError, ExceptionGroup) as error:
         return _explain(_innermost(error))
