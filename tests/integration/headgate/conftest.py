@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 
 import pytest
@@ -18,3 +19,10 @@ async def gateway() -> AsyncIterator[FakeGateway]:
 async def client(gateway: FakeGateway) -> AsyncIterator[headgate.Client]:
     async with headgate.Client(gateway.target, api_key=API_KEY) as made:
         yield made
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What the client logs, whatever a server in this process made of the loggers."""
+    caplog.set_level(logging.WARNING, "headgate")
+    return caplog

@@ -118,14 +118,14 @@ async def test_a_closed_client_takes_no_more_calls(gateway: FakeGateway) -> None
 
 
 async def test_a_block_that_outlives_its_client_says_that_its_report_is_lost(
-    gateway: FakeGateway, caplog: pytest.LogCaptureFixture
+    gateway: FakeGateway, told: pytest.LogCaptureFixture
 ) -> None:
     client = headgate.Client(gateway.target, api_key=API_KEY)
     async with client.call("summarize") as call:
         await client.close()
 
     assert isinstance(call.completion_error, headgate.ClientClosed)
-    assert call.call_id in caplog.text
+    assert call.call_id in told.text
 
 
 async def test_closing_twice_or_unused_is_harmless(gateway: FakeGateway) -> None:

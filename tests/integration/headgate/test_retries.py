@@ -145,7 +145,7 @@ async def test_a_definite_refusal_is_neither_repeated_nor_released(
 
 
 async def test_a_report_that_cannot_be_delivered_is_kept_told_and_not_raised(
-    gateway: FakeGateway, client: headgate.Client, caplog: pytest.LogCaptureFixture
+    gateway: FakeGateway, client: headgate.Client, told: pytest.LogCaptureFixture
 ) -> None:
     gateway.faults.plant("complete", BUG)
     async with client.call("summarize") as call:
@@ -153,7 +153,7 @@ async def test_a_report_that_cannot_be_delivered_is_kept_told_and_not_raised(
 
     assert isinstance(call.completion_error, headgate.InternalError)
     assert call.receipt is None
-    assert call.call_id in caplog.text
+    assert call.call_id in told.text
 
 
 async def test_a_report_is_given_up_when_its_time_is_over(gateway: FakeGateway) -> None:
@@ -166,14 +166,14 @@ async def test_a_report_is_given_up_when_its_time_is_over(gateway: FakeGateway) 
 
 
 async def test_a_release_that_cannot_be_delivered_is_kept_and_told(
-    gateway: FakeGateway, client: headgate.Client, caplog: pytest.LogCaptureFixture
+    gateway: FakeGateway, client: headgate.Client, told: pytest.LogCaptureFixture
 ) -> None:
     gateway.faults.plant("release", BUG)
     async with client.call("summarize") as call:
         call.release()
 
     assert isinstance(call.completion_error, headgate.InternalError)
-    assert call.call_id in caplog.text
+    assert call.call_id in told.text
 
 
 async def test_a_finished_id_is_not_run_again(
