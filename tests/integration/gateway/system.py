@@ -19,7 +19,7 @@ from chassis.server import Server
 from chassis.telemetry import setup
 from gateway.__main__ import DEPLOYABLE as GATEWAY
 from gateway.config import GatewaySettings
-from gateway.jobs.bootstrap import bootstrap
+from gateway.jobs.bootstrap import ROUTES, bootstrap
 from headgate.api.gateway.v1 import admin_pb2_grpc, gateway_pb2_grpc
 from headgate.channel import authorization
 from headgate.failures import parse_failure
@@ -73,9 +73,16 @@ def inner_settings(cls: type[S], url: str, name: str, **values: Any) -> S:
 
 
 async def build_system(url: str) -> None:
-    """All schemas, the shipped prices, the keys above and the default routes."""
+    """All schemas, prices of the routes' models, the keys above and the default routes."""
     await build_schemas(url, "admission", "accounting", "health", "gateway")
     await import_prices(inner_settings(AccountingSettings, url, "accounting"))
+    connection = await asyncpg.connect(url)
+    # Every start reads all prices; the routes need few of the thousands.
+    await connection.execute(
+        "DELETE FROM accounting.model_price WHERE model <> ALL($1)",
+        [model for candidates in ROUTES.values() for _, model in candidates],
+    )
+    await connection.close()
     await bootstrap(gateway_settings(url))
 
 
