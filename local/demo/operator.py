@@ -82,8 +82,13 @@ class Operator:
             await self._call(self._stub.PutRoute, admin_pb2.PutRouteRequest(route=route))
 
     async def put_limit(self, limit: limit_pb2.Limit) -> None:
-        """Writes a limit."""
-        await self._call(self._stub.PutLimit, admin_pb2.PutLimitRequest(limit=limit))
+        """Writes a limit. Raises `LocalError` if another one has its place."""
+        try:
+            await self._call(self._stub.PutLimit, admin_pb2.PutLimitRequest(limit=limit))
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.ALREADY_EXISTS:
+                raise
+            raise LocalError(f"{error.details()}; delete that limit, then try again") from error
 
     async def delete_limit(self, limit_id: str) -> None:
         """Deletes a limit; one that does not exist is no error."""

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.jobs.bootstrap import bootstrap
+from headgate.api.common.v1 import limit_pb2
 from headgate.channel import open_channel
 from local.demo import operator as operators
 from local.demo import rest, stage
@@ -128,6 +129,23 @@ async def test_calls_that_somebody_else_stopped_stay_stopped(system: System) -> 
         with pytest.raises(LocalError, match="a real emergency"):
             await stage.set_up(operator)
         assert (await operator.get_status()).kills[0].reason == "a real emergency"
+
+
+async def test_a_limit_in_the_place_of_the_cap_is_named(system: System) -> None:
+    async with open_channel(system.addresses["gateway"], insecure=True) as channel:
+        operator = Operator(channel, admin_key=ADMIN_KEY)
+        books = await operator.read_books(start=TODAY)
+        own = limit_pb2.Limit(
+            limit_id="finance-wants-it",
+            scope={"org": stage.CAPPED_ORG},
+            metric=limit_pb2.METRIC_COST,
+            calendar=limit_pb2.CalendarWindow(period=limit_pb2.CALENDAR_PERIOD_MONTH),
+            cap=10**12,
+        )
+        await operator.put_limit(own)
+
+        with pytest.raises(LocalError, match="delete that limit"):
+            await stage.set_cap(operator, books, room_nanos=5)
 
 
 async def test_setting_the_stage_twice_writes_nothing_new(system: System) -> None:

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from local.demo import __main__ as command
+from local.demo.books import Check
 from local.demo.endpoints import read_endpoints
+from local.demo.outcome import Outcome
+from local.demo.reconciliation import reconcile
+from local.demo.tally import Tally
+from local.errors import LocalError
 
 
 def test_without_a_running_system_it_names_the_command_that_starts_one(
@@ -61,3 +66,55 @@ def test_only_the_latest_runs_are_kept(tmp_path: Path) -> None:
     made = [command.make_folder(parent) for _ in range(command.KEPT_RUN_COUNT + 2)]
 
     assert sorted(parent.iterdir()) == made[-command.KEPT_RUN_COUNT :]
+
+
+@pytest.mark.parametrize(("nanos", "code"), [(5, 0), (6, command.EXIT_DIFFERENT)])
+def test_the_exit_code_tells_whether_everything_holds(
+    nanos: int, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def play(*_: object) -> Outcome:
+        return Outcome(
+            acts=[],
+            statement=reconcile([], []),
+            checks=[Check(name="usage log", expected_nanos=5, found_nanos=nanos)],
+            violations=[],
+            tally=Tally(),
+            seconds=1.0,
+        )
+
+    monkeypatch.setattr(command, "_run", play)
+
+    assert command.main(["--json"]) == code
+    assert json.loads(capsys.readouterr().out)["reconciled"] is (code == 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (LocalError("the disk is full"), command.EXIT_WRONG_USE, "demo: the disk is full\n"),
+        (
+            ExceptionGroup("several", [ExceptionGroup("inner", [LocalError("no")])]),
+            command.EXIT_WRONG_USE,
+            "demo: no\n",
+        ),
+        (
+            KeyboardInterrupt(),
+            command.EXIT_INTERRUPTED,
+            "demo: interrupted; its books were not compared\n",
+        ),
+    ],
+)
+def test_what_is_in_the_way_is_one_line(
+    error: BaseException,
+    code: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def play(*_: object) -> Outcome:
+        raise error
+
+    monkeypatch.setattr(command, "_run", play)
+
+    assert command.main([]) == code
+    assert capsys.readouterr().err == message
