@@ -21,6 +21,8 @@ BUSY = Failure(
 )
 LATE = Failure(code=grpc.StatusCode.DEADLINE_EXCEEDED, reason="DEADLINE_TOO_SHORT")
 BUG = Failure(code=grpc.StatusCode.INTERNAL, reason="INTERNAL")
+# Which of them the last try meets is a matter of microseconds.
+NO_ANSWER = (headgate.Unavailable, headgate.DeadlineExceeded)
 
 
 @pytest.mark.parametrize("failure", [GONE, GONE_AFTER, BUSY], ids=["gone", "answer lost", "busy"])
@@ -126,7 +128,7 @@ async def test_a_call_that_nobody_can_decide_fails_in_its_time_and_holds_nothing
     gateway.faults.plant("admit", *[GONE_AFTER] * 100)
     async with headgate.Client(gateway.target, api_key=API_KEY) as client:
         call = client.call("summarize", timeout_seconds=0.1)
-        with pytest.raises(headgate.Unavailable):
+        with pytest.raises(NO_ANSWER):
             await call.__aenter__()
 
     assert gateway.ledger.held_nanos("acme") == 0
@@ -162,7 +164,7 @@ async def test_a_report_is_given_up_when_its_time_is_over(gateway: FakeGateway) 
     async with client, client.call("summarize") as call:
         call.report(output_tokens=1)
 
-    assert isinstance(call.completion_error, headgate.Unavailable)
+    assert isinstance(call.completion_error, NO_ANSWER)
 
 
 async def test_a_release_that_cannot_be_delivered_is_kept_and_told(
