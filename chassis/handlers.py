@@ -94,7 +94,7 @@ class Wrapper:
     service_name: str
     # None: anybody may call.
     authenticate: Authenticator | None
-    # False: served under overload too.
+    # False: served under overload too, and not counted.
     is_shed: bool = True
 
     def wrap(self, name: str, handler: Handler) -> Handler:
@@ -128,6 +128,8 @@ class _Rpc:
         self._traffic = wrapped_by.traffic
         self._authenticate = wrapped_by.authenticate
         self._is_shed = wrapped_by.is_shed
+        # What is never shed takes no place of what may be.
+        self._weight = int(wrapped_by.is_shed)
         self._method = method
         self._decode = decode
         self._record = record
@@ -144,7 +146,7 @@ class _Rpc:
         started = time.perf_counter()
         code = grpc.StatusCode.CANCELLED
         span = None
-        self._traffic.rpc_count += 1
+        self._traffic.rpc_count += self._weight
         try:
             metadata = dict(context.invocation_metadata() or ())
             if self._telemetry.is_sampled(metadata):
@@ -157,7 +159,7 @@ class _Rpc:
             code = failure.code
             await context.abort_with_status(rpc_status.to_status(failure.to_status()))
         finally:
-            self._traffic.rpc_count -= 1
+            self._traffic.rpc_count -= self._weight
             self._record(time.perf_counter() - started, code)
             if span is not None:
                 _end_span(span, code)

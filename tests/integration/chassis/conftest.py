@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, redirect_stderr
 from dataclasses import dataclass
@@ -14,10 +16,18 @@ import structlog
 
 from chassis import telemetry
 from chassis.peers import open_channel
+from chassis.process import Deployable, run
 from chassis.server import Server
 from chassis.telemetry import Telemetry
 from tests.integration.chassis import toy
-from tests.integration.chassis.toy import Stub, Toy
+from tests.integration.chassis.commands import (
+    Command,
+    Ended,
+    build,
+    environment_of,
+)
+from tests.integration.chassis.toy import TOY, Stub, Toy, ToySettings
+from tests.postgres import Clone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +38,8 @@ class Running:
     toy: Toy
     port: int
     channel: grpc.aio.Channel
+    # Asks the server whether or not it says that it is ready, and shows no token.
+    plain: grpc.aio.Channel
     stub: Stub
     telemetry: Telemetry
 
@@ -71,13 +83,49 @@ async def start(logged: io.StringIO) -> AsyncIterator[Start]:
             channel = await stack.enter_async_context(
                 open_channel((f"127.0.0.1:{port}",), settings)
             )
+            plain = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+            await stack.enter_async_context(plain)
             return Running(
                 server=server,
                 toy=servicer,
                 port=port,
                 channel=channel,
+                plain=plain,
                 stub=Stub(channel),
                 telemetry=made,
             )
 
         yield make
+
+
+@pytest_asyncio.fixture
+async def url(clone: Clone) -> str:
+    return await clone("toy_neighbours", build)
+
+
+@pytest.fixture
+def command(logged: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs a command on a database: `command(url, "job", "succeed")`.
+
+    In a test that is no coroutine: a command has its own loop, on the main thread.
+    """
+
+    def execute(
+        url: str, *arguments: str, deployable: Deployable[ToySettings] = TOY, **fields: str
+    ) -> Ended:
+        for name in [each for each in os.environ if each.startswith("HEADGATE_")]:
+            monkeypatch.delenv(name)
+        for name, value in environment_of(url).items():
+            monkeypatch.setenv(name, value)
+        for name, value in fields.items():
+            monkeypatch.setenv(f"HEADGATE_HEALTH_{name.upper()}", value)
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as caught,
+        ):
+            run(deployable, arguments)
+        return Ended(caught.value.code, out.getvalue(), err.getvalue())
+
+    return execute

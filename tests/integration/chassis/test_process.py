@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -18,12 +17,9 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from chassis.peers import open_channel
 from tests.integration.chassis import toy
-from tests.integration.chassis.test_provision import build
+from tests.integration.chassis.commands import NOWHERE, Environment, build, environment_of
 from tests.integration.chassis.toy import Stub
 from tests.postgres import CHECKOUT, Clone
-from tests.schemas import owner_url, runtime_url
-
-Environment = dict[str, str]
 
 
 @pytest_asyncio.fixture
@@ -31,19 +27,6 @@ async def environment(clone: Clone) -> Environment:
     """What a toy needs to run on a database with its schema."""
     url = await clone("toy_neighbours", build)
     return environment_of(url)
-
-
-def environment_of(url: str) -> Environment:
-    fields = {
-        "LISTEN_ADDRESS": "127.0.0.1:0",
-        "DATABASE_URL": runtime_url(url, "toy"),
-        "OWNER_DATABASE_URL": owner_url(url, "toy"),
-        "ADMIN_DATABASE_URL": url,
-        "SERVICE_TOKEN": toy.TOKEN,
-        "DRAIN_SECONDS": "5",
-    }
-    own = {name: value for name, value in os.environ.items() if not name.startswith("HEADGATE_")}
-    return own | {f"HEADGATE_HEALTH_{name}": value for name, value in fields.items()}
 
 
 async def start(environment: Environment, *arguments: str) -> asyncio.subprocess.Process:
@@ -197,9 +180,11 @@ async def test_a_schema_that_is_not_there_is_one_line(fresh_database: str) -> No
     ],
 )
 async def test_a_wrong_configuration_is_one_line_without_secrets(
-    environment: Environment, change: Environment, line: str
+    change: Environment, line: str
 ) -> None:
-    wrong = environment | {f"HEADGATE_HEALTH_{name}": value for name, value in change.items()}
+    wrong = environment_of(NOWHERE) | {
+        f"HEADGATE_HEALTH_{name}": value for name, value in change.items()
+    }
     code, out, err = await finish(await start(wrong, "check-config"))
 
     assert (code, out) == (2, "")

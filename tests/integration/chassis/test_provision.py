@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import asyncpg
 import pytest
@@ -13,19 +13,37 @@ import pytest_asyncio
 from chassis import database
 from chassis.migrations import migrate
 from chassis.provision import ProvisionError, owner_role, provision, runtime_role
+from tests.integration.chassis.commands import build
 from tests.integration.chassis.toy import MIGRATIONS
 from tests.postgres import ROLE_PASSWORD, Clone, roles_locked, with_user
 from tests.schemas import owner_url, runtime_url
 
-REFUSED = asyncpg.InsufficientPrivilegeError
-
-
-async def build(url: str) -> None:
-    for name in ("toy", "neighbour"):
-        await provision(
-            url, name=name, owner_password=ROLE_PASSWORD, runtime_password=ROLE_PASSWORD
-        )
-        await migrate(owner_url(url, name), schema=name, directory=MIGRATIONS)
+# What a runtime role may not do.
+FORBIDDEN = (
+    "SELECT * FROM neighbour.toy",
+    "INSERT INTO neighbour.toy (name) VALUES ('x')",
+    "SELECT neighbour.count_toys()",
+    "SELECT nextval('neighbour.toy_toy_id_seq')",
+    "CREATE TABLE toy.mine (id bigint)",
+    "CREATE TABLE public.mine (id bigint)",
+    "CREATE SCHEMA mine",
+    "DROP TABLE toy.toy",
+    "DROP SCHEMA toy CASCADE",
+    "ALTER TABLE toy.toy ADD COLUMN mine text",
+    "ALTER FUNCTION toy.count_toys() SECURITY DEFINER",
+    "TRUNCATE toy.toy",
+    "CREATE ROLE mine",
+    "SET ROLE headgate_toy_owner",
+    "SET ROLE headgate_neighbour",
+    "SELECT setval('toy.toy_toy_id_seq', 1)",
+    "COPY toy.toy TO PROGRAM 'true'",
+)
+# What nobody but the admin may do.
+FORBIDDEN_TO_ALL = (
+    "CREATE TEMPORARY TABLE mine (id bigint)",
+    "CREATE TABLE public.mine (id bigint)",
+    "CREATE SCHEMA mine",
+)
 
 
 @pytest_asyncio.fixture
@@ -53,33 +71,8 @@ async def test_the_runtime_role_reads_and_writes_its_own_rows(
     assert await runtime.fetchval("SELECT count_toys()") == 0
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "SELECT * FROM neighbour.toy",
-        "INSERT INTO neighbour.toy (name) VALUES ('x')",
-        "SELECT neighbour.count_toys()",
-        "SELECT nextval('neighbour.toy_toy_id_seq')",
-        "CREATE TABLE toy.mine (id bigint)",
-        "CREATE TABLE public.mine (id bigint)",
-        "CREATE SCHEMA mine",
-        "DROP TABLE toy.toy",
-        "DROP SCHEMA toy CASCADE",
-        "ALTER TABLE toy.toy ADD COLUMN mine text",
-        "ALTER FUNCTION toy.count_toys() SECURITY DEFINER",
-        "TRUNCATE toy.toy",
-        "CREATE ROLE mine",
-        "SET ROLE headgate_toy_owner",
-        "SET ROLE headgate_neighbour",
-        "SELECT setval('toy.toy_toy_id_seq', 1)",
-        "COPY toy.toy TO PROGRAM 'true'",
-    ],
-)
-async def test_the_runtime_role_may_do_nothing_else(
-    runtime: database.Connection, statement: str
-) -> None:
-    with pytest.raises(REFUSED):
-        await runtime.execute(statement)
+async def test_the_runtime_role_may_do_nothing_else(runtime: database.Connection) -> None:
+    assert await allowed(runtime, FORBIDDEN) == []
 
 
 async def test_nobody_but_the_admin_makes_things_outside_of_the_schemas(
@@ -90,13 +83,7 @@ async def test_nobody_but_the_admin_makes_things_outside_of_the_schemas(
         await build(fresh_database)
     for url in (runtime_url(fresh_database, "toy"), owner_url(fresh_database, "toy")):
         connection = await asyncpg.connect(url)
-        for statement in (
-            "CREATE TEMPORARY TABLE mine (id bigint)",
-            "CREATE TABLE public.mine (id bigint)",
-            "CREATE SCHEMA mine",
-        ):
-            with pytest.raises(REFUSED):
-                await connection.execute(statement)
+        assert await allowed(connection, FORBIDDEN_TO_ALL) == []
         await connection.close()
 
 
@@ -104,16 +91,15 @@ async def test_the_owner_cannot_touch_another_schema(url: str) -> None:
     owner = await asyncpg.connect(owner_url(url, "toy"))
     try:
         await owner.execute("CREATE TABLE mine (id bigint)")
-        for statement in (
+        others = (
             "SELECT * FROM neighbour.toy",
             "DROP TABLE neighbour.toy",
             "CREATE TABLE neighbour.mine (id bigint)",
             "CREATE TABLE public.mine (id bigint)",
             "CREATE SCHEMA mine",
             "SET ROLE headgate_neighbour_owner",
-        ):
-            with pytest.raises(REFUSED):
-                await owner.execute(statement)
+        )
+        assert await allowed(owner, others) == []
     finally:
         await owner.close()
 
@@ -263,3 +249,15 @@ async def drop_roles(url: str, *names: str) -> None:
             await admin.execute(f"DROP OWNED BY {role} CASCADE")
             await admin.execute(f"DROP ROLE {role}")
     await admin.close()
+
+
+async def allowed(connection: database.Connection, statements: Sequence[str]) -> list[str]:
+    """Returns the statements that were not refused for want of a privilege."""
+    done: list[str] = []
+    for statement in statements:
+        try:
+            await connection.execute(statement)
+            done.append(statement)
+        except asyncpg.InsufficientPrivilegeError:
+            continue
+    return done

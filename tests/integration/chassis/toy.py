@@ -39,6 +39,10 @@ class Toy:
         self.waiting = asyncio.Event()
         self.go = asyncio.Event()
 
+    async def until_waiting(self) -> None:
+        async with asyncio.timeout(10):
+            await self.waiting.wait()
+
     async def Echo(self, request: StringValue, context: Any) -> StringValue:  # noqa: N802 - like a contract\'s
         if request.value in self.failures:
             raise self.failures[request.value]
