@@ -10,6 +10,9 @@ at the end. Promises:
    Test: test_a_lost_acknowledged_completion_fails
 3. Usage log, rollups and counters are compared per org, day and month.
    Test: test_books_that_disagree_by_one_nano_fail
-4. A demo that is killed leaves no process behind.
-   Test: test_the_stand_in_ends_with_its_parent
+4. `kill -9` of any service or of Postgres meanwhile changes none of this.
+   Test: test_the_demo_reconciles_though_every_part_is_killed_once
+5. A demo that is killed leaves no process behind, and the next one removes its cap and its kill.
+   Tests: test_the_stand_in_ends_with_its_parent,
+   test_what_a_killed_demo_left_is_cleared_before_the_next_one
 """
