@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
-
 from local import databases, endpoints
 from local.credentials import load_or_make
 from local.errors import LocalError
@@ -27,17 +25,15 @@ def down(state: Path) -> int:
     """Stops the system, whether its supervisor lives or not; returns the exit code."""
     supervisor = find_supervisor(state)
     process = None if supervisor is None else supervisor.process()
-    if process is None:
+    if supervisor is None or process is None:
         ended = end_leftovers(state)
         stopped = databases.stop_leftover(state)
         endpoints.remove(state)
         say("stopped what was left over" if ended or stopped else "nothing runs")
         return 0
     process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(timeout=STOP_SECONDS)
-    except psutil.TimeoutExpired:
-        raise LocalError(f"the supervisor (process {process.pid}) does not end") from None
+    if not supervisor.wait_gone(STOP_SECONDS):
+        raise LocalError(f"the supervisor (process {process.pid}) does not end")
     say(f"stopped; the data stay in {state}")
     return 0
 

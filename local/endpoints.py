@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ from local.layout import HOST, Layout
 FILE_NAME: Final = "endpoints.json"
 # The kernel's start times are this exact.
 START_TIME_TOLERANCE_SECONDS: Final = 0.05
+POLL_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,15 @@ class Identity:
         except psutil.NoSuchProcess:
             return None
         return process if same and lives else None
+
+    def wait_gone(self, seconds: float) -> bool:
+        """Whether the process ended within the time; nobody need have waited for it."""
+        deadline = time.monotonic() + seconds
+        while self.process() is not None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_SECONDS)
+        return True
 
 
 def write(folder: Path, layout: Layout, running: dict[str, Identity]) -> None:

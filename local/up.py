@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import subprocess
@@ -11,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+import psutil
 import structlog
 
 from local import databases, endpoints
 from local.accounts import make_folder
 from local.children import try_lock
-from local.config import places
+from local.config import places, settings_of
 from local.credentials import load_or_make
 from local.endpoints import Identity, own_identity
 from local.errors import LocalError
@@ -86,16 +88,20 @@ def find_supervisor(state: Path) -> Identity | None:
 def end_leftovers(state: Path) -> list[str]:
     """Ends processes that a killed supervisor left; returns their names."""
     found = {
-        name: process
+        name: identity
         for name, identity in endpoints.read_identities(state).items()
         if name not in (SUPERVISOR, databases.FOLDER)
-        and (process := identity.process()) is not None
     }
-    for process in found.values():
-        process.kill()
-    for process in found.values():
-        process.wait(timeout=LEFTOVER_SECONDS)
-    return list(found)
+    ended = []
+    for name, identity in found.items():
+        if (process := identity.process()) is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+            ended.append(name)
+    for name in ended:
+        if not found[name].wait_gone(LEFTOVER_SECONDS):
+            raise LocalError(f"{name} (process {found[name].pid}) does not end")
+    return ended
 
 
 def _run(state: Path, plans: tuple[ReplicaPlan, ...], interruption: Interruption) -> None:
@@ -145,7 +151,8 @@ def _replica(state: Path, layout: Layout, plan: ReplicaPlan) -> Replica:
     return Replica(
         name=plan.name,
         argv=["-m", plan.module, "serve"],
-        environment=layout.environment(plan),
+        # What the user chose for the server, but not where it is and whom it trusts.
+        environment={**settings_of(plan.deployable), **layout.environment(plan)},
         log=state / LOGS / f"{plan.name}.log",
     )
 
@@ -154,7 +161,9 @@ def _bootstrap(state: Path, layout: Layout) -> None:
     log = state / LOGS / "bootstrap.log"
     with log.open("wb") as output:
         job = spawn_python(
-            ["-m", FRONT, "job", "bootstrap"], layout.bootstrap_environment(), output
+            ["-m", FRONT, "job", "bootstrap"],
+            {**settings_of(FRONT), **layout.bootstrap_environment()},
+            output,
         )
     try:
         code = job.wait(timeout=BOOTSTRAP_SECONDS)

@@ -65,6 +65,6 @@ def test_when_every_block_is_taken_one_line_says_so(monkeypatch: pytest.MonkeyPa
     with (
         claimed(),
         claimed(),
-        pytest.raises(LocalError, match=r"21400 to 21599 all in use.*make down"),
+        pytest.raises(LocalError, match=r"21400 to 21599 are all in use.*make down"),
     ):
         claim_block([1], remembered=None)

@@ -226,14 +226,15 @@ def test_data_keys_and_ports_survive_a_clean_stop_and_a_kill() -> None:
         third = Up(state)
         third.wait_until_up()
         after = third.endpoints
+        said = third.said
         down = command("down", "--state", str(state))
+        third_code = third.process.wait(timeout=COMMAND_SECONDS)
 
     assert (code, left, stopped) == (0, [], True)
-    assert keys_in(second.said) == []
+    assert keys_in(said) == []
     same = ("api_keys", "admin_key", "replicas", "database_url")
     assert {name: before[name] for name in same} == {name: after[name] for name in same}
-    assert down.returncode == 0
-    assert third.process.wait(timeout=COMMAND_SECONDS) == 0
+    assert (down.returncode, third_code) == (0, 0)
 
 
 def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it() -> None:
