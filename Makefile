@@ -130,9 +130,14 @@ help: # Lists the targets
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Runs again when a lock file has changed. An environment that does not run is made anew.
+# Runs again when a lock file has changed. An environment that does not run is made anew. Of two that
+# run at once, in two terminals, the second waits and finds it done.
 $(READY): requirements/bootstrap.txt requirements/dev.txt
 	@set -eu; \
+	exec 9<Makefile; if command -v flock >/dev/null; then flock 9; fi; \
+	if [ $(READY) -nt requirements/bootstrap.txt ] && [ $(READY) -nt requirements/dev.txt ]; then \
+		exit 0; \
+	fi; \
 	if ! $(PYTHON) -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 		found=; \
 		for name in $(INTERPRETERS); do \
