@@ -33,7 +33,7 @@ start() {
     clean make up >"$folder/up.log" 2>&1 &
     supervisor=$!
     waited=0
-    until clean make status >"$folder/status.log" 2>&1; do
+    until grep -q "Headgate is up" "$folder/up.log"; do
         kill -0 "$supervisor" 2>/dev/null || { cat "$folder/up.log"; exit 1; }
         [ "$waited" -lt "$up_seconds" ] || { cat "$folder/up.log"; echo "not up in time"; exit 1; }
         sleep 1
@@ -48,6 +48,7 @@ finish() {
     exit "$status"
 }
 trap finish EXIT
+trap 'exit 1' INT TERM
 
 mkdir -p "$home"
 HOME=$home git config --global safe.directory '*'
