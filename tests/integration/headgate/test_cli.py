@@ -121,19 +121,28 @@ async def test_prices_are_overridden_and_restored(command: Commands) -> None:
 
 
 async def test_a_kill_stops_calls_until_the_resume(system: System, command: Commands) -> None:
+    async def tells_of_the_kill() -> bool:
+        told = "Headgate is stopped.\nThe kill switch is in force: runaway (admin)\n"
+        return (await command("status")).out.startswith(told)
+
+    async def admits() -> bool:
+        async with client.call("summarize", on_denied="return") as call:
+            if call.admitted:
+                call.release()
+        return call.admitted
+
     async with caller(system, command, "stopped") as client:
         killed = await command("kill", "--reason", "runaway", "--message", "Paused.", "--yes")
         with pytest.raises(headgate.Denied) as denied:
             await make_call(client)
-        stopped = await command("status")
+        # A gateway's copy of the switch follows by a stream.
+        await eventually(tells_of_the_kill)
         resumed = await command("resume", "--reason", "agent fixed", "--json")
-        receipt = await make_call(client)
+        await eventually(admits)
 
     assert killed.out == "The kill switch is in force: runaway (admin)\n"
     assert denied.value.decision.reason is headgate.DenialReason.FENCED
-    assert "Headgate is stopped.\nThe kill switch is in force: runaway" in stopped.out
     assert resumed.json()["kill"]["state"] == "KILL_STATE_RESUMED"
-    assert receipt.total_nanos > 0
 
 
 async def test_usage_counters_and_status_tell_of_a_call(system: System, command: Commands) -> None:
