@@ -34,8 +34,13 @@ RULES: Final = BreakerRules(
 )
 
 
-def replica(store: Store, *, count_stale: Callable[[int], None] = lambda _: None) -> Breakers:
-    return Breakers(store, RULES, count_stale=count_stale)
+def replica(
+    store: Store,
+    *,
+    rules: BreakerRules = RULES,
+    count_stale: Callable[[int], None] = lambda _: None,
+) -> Breakers:
+    return Breakers(store, rules, count_stale=count_stale)
 
 
 def ended(outcome: Outcome, *, provider: str = "openai", epoch: int = 0) -> Observation:
@@ -52,7 +57,38 @@ async def read(store: Store, provider: str = "openai") -> tuple[BreakerState, in
     return breaker.state, breaker.epoch, breaker.failure_count
 
 
+async def observe_at_once(stores: list[Store], *, rules: BreakerRules = RULES) -> list[int]:
+    """Sends 64 failures, each in a transaction of its own, to a provider that has a row."""
+    await observe(replica(stores[0]), ended(Outcome.SUCCEEDED))
+    return await asyncio.gather(
+        *(
+            observe(replica(stores[number % len(stores)], rules=rules), ended(Outcome.FAILED))
+            for number in range(64)
+        )
+    )
+
+
 async def test_of_64_concurrent_failures_over_two_replicas_the_fifth_opens(
+    store: Store, other_store: Store
+) -> None:
+    stale = await observe_at_once([store, other_store])
+
+    assert await read(store) == (BreakerState.OPEN, 1, 5)
+    assert sorted(stale) == [0] * 5 + [1] * 59
+
+
+async def test_no_failure_is_lost_among_64_concurrent_ones(
+    store: Store, other_store: Store
+) -> None:
+    patient = replace(RULES, failure_threshold=1000)
+
+    stale = await observe_at_once([store, other_store], rules=patient)
+
+    assert await read(store) == (BreakerState.CLOSED, 0, 64)
+    assert stale == [0] * 64
+
+
+async def test_two_batches_for_a_provider_without_a_row_count_together(
     store: Store, other_store: Store
 ) -> None:
     replicas = [replica(store), replica(other_store)]

@@ -50,10 +50,13 @@ async def count_permits(url: str) -> int:
 async def test_of_64_concurrent_wishes_over_two_replicas_as_many_as_allowed_are_granted(
     store: Store, other_store: Store, url: str
 ) -> None:
-    replicas = [replica(store), replica(other_store)]
-    await open_breaker(replicas[0], url)
+    stores = [store, other_store]
+    await open_breaker(replica(store), url)
 
-    answers = await asyncio.gather(*(acquire(replicas[n % 2], wish()) for n in range(64)))
+    # Each in a transaction of its own.
+    answers = await asyncio.gather(
+        *(acquire(replica(stores[number % 2]), wish()) for number in range(64))
+    )
 
     granted = [answer.granted for [answer] in answers]
     assert sum(granted) == RULES.probe_count_max

@@ -30,7 +30,7 @@ from tests.integration.health.replicas import (
     serve_replica,
     settings_of,
 )
-from tests.integration.health.test_watch import OPEN, fail_five, next_change
+from tests.integration.health.test_watch import OPEN, PATIENCE_SECONDS, fail_five, next_change
 from tests.postgres import CHECKOUT
 from tests.schemas import runtime_url
 
@@ -94,8 +94,9 @@ async def test_a_kill_outlives_the_death_of_the_replica_that_took_it(
     async with served(url, ADMISSION_ADDRESSES=admission) as second:
         stream = aiter(second.stub.Watch(pb.WatchRequest()))
         states: list[int] = []
-        while common_pb2.KILL_STATE_IN_FORCE not in states:
-            states += [kill.state for kill in (await next_change(stream)).kills]
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while common_pb2.KILL_STATE_IN_FORCE not in states:
+                states += [kill.state for kill in (await next_change(stream)).kills]
 
     assert stand_in.fence.active
     assert {request.sequence for request in stand_in.requests} == {1}

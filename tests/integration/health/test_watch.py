@@ -26,6 +26,8 @@ HALF_OPEN = common_pb2.BREAKER_STATE_HALF_OPEN
 CLOSED = common_pb2.BREAKER_STATE_CLOSED
 FAILED = call_pb2.CALL_OUTCOME_PROVIDER_FAILED
 SUCCEEDED = call_pb2.CALL_OUTCOME_SUCCEEDED
+# Many times what anything here needs: a test that waits for nothing fails instead of hanging.
+PATIENCE_SECONDS = 30.0
 
 Stream = AsyncIterator[pb.WatchResponse]
 
@@ -56,9 +58,10 @@ async def fail_five(replica: Replica) -> None:
 
 async def next_change(stream: Stream) -> pb.WatchResponse:
     """The next message that says something."""
-    async for message in stream:
-        if message.snapshot or message.providers or message.kills:
-            return message
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        async for message in stream:
+            if message.snapshot or message.providers or message.kills:
+                return message
     raise AssertionError("the stream ended")
 
 
