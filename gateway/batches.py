@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -19,10 +20,16 @@ Result = TypeVar("Result")
 MARGIN_SECONDS: Final = 0.005
 # For work that nobody's deadline bounds.
 DEFAULT_SECONDS: Final = 5.0
+# A batch that a replica has not answered by then is sent to the next one: whoever gathers behind
+# a replica that hangs must not wait for the longest deadline.
+ATTEMPT_SECONDS_MAX: Final = 2.0
 # A peer that restarts is back within this; longer waits are the caller's to choose.
 RETRY_SECONDS_MAX: Final = 1.0
 # Less is not worth a second attempt.
 RETRY_SECONDS_MIN: Final = 0.01
+
+# What a second attempt may mend: a peer that is away, or one that hangs.
+_REPEATED: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
 # Calls a peer with its members, a timeout in seconds, and whether to wait for a connection.
 Send = Callable[[Sequence[Item], float, bool], Awaitable[Sequence[Result]]]
@@ -89,23 +96,31 @@ class BatchedMethod(Generic[Item, Result]):
         last = max(member.deadline for member in members)
         items = [member.item for member in members]
         return await attempt_twice(
-            lambda timeout, wait: self._send(items, timeout, wait), peer=self._peer, deadline=last
+            lambda timeout, wait: self._send(items, timeout, wait),
+            peer=self._peer,
+            deadline=last,
+            first_seconds_max=ATTEMPT_SECONDS_MAX,
         )
 
 
 async def attempt_twice(
-    attempt: Callable[[float, bool], Awaitable[Result]], *, peer: str, deadline: float
+    attempt: Callable[[float, bool], Awaitable[Result]],
+    *,
+    peer: str,
+    deadline: float,
+    first_seconds_max: float = math.inf,
 ) -> Result:
-    """Calls a peer, and once more if it was away and time remains until `deadline` (loop time).
+    """Calls a peer, and once more if it did not answer and time remains until `deadline` (loop
+    time).
 
     `attempt` gets a timeout in seconds and whether to wait for a connection. Raises ServiceError.
     """
     now = asyncio.get_running_loop().time
     try:
-        return await attempt(max(deadline - now(), 0.0), False)
+        return await attempt(min(max(deadline - now(), 0.0), first_seconds_max), False)
     except grpc.aio.AioRpcError as error:
         remaining = min(deadline - now(), RETRY_SECONDS_MAX)
-        if error.code() is not grpc.StatusCode.UNAVAILABLE or remaining < RETRY_SECONDS_MIN:
+        if error.code() not in _REPEATED or remaining < RETRY_SECONDS_MIN:
             raise translate(error, peer=peer) from error
     try:
         return await attempt(remaining, True)

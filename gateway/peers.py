@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
+from chassis.errors import translate
 from chassis.handlers import deadline
 from gateway.batches import DEFAULT_SECONDS, MARGIN_SECONDS, BatchedMethod, Send, attempt_twice
 from headgate.api.accounting.v1 import accounting_pb2, accounting_pb2_grpc
@@ -101,14 +102,31 @@ class Health:
 
 async def call(peer: str, method: Callable[..., Awaitable[Response]], request: object) -> Response:
     """Calls a method that is safe to repeat, in the current RPC's time. Raises ServiceError."""
-    at = deadline()
-    if at is None:
-        at = asyncio.get_running_loop().time() + DEFAULT_SECONDS
     return await attempt_twice(
         lambda timeout, wait: method(request, timeout=timeout, wait_for_ready=wait),
         peer=peer,
-        deadline=at - MARGIN_SECONDS,
+        deadline=_last_moment(),
     )
+
+
+async def call_once(
+    peer: str, method: Callable[..., Awaitable[Response]], request: object
+) -> Response:
+    """Calls a method whose repetition would get another answer, such as "no such limit"; waits for
+    a connection first. Raises ServiceError.
+    """
+    timeout = max(_last_moment() - asyncio.get_running_loop().time(), 0.0)
+    try:
+        return await method(request, timeout=timeout, wait_for_ready=True)
+    except grpc.aio.AioRpcError as error:
+        raise translate(error, peer=peer) from error
+
+
+def _last_moment() -> float:
+    at = deadline()
+    if at is None:
+        at = asyncio.get_running_loop().time() + DEFAULT_SECONDS
+    return at - MARGIN_SECONDS
 
 
 def _batched(

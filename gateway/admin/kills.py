@@ -7,7 +7,7 @@ from typing import Final
 from chassis.checks import Checks
 from gateway.admin.audit import Audit, describe
 from gateway.keys import Principal
-from gateway.peers import HEALTH, Health, call
+from gateway.peers import HEALTH, Health, call, call_once
 from headgate.api.gateway.v1 import admin_pb2 as pb
 from headgate.api.health.v1 import health_pb2
 
@@ -52,7 +52,7 @@ class Kills:
             wanted = health_pb2.ResumeRequest(
                 reason=request.reason, actor=who.key_id, audit_id=audit_id
             )
-            return await call(HEALTH, self._stub.Resume, wanted)
+            return await call_once(HEALTH, self._stub.Resume, wanted)
 
         intent = describe(who, "Resume", _TARGET, request)
         done = await self._audit.change_elsewhere(intent, send)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.admin.audit import Audit, describe
 from gateway.keys import Principal
-from gateway.peers import ADMISSION, Admission, call
+from gateway.peers import ADMISSION, Admission, call, call_once
 from headgate.api.admission.v1 import admission_pb2
 from headgate.api.gateway.v1 import admin_pb2 as pb
 
@@ -34,7 +34,7 @@ class Limits:
 
         async def send(audit_id: str) -> admission_pb2.DeleteLimitResponse:
             wanted = admission_pb2.DeleteLimitRequest(limit_id=request.limit_id, audit_id=audit_id)
-            return await call(ADMISSION, self._stub.DeleteLimit, wanted)
+            return await call_once(ADMISSION, self._stub.DeleteLimit, wanted)
 
         intent = describe(who, "DeleteLimit", f"limit/{request.limit_id}", request)
         done = await self._audit.change_elsewhere(intent, send)

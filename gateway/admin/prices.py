@@ -11,7 +11,7 @@ from gateway import wire
 from gateway.admin.audit import Audit, describe
 from gateway.admin.lists import PAGE_SIZE_DEFAULT
 from gateway.keys import Principal
-from gateway.peers import ACCOUNTING, Accounting, call
+from gateway.peers import ACCOUNTING, Accounting, call, call_once
 from headgate.api.accounting.v1 import accounting_pb2
 from headgate.api.common.v1 import price_pb2
 from headgate.api.gateway.v1 import admin_pb2 as pb
@@ -57,7 +57,7 @@ class StoredPrices:
                 org=request.org,
                 audit_id=audit_id,
             )
-            return await call(ACCOUNTING, self._accounting.stub.DeletePrice, wanted)
+            return await call_once(ACCOUNTING, self._accounting.stub.DeletePrice, wanted)
 
         target = _target(request.provider, request.model, request.org)
         intent = describe(who, "DeletePrice", target, request)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import grpc
 import pytest
 
-from gateway import health_watch
+from gateway import batches, health_watch
 from headgate.api.common.v1 import call_pb2
 from headgate.api.gateway.v1 import gateway_pb2 as pb
 from tests.integration.gateway.system import (
@@ -152,3 +154,33 @@ async def test_a_deadline_that_leaves_no_time_is_refused_before_anything(system:
 
     assert refused.code == "DEADLINE_EXCEEDED"
     assert await held(system) == 0
+
+
+async def test_a_replica_that_hangs_delays_calls_and_loses_none(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "ATTEMPT_SECONDS_MAX", 0.2)
+    taken: list[bytes] = []
+
+    async def hang(request: bytes, context: Any) -> bytes:
+        taken.append(request)
+        await asyncio.Event().wait()
+        return b""
+
+    server = grpc.aio.server()
+    reserve = {"Reserve": grpc.unary_unary_rpc_method_handler(hang)}
+    name = "headgate.api.admission.v1.AdmissionService"
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, reserve),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    both = f"127.0.0.1:{port},{system.addresses['admission']}"
+    await system.start("between", admission_addresses=both)
+    backend = system.backend(at="between")
+
+    async def has_met_it() -> bool:
+        decision = (await persist(lambda: backend.AdmitCall(make_call()))).decision
+        assert decision.WhichOneof("decision") == "admission"
+        return len(taken) >= 2
+
+    await eventually(has_met_it)
+    await server.stop(None)

@@ -18,8 +18,14 @@ from chassis.errors import (
     PeerUnavailable,
     ServiceError,
 )
-from gateway.batches import DEFAULT_SECONDS, MARGIN_SECONDS, RETRY_SECONDS_MAX, BatchedMethod
-from gateway.peers import call
+from gateway.batches import (
+    ATTEMPT_SECONDS_MAX,
+    DEFAULT_SECONDS,
+    MARGIN_SECONDS,
+    RETRY_SECONDS_MAX,
+    BatchedMethod,
+)
+from gateway.peers import call, call_once
 
 Answer = Callable[[Sequence[int]], Any]
 
@@ -76,20 +82,23 @@ async def test_a_batch_lives_as_long_as_its_longest_member() -> None:
     batched = method(peer)
 
     await asyncio.gather(
-        batched.submit(1, deadline=now() + 1), batched.submit(2, deadline=now() + 3)
+        batched.submit(1, deadline=now() + 0.5), batched.submit(2, deadline=now() + 1.5)
     )
 
     ((_, timeout, wait),) = peer.attempts
-    assert 2 < timeout <= 3 - MARGIN_SECONDS
+    assert 0.5 < timeout <= 1.5 - MARGIN_SECONDS
     assert not wait
 
 
-async def test_without_a_deadline_the_gateway_sets_one() -> None:
-    peer = Peer(double)
+@pytest.mark.parametrize("seconds", [None, 60.0])
+async def test_a_replica_that_hangs_does_not_get_all_the_time_there_is(
+    seconds: float | None,
+) -> None:
+    peer = Peer(failure(grpc.StatusCode.DEADLINE_EXCEEDED), double)
+    deadline = None if seconds is None else now() + seconds
 
-    await method(peer).submit(1, deadline=None)
-
-    assert DEFAULT_SECONDS - 1 < peer.attempts[0][1] <= DEFAULT_SECONDS
+    assert await method(peer).submit(1, deadline=deadline) == "2"
+    assert [timeout for _, timeout, _ in peer.attempts] == [ATTEMPT_SECONDS_MAX, RETRY_SECONDS_MAX]
 
 
 async def test_a_peer_that_was_away_is_asked_once_more_with_the_same_members() -> None:
@@ -110,7 +119,7 @@ async def test_a_peer_that_stays_away_is_named() -> None:
 
 
 async def test_other_failures_are_not_repeated() -> None:
-    peer = Peer(failure(grpc.StatusCode.DEADLINE_EXCEEDED))
+    peer = Peer(failure(grpc.StatusCode.RESOURCE_EXHAUSTED))
 
     with pytest.raises(PeerUnavailable):
         await method(peer).submit(4, deadline=now() + 3)
@@ -205,6 +214,18 @@ async def test_a_plain_method_gets_the_default_deadline_and_a_second_try() -> No
     assert await call("health", plain, "kill") == "KILL"
     assert [wait for _, wait in timeouts] == [False, True]
     assert DEFAULT_SECONDS - 1 < timeouts[0][0] <= DEFAULT_SECONDS
+
+
+async def test_what_must_not_be_repeated_waits_for_a_connection_and_goes_once() -> None:
+    asked: list[bool] = []
+
+    async def plain(request: str, *, timeout: float, wait_for_ready: bool) -> str:
+        asked.append(wait_for_ready)
+        raise failure(grpc.StatusCode.UNAVAILABLE)
+
+    with pytest.raises(PeerUnavailable):
+        await call_once("health", plain, "resume")
+    assert asked == [True]
 
 
 async def test_what_a_peer_refuses_is_said_as_it_said_it() -> None:
