@@ -17,7 +17,6 @@ from headgate.errors import DeadlineExceeded, Overloaded, RpcError, Unauthentica
 EXIT_REFUSED: Final = 1
 EXIT_WRONG_USE: Final = 2
 EXIT_NO_ANSWER: Final = 3
-EXIT_INTERRUPTED: Final = 130
 
 app: Final = typer.Typer(
     no_args_is_help=True,
@@ -96,8 +95,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         code = app(arguments, prog_name="headgate", standalone_mode=False)
     except typer.TyperException as error:
         return _complain(error.format_message(), error.exit_code)
-    except typer.Abort:
-        return _complain("stopped", EXIT_INTERRUPTED)
     except (Unavailable, DeadlineExceeded, Overloaded) as error:
         return _complain(f"no answer: {error}", EXIT_NO_ANSWER)
     except Unauthenticated as error:
