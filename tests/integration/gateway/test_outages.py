@@ -168,7 +168,7 @@ async def test_a_replica_that_hangs_delays_calls_and_loses_none(
         return b""
 
     server = grpc.aio.server()
-    reserve = {"Reserve": grpc.unary_unary_rpc_method_handler(hang)}
+    reserve: dict[str, Any] = {"Reserve": grpc.unary_unary_rpc_method_handler(hang)}
     name = "headgate.api.admission.v1.AdmissionService"
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, reserve),))
     port = server.add_insecure_port("127.0.0.1:0")
