@@ -6,7 +6,8 @@ from typing import Final
 
 from headgate.api.common.v1 import call_pb2
 
-METER_COUNT_MAX: Final = 10**12
+# What the gateway accepts: no call moves a billion tokens.
+METER_COUNT_MAX: Final = 10**9
 
 
 class Meters:
