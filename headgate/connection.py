@@ -36,8 +36,11 @@ R = TypeVar("R")
 
 # With several gateways a slow one must not hold up the batches of the others.
 FLIGHT_COUNT_MAX: Final = 4
-# One try of a report; several fit into the bound of all.
+# One try: a gateway that hangs is left for the next one, with the same id, while there is time.
+# Longer than a gateway needs to leave a service that hangs for another replica of it.
 TRY_SECONDS_MAX: Final = 3.0
+# What may be repeated. Whoever ran out of a try's time does not know whether it had an effect.
+_RETRIED: Final = (Unavailable, Overloaded, DeadlineExceeded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +98,14 @@ class Connection:
         Raises RpcError; unless it is a definite answer, the call may have been admitted. Raises
         ClientClosed if `close` has begun: nobody could report the call.
         """
-        message = _Message(request, deadline)
+
+        async def attempt() -> Decision:
+            return await self._try(self._admissions, request, deadline)
+
         asked: asyncio.Future[None] = self.loop.create_future()
         self._asking[asked] = deadline
         try:
-            decision = await repeat(lambda: _submit(self._admissions, message), deadline=deadline)
+            decision = await repeat(attempt, deadline=deadline, retried=_RETRIED)
         finally:
             del self._asking[asked]
             asked.set_result(None)
@@ -111,13 +117,10 @@ class Connection:
         """Returns when the report is durable. Raises RpcError if it is not known to be."""
 
         async def attempt() -> Receipt:
-            try_deadline = min(deadline, self.loop.time() + TRY_SECONDS_MAX)
-            return await _submit(self._reports, _Message(request, try_deadline))
+            return await self._try(self._reports, request, deadline)
 
         deadline = self.loop.time() + self._report_seconds_max
-        return await repeat(
-            attempt, deadline=deadline, retried=(Unavailable, Overloaded, DeadlineExceeded)
-        )
+        return await repeat(attempt, deadline=deadline, retried=_RETRIED)
 
     async def release(self, request: gateway_pb2.ReleaseCallRequest) -> FinishedCall:
         """Returns when the hold has been returned. Raises RpcError if it is not known to be."""
@@ -133,9 +136,7 @@ class Connection:
             return wire.parse_finished(answer.finished)
 
         deadline = self.loop.time() + self._report_seconds_max
-        return await repeat(
-            attempt, deadline=deadline, retried=(Unavailable, Overloaded, DeadlineExceeded)
-        )
+        return await repeat(attempt, deadline=deadline, retried=_RETRIED)
 
     async def get_status(self, *, timeout: float) -> Status:
         """Returns whether calls pass, as one gateway knows it. Raises RpcError."""
@@ -176,6 +177,10 @@ class Connection:
             await self._reports.close()
         finally:
             await self._channel.close()
+
+    async def _try(self, batcher: Batcher[_Message[Q], R], request: Q, deadline: float) -> R:
+        bound = min(deadline, self.loop.time() + TRY_SECONDS_MAX)
+        return await _submit(batcher, _Message(request, bound))
 
     def _find_askers(self) -> dict[asyncio.Future[None], float]:
         """Returns who waits for a decision, and for how many seconds at most.

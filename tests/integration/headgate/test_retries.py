@@ -110,6 +110,27 @@ async def test_a_gateway_that_dies_while_it_admits_admits_once() -> None:
     assert fake.ledger.held_nanos("acme") == 0
 
 
+@pytest.mark.parametrize("kind", ["admit", "complete", "release"])
+@pytest.mark.parametrize("after", [False, True], ids=["before its effect", "after it"])
+async def test_a_gateway_that_hangs_is_left_for_the_next_one(
+    gateway: FakeGateway,
+    client: headgate.Client,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    after: bool,
+) -> None:
+    monkeypatch.setattr("headgate.connection.TRY_SECONDS_MAX", 0.2)
+    pause = gateway.faults.pause(kind, after=after)
+    async with client.call("summarize") as call:
+        if kind == "release":
+            call.release()
+    pause.resume.set()
+
+    assert call.completion_error is None
+    assert len(gateway.ledger.entries) == 1
+    assert gateway.ledger.held_nanos("acme") == 0
+
+
 async def test_an_admission_ends_when_its_time_is_over(gateway: FakeGateway) -> None:
     pause = gateway.faults.pause("admit", after=True)
     async with headgate.Client(gateway.target, api_key=API_KEY) as client:
