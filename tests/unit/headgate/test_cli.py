@@ -281,3 +281,15 @@ def test_a_price_tells_its_tiers() -> None:
     )
 
     assert prices.word_meter(price) == "cache write 5m $1.00 (above 200,000 $2.00)"
+
+
+def test_a_client_without_its_extra_says_what_the_command_line_needs() -> None:
+    program = "import sys; sys.modules['typer'] = None; import headgate.__main__"
+    process = subprocess.run(
+        (sys.executable, "-c", program), capture_output=True, text=True, check=False
+    )
+
+    assert process.returncode == 1
+    assert process.stderr == (
+        "headgate: the command line needs more than the client: pip install 'headgate[cli]'\n"
+    )
