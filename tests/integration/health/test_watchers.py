@@ -21,11 +21,10 @@ from services.health.watchers import Connect, Watchers
 from tests.integration.health.replicas import end_open_time, execute
 from tests.integration.health.test_breakers import ended, observe, replica
 from tests.integration.health.test_probes import acquire, end_probe, wish
+from tests.integration.health.test_watch import PATIENCE_SECONDS
 from tests.schemas import runtime_url
 
 NEVER = 3600.0
-# Many times what anything here needs: a test that waits for nothing fails instead of hanging.
-PATIENCE_SECONDS = 30.0
 LISTENER = "tests-listen"
 
 
@@ -249,9 +248,9 @@ async def test_a_restored_past_is_noticed_even_if_only_streams_had_read_the_lost
 ) -> None:
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
     async with running(store, poll_seconds=NEVER) as watchers:
-        # The process itself has read version 0 by now, and reads no more.
         async with aclosing(watchers.watch()) as first:
             await anext(first)
+            # The process itself has read version 0 by now, and reads no more.
             await anext(first)
         await fail_five(replica(store))
         stream = watchers.watch()
