@@ -79,3 +79,11 @@ async def open_stub(port: int, settings: AccountingSettings) -> AsyncIterator[St
     """A client that shows the service token."""
     async with open_channel((f"127.0.0.1:{port}",), settings) as channel:
         yield pb_grpc.AccountingServiceStub(channel)
+
+
+async def wait_for_older(database: Connection | Pool) -> None:
+    """Returns when no older transaction runs, in other tests' databases either: the feed waits."""
+    newest = await database.fetchval("SELECT pg_current_xact_id()::text")
+    statement = "SELECT $1::text::xid8 < pg_snapshot_xmin(pg_current_snapshot())"
+    while not await database.fetchval(statement, newest):  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.005)

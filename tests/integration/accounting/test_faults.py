@@ -119,6 +119,19 @@ async def test_a_member_that_the_database_refuses_fails_alone(
     assert await counts(admin) == (6, 6)
 
 
+async def test_a_member_is_found_at_fault_by_a_batch_that_was_cut_off_before(
+    cabled: tuple[Ledger, Cable], admin: Connection
+) -> None:
+    ledger, cable = cabled
+    cable.cut()
+
+    answers = await ledger.record([report(), report(held_nanos=AMOUNT_MAX + 1), report()])
+
+    assert answers[1] is Refusal.DATA_ERROR
+    assert [type(answers[place]) for place in (0, 2)] == [Booking, Booking]
+    assert await counts(admin) == (3, 3)
+
+
 async def test_a_lock_that_is_held_too_long_fails_the_batch_and_books_nothing(
     replica: Replica, settings: AccountingSettings, connect: OpenConnection, admin: Connection
 ) -> None:

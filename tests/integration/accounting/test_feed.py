@@ -16,7 +16,7 @@ from services.accounting.domain.usage import (
     Report,
     Settlement,
 )
-from tests.integration.accounting.replicas import Open, OpenConnection, Replica
+from tests.integration.accounting.replicas import Open, OpenConnection, Replica, wait_for_older
 from tests.integration.accounting.samples import SAMPLE_NANOS, now, report
 
 # What a feed must not do: a cursor over the sequence alone.
@@ -25,18 +25,10 @@ SELECT row_id, call_id FROM usage_log WHERE row_id > $1::bigint ORDER BY row_id
 """
 
 
-async def wait_for_older(replica: Replica) -> None:
-    """Returns when no transaction runs that is older, in other tests' databases either."""
-    newest = await replica.pool.fetchval("SELECT pg_current_xact_id()::text")
-    statement = "SELECT $1::text::xid8 < pg_snapshot_xmin(pg_current_snapshot())"
-    while not await replica.pool.fetchval(statement, newest):  # noqa: ASYNC110 - nothing tells
-        await asyncio.sleep(0.005)
-
-
 async def read_all(
     replica: Replica, after: FeedPosition = FEED_START, *, page: int = 500
 ) -> list[Settlement]:
-    await wait_for_older(replica)
+    await wait_for_older(replica.pool)
     found: list[Settlement] = []
     while settlements := await replica.store.list_settlements(after, page):
         found += settlements
@@ -213,7 +205,7 @@ async def test_a_reader_beside_busy_writers_gets_every_row_once(start: Open) -> 
 
     following = asyncio.create_task(follow())
     booked = await asyncio.gather(*[book(writer) for writer in writers])
-    await wait_for_older(reader)
+    await wait_for_older(reader.pool)
     done.set()
     await following
 

@@ -80,12 +80,14 @@ async def test_usage_without_a_price_is_booked_at_its_hold_and_counted(
 
 async def test_the_book_is_sent_once_per_version(stub: Stub) -> None:
     first = await stub.GetPriceBook(pb.GetPriceBookRequest())
+    other = await stub.GetPriceBook(pb.GetPriceBookRequest())
     again = await stub.GetPriceBook(pb.GetPriceBookRequest(known_version=first.version))
     await stub.PutPrice(put(7, "a"))
     changed = await stub.GetPriceBook(pb.GetPriceBookRequest(known_version=first.version))
     ahead = await stub.GetPriceBook(pb.GetPriceBookRequest(known_version=99))
 
     assert (first.version, len(first.prices)) == (1, len(SAMPLE_BOOK))
+    assert other == first
     assert (again.version, len(again.prices)) == (1, 0)
     assert (changed.version, len(changed.prices)) == (2, len(SAMPLE_BOOK))
     assert (ahead.version, len(ahead.prices)) == (2, 0)

@@ -14,7 +14,7 @@ from headgate.api.accounting.v1 import accounting_pb2 as pb
 from headgate.api.common.v1 import call_pb2, usage_pb2
 from services.accounting import wire_usage
 from tests.integration.accounting.refusals import refusal
-from tests.integration.accounting.replicas import Stub
+from tests.integration.accounting.replicas import Stub, wait_for_older
 from tests.integration.accounting.samples import SAMPLE_NANOS, message, now
 
 LOG, ROLLUP = usage_pb2.USAGE_SOURCE_LOG, usage_pb2.USAGE_SOURCE_ROLLUP
@@ -157,19 +157,21 @@ async def test_a_sum_beyond_64_bits_is_refused_and_still_summed_by_less(
     assert [row.cost_nanos for row in by_org.rows] == [10**18] * 10
 
 
-async def test_settlements_over_the_wire_go_on_where_a_page_ended(stub: Stub) -> None:
+async def test_settlements_over_the_wire_go_on_where_a_page_ended(
+    stub: Stub, admin: Connection
+) -> None:
     reports = [message() for _ in range(3)]
     for report in reports:
         await stub.Record(pb.RecordRequest(reports=[report]))
+    await wait_for_older(admin)
+
     first = await stub.ListSettlements(pb.ListSettlementsRequest(page_size=2))
     rest = await stub.ListSettlements(pb.ListSettlementsRequest(after=first.next))
     end = await stub.ListSettlements(pb.ListSettlementsRequest(after=rest.next))
 
-    found = [*first.settlements, *rest.settlements]
-    assert len(first.settlements) <= 2
-    assert [each.call_id for each in found] == [each.call_id for each in reports[: len(found)]]
-    assert all(
-        (each.org, each.revision, each.total_nanos) == ("acme", 1, SAMPLE_NANOS) for each in found
-    )
-    assert not end.settlements
+    assert [len(page.settlements) for page in (first, rest, end)] == [2, 1, 0]
     assert not end.HasField("next")
+    assert [*first.settlements, *rest.settlements] == [
+        pb.BookedSettlement(org="acme", call_id=each.call_id, revision=1, total_nanos=SAMPLE_NANOS)
+        for each in reports
+    ]
