@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 
 from gateway.domain.calls import Call
 
@@ -21,23 +20,24 @@ def fingerprint(call: Call) -> bytes:
     return hashlib.sha256("\0".join(_canonical(call)).encode()).digest()
 
 
-def _canonical(call: Call) -> Iterator[str]:
-    yield FORM
-    yield call.org
-    yield call.call_id
-    yield call.operation
-    yield call.parent_call_id
-    yield str(call.input_token_count)
-    yield str(call.input_byte_count)
+def _canonical(call: Call) -> list[str]:
     bound = call.max_output_token_count
-    yield "" if bound is None else str(bound)
+    words = [
+        FORM,
+        call.org,
+        call.call_id,
+        call.operation,
+        call.parent_call_id,
+        str(call.input_token_count),
+        str(call.input_byte_count),
+        "" if bound is None else str(bound),
+    ]
     # Counts before lists: where one list ends must not be a matter of its contents.
     excluded = {(each.provider, each.model) for each in call.excluded_candidates}
-    yield str(len(excluded))
-    for provider, model in sorted(excluded):
-        yield provider
-        yield model
-    yield str(len(call.labels))
-    for key in sorted(call.labels):
-        yield key
-        yield call.labels[key]
+    words.append(str(len(excluded)))
+    for candidate in sorted(excluded):
+        words.extend(candidate)
+    words.append(str(len(call.labels)))
+    for label in sorted(call.labels.items()):
+        words.extend(label)
+    return words

@@ -14,8 +14,10 @@ async def system(clone: Clone) -> AsyncIterator[System]:
     url = await clone("system", build_system)
     system = System(url)
     try:
-        for name in ("accounting", "admission", "health", "gateway"):
-            await system.start(name)
+        await system.start("accounting")
+        await system.start("admission", sweep_interval_seconds=0.1, feed_interval_seconds=0.2)
+        await system.start("health")
+        await system.start("gateway")
         yield system
     finally:
         await system.close()

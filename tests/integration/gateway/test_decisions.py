@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headgate.api.common.v1 import denial_pb2, limit_pb2
+from headgate.api.common.v1 import call_pb2, denial_pb2, limit_pb2, price_pb2
 from headgate.api.gateway.v1 import admin_pb2
 from headgate.api.gateway.v1 import gateway_pb2 as pb
 from tests.integration.gateway.system import (
@@ -186,3 +186,36 @@ async def test_a_call_is_priced_as_it_was_admitted(system: System) -> None:
 
     assert after.held_nanos == 2 * before.held_nanos
     assert (old.total_nanos, new.total_nanos) == (METERS_NANOS, 2 * METERS_NANOS)
+
+
+async def test_a_model_without_a_price_is_denied_and_gets_one(system: System) -> None:
+    staff, backend = system.staff(), system.backend()
+    own = call_pb2.Candidate(provider="acme-ai", model="own")
+    route = admin_pb2.Route(operation="own", candidates=[own], fallback_text="Not yet.")
+    await staff.PutRoute(admin_pb2.PutRouteRequest(route=route))
+    denials: list[denial_pb2.Denial] = []
+
+    async def is_routed(wanted: str) -> bool:
+        calls = pb.AdmitCallsRequest(calls=[make_call(operation="own")])
+        (decision,) = (await backend.AdmitCalls(calls)).decisions
+        if decision.HasField("denial"):
+            denials.append(decision.denial)
+        return bool(decision.WhichOneof("decision") == wanted)
+
+    await eventually(lambda: is_routed("denial"))
+    price = price_pb2.ModelPrice(
+        provider="acme-ai",
+        model="own",
+        meters=[
+            price_pb2.MeterPrice(meter=price_pb2.METER_INPUT),
+            price_pb2.MeterPrice(meter=price_pb2.METER_OUTPUT),
+        ],
+    )
+    await staff.PutPrice(admin_pb2.PutPriceRequest(price=price))
+    await eventually(lambda: is_routed("admission"))
+
+    assert denials[0].reason == denial_pb2.DENIAL_REASON_UNPRICED_MODEL
+    assert denials[0].fallback_text == "Not yet."
+    assert "acme-ai/own" in denials[0].message
+    # Free is a price.
+    assert (await admit(backend, make_call(operation="own"))).held_nanos == 0

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
+from gateway.permits import Signer, parse_signing_keys
 from headgate.api.common.v1 import call_pb2
+from headgate.api.gateway.v1 import admin_pb2, permit_pb2
 from headgate.api.gateway.v1 import gateway_pb2 as pb
-from tests.integration.gateway.system import Refusal, System, new_id, refusal
+from tests.integration.gateway.system import (
+    PERMIT_KEYS,
+    Refusal,
+    System,
+    eventually,
+    new_id,
+    refusal,
+)
 from tests.integration.gateway.traffic import (
     METERS,
     METERS_NANOS,
@@ -176,3 +186,53 @@ async def test_reporting_an_unknown_id_is_refused(system: System) -> None:
         metadata={"call": call_id},
         retry_seconds=None,
     )
+
+
+async def test_a_report_after_the_expiry_is_booked_late(system: System) -> None:
+    backend = system.backend()
+    route = admin_pb2.Route(operation="brief", candidates=[OPENAI], hold_seconds=1)
+    await system.staff().PutRoute(admin_pb2.PutRouteRequest(route=route))
+    request = make_call(operation="brief")
+
+    async def is_known() -> bool:
+        (decision,) = (await backend.AdmitCalls(pb.AdmitCallsRequest(calls=[request]))).decisions
+        return bool(decision.HasField("admission"))
+
+    await eventually(is_known)
+    admission = await admit(backend, request)
+
+    async def is_finished() -> bool:
+        return bool((await backend.AdmitCall(request)).decision.HasField("finished"))
+
+    await eventually(is_finished)
+    expired = (await backend.AdmitCall(request)).decision.finished
+    receipt = (await backend.CompleteCall(report(admission))).receipt
+    late = (await backend.AdmitCall(request)).decision.finished
+
+    assert expired.state == pb.FINISHED_STATE_EXPIRED
+    assert expired.settled_nanos == admission.held_nanos
+    assert receipt.total_nanos == METERS_NANOS
+    assert (late.state, late.settled_nanos) == (pb.FINISHED_STATE_LATE, METERS_NANOS)
+    assert await money_of(system, "acme") == (0, METERS_NANOS, METERS_NANOS, METERS_NANOS)
+
+
+async def test_a_report_beyond_the_horizon_is_too_late(system: System) -> None:
+    permit = permit_pb2.Permit(
+        org="acme",
+        call_id=new_id(),
+        operation="summarize",
+        candidate=OPENAI,
+        admit_time_micros=time.time_ns() // 1_000 - 36 * 86_400 * 1_000_000,
+        price_version=1,
+        held_nanos=1,
+    )
+    signed = Signer(parse_signing_keys(PERMIT_KEYS)).sign(permit)
+    backend = system.backend()
+
+    refused = await refusal(
+        backend.CompleteCall(pb.CompleteCallRequest(permit=signed, outcome=SUCCEEDED))
+    )
+
+    assert refused.reason == "TOO_LATE"
+    assert refused.metadata == {"horizon_days": "35"}
+    assert await money_of(system, "acme") == (0, 0, 0, 0)
