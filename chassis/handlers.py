@@ -47,6 +47,8 @@ _Body = Callable[[bytes, dict[str, Any], Context], Awaitable[Any]]
 
 _principal: ContextVar[object] = ContextVar("principal")
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+# The library reads an RPC's metadata to find its method; reading it again would cost as much.
+_metadata: ContextVar[tuple[tuple[str, Any], ...]] = ContextVar("metadata", default=())
 
 
 class Authenticator(Protocol):
@@ -66,6 +68,19 @@ def deadline() -> float | None:
     whose client set none.
     """
     return _deadline.get()
+
+
+class Methods(grpc.GenericRpcHandler):
+    """Finds a method by one look-up, however many services there are."""
+
+    def __init__(self) -> None:
+        # Wrapped handlers by the full name of their method, "/package.Service/Method".
+        self.handlers: dict[str, Handler] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        """Returns the handler. Called by the library in the task that then runs it."""
+        _metadata.set(handler_call_details.invocation_metadata)
+        return self.handlers.get(handler_call_details.method)
 
 
 class Traffic:
@@ -148,7 +163,7 @@ class _Rpc:
         span = None
         self._traffic.rpc_count += self._weight
         try:
-            metadata = dict(context.invocation_metadata() or ())
+            metadata = dict(_metadata.get())
             if self._telemetry.is_sampled(metadata):
                 span = self._begin_span(metadata)
             answer = await body(raw, metadata, context)

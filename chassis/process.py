@@ -237,6 +237,9 @@ async def _serve(deployable: Deployable[S], settings: S) -> int:
                     port = await process.server.start()
                     _spare_the_collector()
                     _on_signals(stop.set)
+                    # What is here stays: collections on the hot path need not look at it again.
+                    gc.collect()
+                    gc.freeze()
                     _announce(deployable.name, settings, port, telemetry.metrics_port)
                     await process.server.serve(stop)
                 finally:

@@ -24,6 +24,7 @@ from chassis.handlers import (
     Authenticator,
     Handler,
     Metadata,
+    Methods,
     Traffic,
     Wrapper,
     deadline,
@@ -61,7 +62,7 @@ class Server:
         self._settings = settings
         self._telemetry = telemetry
         self._traffic = Traffic(rpc_count_max=settings.max_concurrent_rpcs)
-        self._methods: dict[str, Handler] = {}
+        self._methods = Methods()
         self._service_names: list[str] = []
         self._drain_callbacks: list[DrainCallback] = []
         self._probes = Probes()
@@ -101,7 +102,7 @@ class Server:
         if self._server is not None:
             raise RuntimeError("the server was started already")
         self._server = grpc.aio.server(options=_options(self._settings))
-        self._server.add_generic_rpc_handlers((_Methods(self._methods),))
+        self._server.add_generic_rpc_handlers((self._methods,))
         reflection.enable_server_reflection(
             [*self._service_names, reflection.SERVICE_NAME], self._server
         )
@@ -162,7 +163,7 @@ class Server:
         if list(recorder.handlers) != [wrapper.service_name]:
             raise ValueError(f"{wrapper.service_name} is not what {list(recorder.handlers)} is")
         for name, handler in recorder.handlers[wrapper.service_name].items():
-            self._methods[f"/{wrapper.service_name}/{name}"] = wrapper.wrap(name, handler)
+            self._methods.handlers[f"/{wrapper.service_name}/{name}"] = wrapper.wrap(name, handler)
         self._service_names.append(wrapper.service_name)
 
 
@@ -194,16 +195,6 @@ class _Recorder:
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Ignores the twin of what `add_registered_method_handlers` got."""
-
-
-class _Methods(grpc.GenericRpcHandler):
-    """Finds a method by one look-up, however many services there are."""
-
-    def __init__(self, methods: Mapping[str, Handler]) -> None:
-        self._methods = methods
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
-        return self._methods.get(handler_call_details.method)
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
