@@ -17,9 +17,9 @@ Its promises, each with the tests that hold it to them (under tests/):
    acknowledges (integration/health/test_process.py, integration/health/test_kills.py).
 7. Of orders at the same time the highest sequence wins, here and in admission
    (unit/health/test_kills.py, integration/health/test_kills.py).
-8. A stream begins with the whole state and goes on with every change after it, in order of
-   versions; it ends rather than repeat old news (integration/health/test_watch.py,
-   integration/health/test_watchers.py).
+8. A stream begins with the whole state and goes on with what changes after it, in order of
+   versions (integration/health/test_watch.py, integration/health/test_watchers.py); it ends
+   rather than repeat old news (integration/health/test_stale_streams.py).
 9. A slow watcher costs no memory: it gets the newest state of what it missed, once
    (test_a_slow_watcher_gets_the_newest_state_once_not_a_queue_of_what_it_missed).
 10. A healthy provider's success takes no lock

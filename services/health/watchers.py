@@ -68,11 +68,10 @@ class Watchers:
         Ends when only a new snapshot would be right. Raises StoreUnavailable when this process
         can't tell any more what is true.
         """
-        era = self._era
+        era, began = self._era, asyncio.get_running_loop().time()
         state = await self._store.read_state()
-        if era == self._era and state.version > self._state.version:
-            # No stream may know more than its process, or that could not tell a restored past.
-            self._publish(state)
+        if era == self._era:
+            self._learn(state, began)
         yield states.snapshot(state)
         known = state.version
         while True:
@@ -109,6 +108,13 @@ class Watchers:
         if version != self._state.version:
             self._publish(await self._store.read_state())
         self._read_time = began
+
+    def _learn(self, state: HealthState, began: float) -> None:
+        """Takes what a stream has read: it must not know more than its process does."""
+        if state.version > self._state.version:
+            self._publish(state)
+        if state.version == self._state.version:
+            self._read_time = max(self._read_time, began)
 
     def _publish(self, state: HealthState) -> None:
         if state.version < self._state.version:

@@ -44,3 +44,8 @@ async def admission(stand_in: StandIn) -> AsyncIterator[str]:
     """The address of the stand-in for admission, served."""
     async with serve_admission(stand_in) as address:
         yield address
+
+
+@pytest.fixture
+def _never_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.health.watchers.STALE_SECONDS", 3600.0)

@@ -286,8 +286,9 @@ async def test_the_loop_outlives_whatever_fails(
 
     async with open_channel(NOWHERE, settings_of(url)) as channel:
         loop = asyncio.ensure_future(Broken(store, AdmissionFences(channel)).run())
-        for _ in range(3):
-            await attempts.get()
+        async with asyncio.timeout(30):
+            for _ in range(3):
+                await attempts.get()
         loop.cancel()
         with pytest.raises(asyncio.CancelledError):
             await loop
