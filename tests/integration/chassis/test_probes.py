@@ -81,3 +81,21 @@ async def test_reflection_lists_the_services(start: Start) -> None:
     stream.cancel()
 
     assert {SERVICE, "grpc.health.v1.Health"} <= {service.name for service in listed}
+
+
+async def test_a_check_that_goes_on_failing_is_one_line(
+    start: Start, monkeypatch: pytest.MonkeyPatch, logged: io.StringIO
+) -> None:
+    monkeypatch.setattr(probes, "CHECK_INTERVAL_SECONDS", 0.01)
+    rounds = asyncio.Semaphore(0)
+
+    async def check() -> None:
+        rounds.release()
+        raise ConnectionError("no database")
+
+    await start(ready=check)
+    for _ in range(3):
+        await rounds.acquire()
+
+    # One line for one failure, however long it lasts.
+    assert logged.getvalue().count('"event": "not_ready"') == 1

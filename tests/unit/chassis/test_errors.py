@@ -134,6 +134,18 @@ def test_wrong_fields_are_told_all_at_once() -> None:
     assert errors.InvalidArgument([]).message == "the message is wrong"
 
 
+@pytest.mark.parametrize("name", ERRORS)
+def test_a_member_of_a_batch_fails_as_it_would_alone(name: str) -> None:
+    error, code, reason, metadata = ERRORS[name]
+    member = error.to_member_error()
+
+    assert (member.code, member.reason, member.message) == (code.value[0], reason, error.message)
+    assert dict(member.metadata) == metadata
+    assert [(each.field, each.description) for each in member.violations] == [
+        (each.field, each.description) for each in error.violations
+    ]
+
+
 def test_a_status_of_somebody_else_is_not_ours() -> None:
     foreign, fine = (errors.NotFound("call", "x").to_status() for _ in range(2))
     foreign.details[0].value = foreign.details[0].value.replace(DOMAIN.encode(), b"headache")
