@@ -195,10 +195,12 @@ async def test_after_a_kill_nothing_is_admitted_until_it_is_lifted(system: Syste
 async def test_a_gateway_that_cannot_hear_health_is_stopped_by_the_fence(system: System) -> None:
     await system.start("deaf", health_addresses=NOWHERE)
     deaf = system.backend(GLOBEX_KEY, at="deaf")
-    before = await decide(deaf)
+    held = pb.AdmitCallRequest(call_id=new_id(), operation="summarize", input_token_count=10)
+    before = (await deaf.AdmitCall(held)).decision
     await system.staff().Kill(admin_pb2.KillRequest(reason="drill", message="Back at noon."))
 
     decisions = await asyncio.gather(*(decide(deaf) for _ in range(20)))
+    decisions.append((await deaf.AdmitCall(held)).decision)
 
     assert before.WhichOneof("decision") == "admission"
     assert {each.denial.reason for each in decisions} == {denial_pb2.DENIAL_REASON_FENCED}
