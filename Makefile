@@ -61,7 +61,7 @@ lint: $(READY) ## Formatting, lint, types, layers, contracts, SQL
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
-	$(BIN)/sqlfluff lint --processes 0 services gateway
+	$(BIN)/sqlfluff lint --disable-progress-bar -q services gateway
 
 .PHONY: breaking
 breaking: $(READY) ## Finds changes of the contracts that would break clients of the last release
