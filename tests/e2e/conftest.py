@@ -34,7 +34,7 @@ async def system() -> AsyncIterator[System]:
 
 async def call_until_routed(client: headgate.Client) -> None:
     # Each gateway pulls prices every two seconds, and routes more often.
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (admission := (await make_call(client)).admission) is None or (
             admission.candidate.provider != "demo-openai"
         ):
