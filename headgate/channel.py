@@ -6,6 +6,7 @@ Keys travel in plain text only to this machine, unless the caller says `insecure
 from __future__ import annotations
 
 import ipaddress
+import json
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote
@@ -25,8 +26,13 @@ _ADDRESS_SCHEMES: Final = frozenset({"ipv4", "ipv6", "dns"})
 _PRINTABLE_ASCII_MIN: Final = 0x21
 _PRINTABLE_ASCII_MAX: Final = 0x7E
 
+# Channels watch each gateway's health, so one that shuts down gets no RPCs that it would cancel.
+_SERVICE_CONFIG: Final = json.dumps(
+    {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
+)
 _OPTIONS: Final = (
-    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.service_config", _SERVICE_CONFIG),
+    ("grpc.service_config_disable_resolution", 1),
     # Our code repeats RPCs, with the same id and within the caller's deadline.
     ("grpc.enable_retries", 0),
     ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),
