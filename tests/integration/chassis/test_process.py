@@ -16,7 +16,9 @@ import pytest_asyncio
 from google.protobuf.wrappers_pb2 import StringValue
 
 from chassis.peers import open_channel
+from headgate import channel
 from tests.integration.chassis import toy
+from tests.integration.chassis.calls import TOKEN
 from tests.integration.chassis.commands import NOWHERE, Environment, build, environment_of
 from tests.integration.chassis.toy import Stub
 from tests.postgres import CHECKOUT, Clone
@@ -76,8 +78,8 @@ async def test_a_server_says_where_it_listens_and_ends_in_order(
     environment: Environment, number: signal.Signals
 ) -> None:
     async with serving(environment, metrics_address="127.0.0.1:0") as (process, line):
-        async with open_channel((line["address"],), toy.settings()) as channel:
-            answer = await Stub(channel).Echo(StringValue(value="x"))
+        async with open_as_peer(line["address"]) as opened:
+            answer = await Stub(opened).Echo(StringValue(value="x"))
         process.send_signal(number)
         code, out, err = await finish(process)
 
@@ -90,8 +92,21 @@ async def test_a_server_says_where_it_listens_and_ends_in_order(
     assert events(err) == ["draining", "drain_callback", "drained", "work_ended", "cleaned_up"]
 
 
+def open_as_peer(*addresses: str) -> grpc.aio.Channel:
+    return open_channel(addresses, toy.settings())
+
+
+def open_as_backend(*addresses: str) -> grpc.aio.Channel:
+    return channel.open_channel(f"ipv4:{','.join(addresses)}")
+
+
+@pytest.mark.parametrize(
+    ("open_together", "metadata"), [(open_as_peer, ()), (open_as_backend, TOKEN)]
+)
 async def test_a_process_that_is_told_to_stop_under_load_fails_no_rpc(
     environment: Environment,
+    open_together: Callable[..., grpc.aio.Channel],
+    metadata: tuple[tuple[str, str], ...],
 ) -> None:
     """With a second replica: the calls in flight end where they are, the others go to it."""
     counts = {"answered": 0, "away": 0}
@@ -101,7 +116,12 @@ async def test_a_process_that_is_told_to_stop_under_load_fails_no_rpc(
         while not stopped.is_set():
             for attempt in (1, 2):
                 try:
-                    await stub.Wait(StringValue(value="0.005"), timeout=10, wait_for_ready=True)
+                    await stub.Wait(
+                        StringValue(value="0.005"),
+                        timeout=10,
+                        wait_for_ready=True,
+                        metadata=metadata,
+                    )
                     counts["answered"] += 1
                     break
                 except grpc.aio.AioRpcError as error:
@@ -113,9 +133,9 @@ async def test_a_process_that_is_told_to_stop_under_load_fails_no_rpc(
     async with (
         serving(environment, propagation_seconds="0.2") as (first, first_line),
         serving(environment) as (_second, second_line),
-        open_channel((first_line["address"], second_line["address"]), toy.settings()) as channel,
+        open_together(first_line["address"], second_line["address"]) as opened,
     ):
-        stub = Stub(channel)
+        stub = Stub(opened)
         async with asyncio.TaskGroup() as callers:
             for _ in range(32):
                 callers.create_task(call(stub))
