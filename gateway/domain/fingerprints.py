@@ -32,12 +32,11 @@ def _canonical(call: Call) -> list[str]:
         str(call.input_byte_count),
         "" if bound is None else str(bound),
     ]
-    # Counts before lists: where one list ends must not be a matter of its contents.
+    # Its length first: where the list ends must not be a matter of its contents.
     excluded = {(each.provider, each.model) for each in call.excluded_candidates}
     words.append(str(len(excluded)))
     for candidate in sorted(excluded):
         words.extend(candidate)
-    words.append(str(len(call.labels)))
     for label in sorted(call.labels.items()):
         words.extend(label)
     return words

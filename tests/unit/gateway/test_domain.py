@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.books import PriceBook
+from gateway.domain.calls import Candidate
 from gateway.domain.estimates import Rate, ceiling
 from gateway.domain.fingerprints import fingerprint
 from gateway.domain.fitness import Breaker, BreakerState, Fit, Overall, fit, overall, survey
@@ -62,6 +63,12 @@ def test_what_is_ours_or_has_no_order_does_not_count() -> None:
     )
 
     assert fingerprint(same) == fingerprint(call)
+
+
+def test_a_label_is_no_excluded_candidate() -> None:
+    excluded = make_call(excluded_candidates=(Candidate(provider="a", model="b"),))
+
+    assert fingerprint(make_call(labels={"a": "b"})) != fingerprint(excluded)
 
 
 names = st.text(alphabet="ab", max_size=3)

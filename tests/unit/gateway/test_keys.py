@@ -35,6 +35,10 @@ class Keys:
         )
         self.version += 1
 
+    def open_gate(self) -> None:
+        assert self.gate is not None
+        self.gate.set()
+
     async def fetch_key(self, key_id: str) -> StoredKey | None:
         self.looked_up.append(key_id)
         found = self.stored.get(key_id)
@@ -143,22 +147,39 @@ async def test_memory_without_a_fresh_poll_counts_for_nothing(setup: Setup) -> N
 
 async def test_a_lookup_from_before_a_revocation_is_not_remembered(setup: Setup) -> None:
     await setup.authenticate.refresh()
-    setup.keys.gate = asyncio.Event()
-    early = asyncio.create_task(setup.authenticate(shown(MADE), ADMIT))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    early = await begin_lookup(setup)
     setup.keys.put(MADE, revoked=True)
     await setup.authenticate.refresh()
-    late = asyncio.create_task(setup.authenticate(shown(MADE), ADMIT))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    setup.keys.gate.set()
+    setup.keys.open_gate()
+    await early
+
+    with pytest.raises(Unauthenticated):
+        await setup.authenticate(shown(MADE), ADMIT)
+
+
+async def test_nobody_joins_a_lookup_from_before_a_revocation(setup: Setup) -> None:
+    await setup.authenticate.refresh()
+    early = await begin_lookup(setup)
+    setup.keys.put(MADE, revoked=True)
+    await setup.authenticate.refresh()
+    late = await begin_lookup(setup)
+    setup.keys.open_gate()
 
     await early
     with pytest.raises(Unauthenticated):
         await late
-    with pytest.raises(Unauthenticated):
-        await setup.authenticate(shown(MADE), ADMIT)
+
+
+async def begin_lookup(setup: Setup) -> asyncio.Task[Principal]:
+    """Returns a caller whose key was read but not handed over yet."""
+    setup.keys.gate = setup.keys.gate or asyncio.Event()
+    count = len(setup.keys.looked_up)
+    caller = asyncio.create_task(setup.authenticate(shown(MADE), ADMIT))
+    for _ in range(10):
+        if len(setup.keys.looked_up) > count:
+            break
+        await asyncio.sleep(0)
+    return caller
 
 
 async def test_an_unknown_key_is_known_once_it_was_made(setup: Setup) -> None:
