@@ -45,7 +45,7 @@ down: $(READY) ## Stops what `make up` started, from another terminal
 test: $(READY) ## What the continuous integration runs: lint, then all tests but the slow ones
 	@$(MAKE) --no-print-directory lint
 	$(PYTEST) -n $(WORKERS) --cov --cov-report= -m "not slow" tests/tidy tests/unit
-	$(PYTEST) -n $(WORKERS) --dist worksteal --cov --cov-append --cov-report= -m "not slow" \
+	$(PYTEST) -n $(WORKERS) --dist loadgroup --cov --cov-append --cov-report= -m "not slow" \
 		$(wildcard tests/integration tests/guarantees tests/e2e)
 	@$(MAKE) --no-print-directory coverage
 
@@ -73,7 +73,7 @@ unit: $(READY) ## Tests of pure code and of the style
 
 .PHONY: integration
 integration: $(READY) ## Tests on a real Postgres and real servers
-	$(PYTEST) -n $(WORKERS) -m "not slow" tests/integration $(ARGS)
+	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not slow" tests/integration $(ARGS)
 
 .PHONY: guarantees
 guarantees: $(READY) ## Tests of the guarantees, under concurrency and crashes

@@ -107,7 +107,7 @@ def end_leftovers(state: Path) -> list[str]:
 def _run(state: Path, plans: tuple[ReplicaPlan, ...], interruption: Interruption) -> None:
     database = databases.choose(state)
     try:
-        say("starting Postgres")
+        say("preparing the database")
         admin_url = database.start()
         credentials = load_or_make(state / SECRETS, deployables=MODULES)
         layout = Layout(plans=plans, credentials=credentials, admin_url=admin_url)
