@@ -192,6 +192,11 @@ async def test_whatever_is_ordered_at_once_over_two_replicas_row_and_fence_agree
     assert [each for each in answers if isinstance(each, Exception)] == [
         each for each in answers if isinstance(each, NotFound | NotAcknowledged)
     ]
+    # Every order has a sequence of its own: the same one never asks for both.
+    log = await fetch(url, "SELECT after ->> 'sequence' AS sequence FROM change_log")
+    assert len({row["sequence"] for row in log}) == len(log)
+    asked = {(request.sequence, request.active) for request in stand_in.requests}
+    assert len({sequence for sequence, _ in asked}) == len(asked)
     switch = await store.read_kill("platform")
     assert switch is not None
     assert not switch.is_pending
