@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -14,9 +14,7 @@ import grpc
 import pytest
 
 from chassis.config import Settings
-from chassis.process import Deployable, Process
-from chassis.server import Server
-from chassis.telemetry import setup
+from chassis.process import Deployable
 from gateway.__main__ import DEPLOYABLE as GATEWAY
 from gateway.config import GatewaySettings
 from gateway.jobs.bootstrap import ROUTES, bootstrap
@@ -31,6 +29,7 @@ from services.admission.config import AdmissionSettings
 from services.health.__main__ import DEPLOYABLE as HEALTH
 from services.health.config import HealthSettings
 from tests.schemas import build_schemas, runtime_url
+from tests.serving import running
 
 TOKEN: Final = "tests-only-service-token-0123456789abcdef"
 PERMIT_KEYS: Final = "old:" + "0f" * 32
@@ -84,20 +83,6 @@ async def build_system(url: str) -> None:
     )
     await connection.close()
     await bootstrap(gateway_settings(url))
-
-
-@asynccontextmanager
-async def running(deployable: Deployable[S], settings: S) -> AsyncIterator[str]:
-    """Runs a deployable in this process; yields its address."""
-    with setup(settings, deployable.name) as telemetry:
-        process = Process(Server(settings, telemetry), telemetry, asyncio.Event())
-        async with deployable.serve(settings, process):
-            try:
-                port = await process.server.start()
-                yield f"127.0.0.1:{port}"
-                await process.server.drain()
-            finally:
-                await process.cancel_spawned()
 
 
 @dataclass(slots=True)
