@@ -35,8 +35,8 @@ class Result:
 class Commands:
     """Runs commands as a person with an admin key does."""
 
-    def __init__(self, system: System) -> None:
-        self._target = system.addresses["gateway"]
+    def __init__(self, target: str) -> None:
+        self._target = target
 
     async def __call__(self, *arguments: str) -> Result:
         # The command has an event loop of its own, so it runs in a thread of its own.

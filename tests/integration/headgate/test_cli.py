@@ -30,7 +30,7 @@ async def system(postgres_url: str, pytestconfig: pytest.Config) -> AsyncIterato
 @pytest.fixture
 def command(system: System, monkeypatch: pytest.MonkeyPatch) -> Commands:
     monkeypatch.setenv("HEADGATE_ADMIN_KEY", ADMIN_KEY)
-    return Commands(system)
+    return Commands(system.addresses["gateway"])
 
 
 async def test_limits_are_set_listed_and_deleted(command: Commands) -> None:

@@ -179,6 +179,20 @@ def _drive(coroutine: Coroutine[object, None, bool]) -> bool:
     raise AssertionError("it waits")
 
 
+async def test_a_connection_of_a_parent_process_is_not_used_in_its_child(
+    gateway: FakeGateway, client: headgate.Client
+) -> None:
+    await client.status()
+    theirs = client._connection
+    assert theirs is not None
+    # What a forked child would find.
+    theirs.process_id = os.getppid()
+    await client.status()
+
+    assert client._connection is not theirs
+    await theirs.close()
+
+
 async def test_a_client_made_before_a_fork_works_in_the_child(gateway: FakeGateway) -> None:
     program = textwrap.dedent(
         """

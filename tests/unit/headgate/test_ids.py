@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import uuid
 
@@ -72,10 +73,14 @@ def test_a_forked_child_repeats_no_id_of_its_parent() -> None:
     maker = IdMaker(read_clock_ms=Clock(1_000))
     maker.make()
     reader, writer = os.pipe()
+    # Another thread of the parent may be making an id just then.
+    maker._lock.acquire()
     child = os.fork()
     if child == 0:
+        signal.alarm(10)
         os.write(writer, maker.make().encode())
         os._exit(0)
+    maker._lock.release()
     os.waitpid(child, 0)
     theirs = os.read(reader, 64).decode()
     os.close(reader)
