@@ -35,7 +35,10 @@ async def test_an_admitted_call_is_booked_at_what_it_used(system: System) -> Non
 
     admission = await admit(backend, request)
     held = await money_of(system, "acme")
-    receipt = (await backend.CompleteCall(report(admission))).receipt
+    wanted = report(admission)
+    wanted.latency.FromMilliseconds(1_500)
+    wanted.error_type = "none"
+    receipt = (await backend.CompleteCall(wanted)).receipt
 
     assert (admission.call_id, admission.org) == (request.call_id, "acme")
     assert admission.candidate == OPENAI
@@ -49,9 +52,9 @@ async def test_an_admitted_call_is_booked_at_what_it_used(system: System) -> Non
     assert receipt.cost_basis == call_pb2.COST_BASIS_METERS
     assert not receipt.replayed
     assert await money_of(system, "acme") == (0, METERS_NANOS, METERS_NANOS, METERS_NANOS)
-    (row,) = await system.fetch("accounting", "SELECT labels, api_key_id FROM usage_log")
+    (row,) = await system.fetch("accounting", "SELECT * FROM usage_log")
     assert '"ticket": "T-1"' in row["labels"]
-    assert row["api_key_id"] == "acme"
+    assert (row["api_key_id"], row["latency_ms"], row["error_type"]) == ("acme", 1_500, "none")
 
 
 async def test_a_held_call_is_admitted_once_however_often_it_asks(system: System) -> None:

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from chassis import database
-from chassis.errors import Internal, NotFound
+from chassis.errors import Internal
 from chassis.process import JobError
 from gateway import keys
 from gateway.admin.api_keys import ApiKeys
@@ -18,7 +18,7 @@ from gateway.keys import Principal, Role
 from gateway.routes import Routes
 from gateway.store import SCHEMA, SQL_DIRECTORY, TOP, Store, load_statements
 from headgate.api.gateway.v1 import admin_pb2
-from tests.integration.gateway.system import ACME_KEY, ADMIN_KEY, eventually, gateway_settings
+from tests.integration.gateway.system import ACME_KEY, ADMIN_KEY, gateway_settings
 from tests.postgres import Clone
 from tests.schemas import (
     assert_queries_prepare,
@@ -141,34 +141,6 @@ async def test_routes_are_read_again_only_when_their_version_moved(url: str) -> 
     assert unchanged is before
     assert routes.find("chat") is not before
     assert routes.find("chat") == before
-
-
-async def test_polling_routes_survives_an_outage(url: str) -> None:
-    await bootstrap(gateway_settings(url))
-    async with open_pool(url) as pool:
-        routes = Routes(Store(pool))
-        polling = asyncio.create_task(routes.keep_fresh(interval_seconds=0.01))
-        await eventually(lambda: knows(routes, "chat", is_known=True))
-        # Postgres cuts every connection of this pool, as a restart does.
-        connection = await asyncpg.connect(url)
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        await connection.close()
-        async with open_pool(url) as other, Store(other).transaction() as transaction:
-            await transaction.delete_route("chat")
-
-        await eventually(lambda: knows(routes, "chat", is_known=False))
-        polling.cancel()
-
-
-async def knows(routes: Routes, operation: str, *, is_known: bool) -> bool:
-    try:
-        routes.find(operation)
-    except NotFound:
-        return not is_known
-    return is_known
 
 
 async def test_a_change_stands_although_its_outcome_could_not_be_written(url: str) -> None:

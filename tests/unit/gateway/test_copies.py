@@ -11,16 +11,18 @@ import pytest
 from grpc.aio import AioRpcError, Metadata
 from opentelemetry.metrics import NoOpMeterProvider
 
-from chassis.errors import PeerUnavailable
+from chassis.errors import NotFound, PeerUnavailable
 from gateway import observations
 from gateway.domain.estimates import worst_case_nanos
 from gateway.observations import BATCH_SIZE_MAX, WAITING_COUNT_MAX, Observations
 from gateway.prices import Prices, build_book
 from gateway.probes import Probe, Probes
+from gateway.routes import Routes
+from gateway.store import RouteBook
 from headgate.api.accounting.v1 import accounting_pb2
 from headgate.api.common.v1 import call_pb2, price_pb2
 from headgate.api.health.v1 import health_pb2
-from tests.unit.gateway.calls import ANTHROPIC, CALL_ID, GOOGLE, OPENAI, make_call
+from tests.unit.gateway.calls import ANTHROPIC, CALL_ID, GOOGLE, OPENAI, ROUTE, make_call
 
 METER = NoOpMeterProvider().get_meter("tests")
 LOST = AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), Metadata())
@@ -118,6 +120,38 @@ async def test_a_pull_that_fails_changes_nothing_and_is_repeated() -> None:
 
     assert accounting.asked[:5] == [0, 5, 5, 5, 6]
     assert prices.current().version == 6
+
+
+class RouteStore:
+    """Routes with a version; the reads that it is told of fail."""
+
+    def __init__(self, *failing: int) -> None:
+        self._failing = failing
+        self._read_count = 0
+        self.read = asyncio.Event()
+
+    async def fetch_route_version(self) -> int:
+        self._read_count += 1
+        if self._read_count in self._failing:
+            raise ConnectionRefusedError
+        return self._read_count
+
+    async def list_all_routes(self) -> RouteBook:
+        if self._read_count > 5:
+            self.read.set()
+        return RouteBook(version=self._read_count or 1, routes=(ROUTE,))
+
+
+async def test_routes_survive_an_outage_of_their_database() -> None:
+    store: Any = RouteStore(2, 3)
+    routes = Routes(store)
+    polling = asyncio.create_task(routes.keep_fresh(interval_seconds=0))
+    await asyncio.wait_for(store.read.wait(), 5)
+    polling.cancel()
+
+    assert routes.find("summarize") is ROUTE
+    with pytest.raises(NotFound):
+        routes.find("chat")
 
 
 def observation(number: int) -> health_pb2.Observation:
