@@ -49,14 +49,14 @@ async def test_a_drain_lets_calls_finish_ends_streams_and_runs_the_callbacks_las
     draining = asyncio.create_task(running.server.drain())
     error = await failure_of(stream.read())
     order.append("stream ended")
+    order.append("call released")
     running.toy.go.set()
     await call
-    order.append("call ended")
     await draining
 
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert details_of(error)["ErrorInfo"].reason == Draining().reason
-    assert order == ["stream ended", "call ended", "callback"]
+    assert order == ["stream ended", "call released", "callback"]
 
 
 async def test_while_draining_the_probe_says_not_ready_before_calls_are_refused(
