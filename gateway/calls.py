@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from opentelemetry.metrics import Meter
+
 from chassis.errors import Internal, ServiceError
 from gateway import asks, denials
 from gateway.asks import Ask
@@ -20,6 +22,7 @@ from gateway.prices import Prices
 from gateway.probes import Probes
 from gateway.routes import Routes
 from headgate.api.admission.v1 import admission_pb2
+from headgate.api.common.v1 import denial_pb2
 from headgate.api.gateway.v1 import permit_pb2
 
 _MICROS_PER_SECOND: Final = 1_000_000
@@ -38,6 +41,7 @@ class Calls:
         admission: Admission,
         probes: Probes,
         signer: Signer,
+        meter: Meter,
     ) -> None:
         self._routes = routes
         self._prices = prices
@@ -45,6 +49,11 @@ class Calls:
         self._admission = admission
         self._probes = probes
         self._signer = signer
+        self._denied = meter.create_counter(
+            "headgate.gateway.denials",
+            unit="{call}",
+            description="Calls that were denied before admission was asked, by reason.",
+        )
 
     async def admit(self, call: Call, *, deadline: float | None) -> Decision:
         """Decides on one call. Raises ServiceError; then nothing was decided, or the caller can
@@ -87,11 +96,16 @@ class Calls:
         kill = self._copy.kill
         if kill is not None:
             # Replays are stopped too, so nobody looks whether this is one.
-            return Denied(denial=denials.fenced(route, kill))
+            return self._count(Denied(denial=denials.fenced(route, kill)))
         prepared = await self._choose(call, route, deadline)
         if isinstance(prepared, Ask):
             return prepared
-        return await self._find_replay(call, route, deadline) or prepared
+        return await self._find_replay(call, route, deadline) or self._count(prepared)
+
+    def _count(self, denied: Denied) -> Denied:
+        reason = denial_pb2.DenialReason.Name(denied.denial.reason)
+        self._denied.add(1, {"reason": reason.removeprefix("DENIAL_REASON_").lower()})
+        return denied
 
     async def _choose(self, call: Call, route: Route, deadline: float | None) -> Ask | Denied:
         book = self._prices.current()

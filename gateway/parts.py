@@ -89,6 +89,7 @@ class Parts:
             admission=self.admission,
             probes=Probes(self.health, observations),
             signer=signer,
+            meter=process.telemetry.meter,
         )
         completions = Completions(
             admission=self.admission,

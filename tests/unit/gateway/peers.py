@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.metrics import Meter, NoOpMeterProvider
 
 from chassis.errors import ServiceError
 from gateway.calls import Calls
@@ -59,7 +59,7 @@ def hold_first(request: admission_pb2.ReservationRequest) -> admission_pb2.Reser
 class Gateway:
     """Calls and completions over peers that can be told what to answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter = METER) -> None:
         self.reserve = Method(hold_first)
         not_found = call_pb2.CallError(code=5, reason="CALL_NOT_FOUND")
         self.look_up = Method(lambda key: admission_pb2.ReservationLookup(error=not_found))
@@ -85,6 +85,7 @@ class Gateway:
             admission=peers,
             probes=Probes(peers, self.observations),
             signer=SIGNER,
+            meter=meter,
         )
         self.completions = Completions(
             admission=peers, accounting=peers, observations=self.observations, meter=METER

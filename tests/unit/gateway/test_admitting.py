@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from chassis.errors import Internal, PeerUnavailable, ServiceError
 from gateway.decisions import Admitted, Denied
@@ -12,7 +16,7 @@ from gateway.domain.fitness import Breaker, BreakerState
 from headgate.api.admission.v1 import admission_pb2
 from headgate.api.common.v1 import call_pb2, denial_pb2
 from headgate.api.health.v1 import health_pb2
-from tests.unit.gateway.calls import ANTHROPIC, OPENAI, make_call
+from tests.unit.gateway.calls import ANTHROPIC, OPENAI, ROUTE, make_call
 from tests.unit.gateway.peers import CHEAP, SIGNER, Gateway, Method, hold_first
 
 # Even one token is more than can be held.
@@ -74,6 +78,26 @@ async def test_a_breaker_is_checked_before_a_price_and_a_kill_before_both() -> N
     assert reason(broken) == denial_pb2.DENIAL_REASON_BREAKER_OPEN
     assert reason(killed) == denial_pb2.DENIAL_REASON_FENCED
     assert gateway.reserve.asked == []
+
+
+async def test_denials_that_admission_never_sees_are_counted_by_reason() -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    gateway = Gateway(provider.get_meter("tests"))
+    await gateway.calls.admit(make_call(), deadline=None)
+    gateway.copy.breakers = {"openai": OPEN, "anthropic": OPEN}
+    for _ in range(2):
+        await gateway.calls.admit(make_call(), deadline=None)
+    await gateway.calls.admit(make_call(excluded_candidates=ROUTE.candidates), deadline=None)
+
+    found = json.loads(reader.get_metrics_data().to_json())  # type: ignore[union-attr]  # there are some
+    provider.shutdown()
+    (metric,) = found["resource_metrics"][0]["scope_metrics"][0]["metrics"]
+    counts = {
+        point["attributes"]["reason"]: point["value"] for point in metric["data"]["data_points"]
+    }
+    assert metric["name"] == "headgate.gateway.denials"
+    assert counts == {"breaker_open": 2, "no_candidate": 1}
 
 
 async def test_a_denial_stands_if_nobody_can_say_whether_the_call_is_known() -> None:
