@@ -16,6 +16,10 @@ What it promises, and the test that shows it:
    (tests/integration/headgate/test_failover.py).
 5. An API key is never sent in plain text beyond this machine, unless its owner says so
    (tests/unit/headgate/test_channel.py).
+6. Closing a client loses no report that is under way
+   (tests/integration/headgate/test_closing.py).
+7. Gateways may be restarted under load: no call gets an error by it, and the books agree with
+   the client's receipts (tests/integration/headgate/test_replicas.py).
 
 It does not promise that a report arrives when no gateway can be reached for longer than
 `report_timeout_seconds`: the hold is then charged when it expires.
