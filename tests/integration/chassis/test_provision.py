@@ -87,6 +87,17 @@ async def test_nobody_but_the_admin_makes_things_outside_of_the_schemas(
         await connection.close()
 
 
+async def test_functions_are_not_everybodys(url: str) -> None:
+    admin = await asyncpg.connect(url)
+    granted = await admin.fetchval(
+        "SELECT array_agg(grantee::regrole::text) FROM pg_proc, aclexplode(proacl)"
+        " WHERE oid = 'toy.count_toys'::regproc"
+    )
+    await admin.close()
+
+    assert sorted(granted) == [runtime_role("toy"), owner_role("toy")]
+
+
 async def test_the_owner_cannot_touch_another_schema(url: str) -> None:
     owner = await asyncpg.connect(owner_url(url, "toy"))
     try:

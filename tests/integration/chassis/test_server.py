@@ -176,7 +176,10 @@ async def test_more_rpcs_than_the_most_are_shed_but_probes_are_not(start: Start)
     first = running.stub.Wait(StringValue())
     await running.toy.until_waiting()
     error = await failure_of(running.stub.Echo(StringValue(value="x")))
+    # As when many are being refused at this moment.
+    running.server._traffic.rpc_count += 10
     probe = await health_of(running).Check(READINESS)
+    running.server._traffic.rpc_count -= 10
     running.toy.go.set()
     await first
 
