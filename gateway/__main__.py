@@ -37,8 +37,9 @@ async def serve(settings: GatewaySettings, process: Process) -> AsyncIterator[No
             accounting=Accounting(accounting_channel),
             health=Health(health_channel),
         )
-        parts.add_to(process, settings)
         await parts.load()
+        parts.add_to(process, settings)
+        await parts.hear_health()
         yield
 
 

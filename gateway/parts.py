@@ -53,6 +53,9 @@ class Parts:
         await self.routes.refresh()
         with suppress(ServiceError):
             await self.prices.refresh()
+
+    async def hear_health(self) -> None:
+        """Waits a moment for health's state; `add_to` has begun to listen."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self.copy.known.wait(), HEALTH_WAIT_SECONDS)
 

@@ -16,6 +16,8 @@ from headgate.api.accounting.v1 import accounting_pb2
 from headgate.api.common.v1 import price_pb2
 
 PULL_SECONDS: Final = 2.0
+# About a millisecond's work.
+PRICES_AT_ONCE: Final = 100
 _EMPTY: Final = PriceBook(version=0, platform={}, overrides={})
 _INPUT_METERS: Final = frozenset(
     {
@@ -52,7 +54,7 @@ class Prices:
         response = await self._pull(self.book.version)
         # Accounting may answer from a replica that is behind: versions only go up.
         if response.version > self.book.version and response.prices:
-            self.book = build_book(response.version, response.prices)
+            self.book = await build_book(response.version, response.prices)
 
     async def keep_fresh(self, *, interval_seconds: float = PULL_SECONDS) -> None:
         """Pulls until cancelled."""
@@ -74,11 +76,15 @@ class Prices:
             raise RuntimeError("no price book yet")
 
 
-def build_book(version: int, prices: Iterable[price_pb2.ModelPrice]) -> PriceBook:
-    """Reduces prices to what bounds a call: the ceiling of each model."""
+async def build_book(version: int, prices: Iterable[price_pb2.ModelPrice]) -> PriceBook:
+    """Reduces prices to what bounds a call: the ceiling of each model. Lets calls pass meanwhile:
+    there are thousands.
+    """
     platform: dict[tuple[str, str], Ceiling] = {}
     overrides: dict[str, dict[tuple[str, str], Ceiling]] = {}
-    for price in prices:
+    for count, price in enumerate(prices, start=1):
+        if not count % PRICES_AT_ONCE:
+            await asyncio.sleep(0)
         book = overrides.setdefault(price.org, {}) if price.org else platform
         book[(price.provider, price.model)] = _ceiling(price)
     return PriceBook(version=version, platform=platform, overrides=overrides)

@@ -15,7 +15,7 @@ from chassis.errors import NotFound, PeerUnavailable
 from gateway import observations
 from gateway.domain.estimates import worst_case_nanos
 from gateway.observations import BATCH_SIZE_MAX, WAITING_COUNT_MAX, Observations
-from gateway.prices import Prices, build_book
+from gateway.prices import PRICES_AT_ONCE, Prices, build_book
 from gateway.probes import Probe, Probes
 from gateway.routes import Routes
 from gateway.store import RouteBook
@@ -74,8 +74,9 @@ def book(version: int, *prices: price_pb2.ModelPrice) -> accounting_pb2.GetPrice
     return accounting_pb2.GetPriceBookResponse(version=version, prices=prices)
 
 
-def test_a_book_knows_the_dearest_that_a_call_can_meet() -> None:
-    ceiling = build_book(3, [price(), price(org="acme", nanos=100)]).find("globex", OPENAI)
+async def test_a_book_knows_the_dearest_that_a_call_can_meet() -> None:
+    book = await build_book(3, [price(), price(org="acme", nanos=100)])
+    ceiling = book.find("globex", OPENAI)
     assert ceiling is not None
 
     def held(inputs: int, outputs: int) -> int:
@@ -85,6 +86,18 @@ def test_a_book_knows_the_dearest_that_a_call_can_meet() -> None:
 
     assert held(1_000, 10) == 1_000 * 150 + 10 * 600
     assert held(1_001, 10) == 1_001 * 300 + 10 * 600
+
+
+async def test_calls_pass_while_thousands_of_prices_are_read() -> None:
+    prices = [price(model=f"m{number}") for number in range(2 * PRICES_AT_ONCE)]
+    building = asyncio.create_task(build_book(1, prices))
+    turns = 0
+    while not building.done():
+        await asyncio.sleep(0)
+        turns += 1
+
+    assert turns >= 3
+    assert len((await building).platform) == len(prices)
 
 
 async def test_without_a_book_nobody_is_told_that_a_model_has_no_price() -> None:
