@@ -147,6 +147,8 @@ class KeyAuthenticator:
     async def _identify(self, key: str) -> Principal | None:
         digest = keys.hash_key(key)
         if digest in self._remembered and self._now() < self._fresh_until:
+            # Guesses push out what nobody uses, never a key in use.
+            self._remembered.move_to_end(digest)
             return self._remembered[digest]
         key_id = keys.parse_key_id(key)
         if key_id is None:

@@ -249,6 +249,18 @@ async def test_guesses_do_not_fill_the_memory(setup: Setup) -> None:
     assert setup.keys.looked_up == [MADE.key_id]
 
 
+async def test_guesses_push_out_no_key_in_use(setup: Setup) -> None:
+    await setup.authenticate.refresh()
+    for number in range(2 * REMEMBERED_COUNT_MAX):
+        guess = keys.NewKey(key_id="k_guess", secret=f"hg_k_guess_{number:043d}")
+        with pytest.raises(Unauthenticated):
+            await setup.authenticate(shown(guess), ADMIT)
+        if not number % 1_000:
+            await setup.authenticate(shown(MADE), ADMIT)
+
+    assert setup.keys.looked_up.count(MADE.key_id) == 1
+
+
 async def test_polling_survives_an_outage(setup: Setup) -> None:
     setup.keys.is_down = True
     polled = asyncio.Event()
