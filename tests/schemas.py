@@ -130,9 +130,16 @@ async def assert_queries_prepare(url: str, path: Path, *, scripts: Collection[st
 
 
 async def assert_schema_equals_migrations(
-    clone: Clone, name: str, *, files: Sequence[str] = ("schema.sql",)
+    clone: Clone,
+    name: str,
+    *,
+    files: Sequence[str] = ("schema.sql",),
+    template: str | None = None,
 ) -> None:
-    """Compares what the written schema makes, file by file, with what the migrations make."""
+    """Compares what the written schema makes, file by file, with what the migrations make.
+
+    `template` replaces the service's name in those of the databases that are cloned.
+    """
 
     async def build_migrated(url: str) -> None:
         await build_schemas(url, name)
@@ -146,12 +153,16 @@ async def assert_schema_equals_migrations(
         finally:
             await connection.close()
 
-    migrated = await _read_facts(await clone(f"{name}_migrated", build_migrated), name)
-    written = await _read_facts(await clone(f"{name}_written", build_written), name)
+    migrated = await _read_facts(await clone(f"{template or name}_migrated", build_migrated), name)
+    written = await _read_facts(await clone(f"{template or name}_written", build_written), name)
 
     assert written, "the schema holds nothing"
-    assert sorted(written - migrated) == [], f"only in the written schema: {written - migrated}"
-    assert sorted(migrated - written) == [], f"only in the migrated schema: {migrated - written}"
+    for only, elsewhere, place in (
+        (written, migrated, "written"),
+        (migrated, written, "migrated"),
+    ):
+        differences = "\n".join(sorted(only - elsewhere))
+        assert not differences, f"only in the {place} schema:\n{differences}"
 
 
 async def _provision(url: str, name: str) -> None:
