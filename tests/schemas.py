@@ -157,12 +157,8 @@ async def assert_schema_equals_migrations(
     written = await _read_facts(await clone(f"{template or name}_written", build_written), name)
 
     assert written, "the schema holds nothing"
-    for only, elsewhere, place in (
-        (written, migrated, "written"),
-        (migrated, written, "migrated"),
-    ):
-        differences = "\n".join(sorted(only - elsewhere))
-        assert not differences, f"only in the {place} schema:\n{differences}"
+    for place, differences in (("written", written - migrated), ("migrated", migrated - written)):
+        assert not differences, f"only in the {place} schema:\n" + "\n".join(sorted(differences))
 
 
 async def _provision(url: str, name: str) -> None:
