@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
 from headgate.api.admission.v1 import admission_pb2 as pb
 from headgate.api.admission.v1 import admission_pb2_grpc
+
+# Many times what anything here needs: a test that waits for nothing fails instead of hanging.
+PATIENCE_SECONDS: Final = 30.0
 
 
 class StandIn(admission_pb2_grpc.AdmissionServiceServicer):
@@ -28,7 +31,12 @@ class StandIn(admission_pb2_grpc.AdmissionServiceServicer):
         self.answers = asyncio.Event()
         self.answers.set()
         # Has the sequence of each request that arrived and did not fail.
-        self.arrivals: asyncio.Queue[int] = asyncio.Queue()
+        self._arrivals: asyncio.Queue[int] = asyncio.Queue()
+
+    async def arrived(self) -> int:
+        """Waits for the next request that does not fail and returns its sequence."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self._arrivals.get()
 
     async def SetFence(  # noqa: N802 - the contract's name
         self, request: pb.SetFenceRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -41,7 +49,7 @@ class StandIn(admission_pb2_grpc.AdmissionServiceServicer):
         if request.sequence > self.fence.sequence and not self.is_deaf:
             self.fence = pb.SetFenceResponse(sequence=request.sequence, active=request.active)
         answer = self.fence
-        self.arrivals.put_nowait(request.sequence)
+        self._arrivals.put_nowait(request.sequence)
         await self.answers.wait()
         return answer
 

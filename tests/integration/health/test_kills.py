@@ -17,7 +17,7 @@ from services.health.domain.kills import FenceLagsError, KillOrder, KillState, R
 from services.health.kills import Kills, NotAcknowledged
 from services.health.peers import AdmissionFences
 from services.health.store import Store
-from tests.integration.health.admission import StandIn, serve_admission
+from tests.integration.health.admission import PATIENCE_SECONDS, StandIn, serve_admission
 from tests.integration.health.replicas import NOWHERE, fetch, settings_of
 
 KILL: Final = KillOrder(reason="runaway agent", message="Back soon.", actor="ada", audit_id="a-1")
@@ -53,7 +53,7 @@ async def test_until_admission_answers_the_kill_is_only_intended(
 ) -> None:
     stand_in.answers.clear()
     killing = asyncio.ensure_future(kills.kill(KILL))
-    await stand_in.arrivals.get()
+    await stand_in.arrived()
 
     assert await read_state(store) is KillState.INTENDED
     assert not killing.done()
@@ -163,9 +163,9 @@ async def test_a_resume_that_overtakes_a_kill_wins_in_both_answers(
 ) -> None:
     stand_in.answers.clear()
     killing = asyncio.ensure_future(kills.kill(KILL))
-    await stand_in.arrivals.get()
+    await stand_in.arrived()
     resuming = asyncio.ensure_future(kills.resume(RESUME))
-    await stand_in.arrivals.get()
+    await stand_in.arrived()
     stand_in.answers.set()
 
     switches = await asyncio.gather(killing, resuming)
@@ -250,7 +250,7 @@ async def test_a_cancelled_kill_stands_and_is_driven_on(
 ) -> None:
     stand_in.answers.clear()
     killing = asyncio.ensure_future(kills.kill(KILL))
-    await stand_in.arrivals.get()
+    await stand_in.arrived()
     killing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await killing
@@ -291,7 +291,7 @@ async def test_the_loop_outlives_whatever_fails(
 
     async with open_channel(NOWHERE, settings_of(url)) as channel:
         loop = asyncio.ensure_future(Broken(store, AdmissionFences(channel)).run())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             for _ in range(3):
                 await attempts.get()
         loop.cancel()

@@ -21,7 +21,7 @@ from headgate.api.common.v1 import health_pb2 as common_pb2
 from headgate.api.health.v1 import health_pb2 as pb
 from headgate.api.health.v1 import health_pb2_grpc
 from services.health.__main__ import prune
-from tests.integration.health.admission import StandIn
+from tests.integration.health.admission import PATIENCE_SECONDS, StandIn
 from tests.integration.health.replicas import (
     TOKEN,
     end_permits,
@@ -30,7 +30,7 @@ from tests.integration.health.replicas import (
     serve_replica,
     settings_of,
 )
-from tests.integration.health.test_watch import OPEN, PATIENCE_SECONDS, fail_five, next_change
+from tests.integration.health.test_watch import OPEN, fail_five, next_change
 from tests.postgres import CHECKOUT
 from tests.schemas import runtime_url
 
@@ -85,7 +85,7 @@ async def test_a_kill_outlives_the_death_of_the_replica_that_took_it(
     stand_in.answers.clear()
     async with served(url, ADMISSION_ADDRESSES=admission) as first:
         killing = asyncio.ensure_future(first.stub.Kill(KILL))
-        await stand_in.arrivals.get()
+        await stand_in.arrived()
         first.process.kill()
         with pytest.raises(grpc.aio.AioRpcError):
             await killing

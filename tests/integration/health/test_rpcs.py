@@ -183,7 +183,7 @@ async def test_a_deadline_that_ends_the_wait_leaves_the_order_standing(
 ) -> None:
     stand_in.answers.clear()
     killing = replica.stub.Kill(KILL, timeout=1.5)
-    await stand_in.arrivals.get()
+    await stand_in.arrived()
     with pytest.raises(grpc.aio.AioRpcError):
         await killing
 

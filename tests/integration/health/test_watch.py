@@ -13,7 +13,7 @@ import pytest
 from headgate.api.common.v1 import call_pb2
 from headgate.api.common.v1 import health_pb2 as common_pb2
 from headgate.api.health.v1 import health_pb2 as pb
-from tests.integration.health.admission import StandIn
+from tests.integration.health.admission import PATIENCE_SECONDS, StandIn
 from tests.integration.health.replicas import (
     Replica,
     end_open_time,
@@ -26,8 +26,6 @@ HALF_OPEN = common_pb2.BREAKER_STATE_HALF_OPEN
 CLOSED = common_pb2.BREAKER_STATE_CLOSED
 FAILED = call_pb2.CALL_OUTCOME_PROVIDER_FAILED
 SUCCEEDED = call_pb2.CALL_OUTCOME_SUCCEEDED
-# Many times what anything here needs: a test that waits for nothing fails instead of hanging.
-PATIENCE_SECONDS = 30.0
 
 Stream = AsyncIterator[pb.WatchResponse]
 

@@ -16,10 +16,10 @@ from services.health.domain.breakers import BreakerState, Outcome
 from services.health.domain.states import Update
 from services.health.store import SCHEMA, Store
 from services.health.watchers import Connect, Watchers
+from tests.integration.health.admission import PATIENCE_SECONDS
 from tests.integration.health.replicas import end_open_time, execute
 from tests.integration.health.test_breakers import ended, observe, replica
 from tests.integration.health.test_probes import acquire, end_probe, wish
-from tests.integration.health.test_watch import PATIENCE_SECONDS
 from tests.schemas import runtime_url
 
 NEVER = 3600.0
