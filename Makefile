@@ -12,7 +12,8 @@ INTERPRETERS := python3.11 python3.12 python3.13 python3.14 python3
 # The packages' own list of trusted authorities does not know a company's proxy; the system's does.
 export UV_SYSTEM_CERTS ?= 1
 
-PYTEST := $(PYTHON) -m pytest
+# A worker that dies ends the run: its successor would wait for tests that nobody hands it.
+PYTEST := $(PYTHON) -m pytest --max-worker-restart 0
 # As many workers as there are processors, whether they are cores or threads.
 WORKERS := logical
 ARGS :=
