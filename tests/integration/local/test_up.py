@@ -88,10 +88,12 @@ def state_folder() -> Iterator[Path]:
     make_folder(scratch, mode=0o755)
     folder = Path(tempfile.mkdtemp(prefix="headgate-up-", dir=scratch))
     folder.chmod(0o755)
-    yield folder
-    # Whatever a failed test left.
-    command("down", "--state", str(folder))
-    shutil.rmtree(folder)
+    try:
+        yield folder
+    finally:
+        # Whatever a failed test left.
+        command("down", "--state", str(folder))
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
