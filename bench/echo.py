@@ -2,7 +2,8 @@
 
 Run as `python -m bench.echo`, with an `AdmitCallResponse` in hexadecimal on its standard input.
 Prints its port. It decodes and encodes the same messages over the same transport as the gateway
-and does nothing else: no authentication, no database, no second hop.
+and does nothing else: no authentication, no database, no second hop, no other event loop than
+Python's own, on which the load runs too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import sys
 from typing import Any, TypeAlias
 
 import grpc
-import uvloop
 
 from headgate.api.gateway.v1 import gateway_pb2 as pb
 from headgate.api.gateway.v1 import gateway_pb2_grpc
@@ -53,5 +53,4 @@ async def serve(answer: pb.AdmitCallResponse) -> None:
 
 if __name__ == "__main__":
     fixed = pb.AdmitCallResponse.FromString(bytes.fromhex(sys.stdin.readline()))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(fixed))
+    asyncio.run(serve(fixed))

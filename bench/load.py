@@ -33,6 +33,16 @@ class Sample:
     processor_seconds: dict[str, float] = field(default_factory=dict)
     first_error: str = ""
 
+    def add(self, other: Sample) -> None:
+        """Adds another run of the same shape."""
+        self.seconds += other.seconds
+        self.call_count += other.call_count
+        self.error_count += other.error_count
+        self.latencies += other.latencies
+        self.first_error = self.first_error or other.first_error
+        for name, seconds in other.processor_seconds.items():
+            self.processor_seconds[name] = self.processor_seconds.get(name, 0.0) + seconds
+
     @property
     def rate(self) -> float:
         """Calls a second."""

@@ -17,7 +17,8 @@ class Candidate:
         return f"{self.provider}/{self.model}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: made for every call, and a frozen one takes three times as long to make.
+@dataclass(slots=True, kw_only=True)
 class Call:
     """One call that wants to start. Its org is one that the key may act for."""
 

@@ -52,7 +52,7 @@ def fit(breaker: Breaker | None, now: float) -> Fit:
     `now` is in seconds since 1970 by the gateway's clock, which may be wrong: health decides, and
     refuses a probe that is asked for too early.
     """
-    if breaker is None or breaker.state is BreakerState.CLOSED:
+    if breaker is None or _is_closed(breaker):
         return Fit.PASS
     if breaker.state is BreakerState.HALF_OPEN:
         return Fit.PROBE
@@ -61,7 +61,8 @@ def fit(breaker: Breaker | None, now: float) -> Fit:
     return Fit.REFUSE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: made for every call, and a frozen one takes three times as long to make.
+@dataclass(slots=True, kw_only=True)
 class Survey:
     """What the breakers leave of a route's candidates."""
 
@@ -74,10 +75,17 @@ class Survey:
     retry_delay: float | None
 
 
+def _is_closed(breaker: Breaker | None) -> bool:
+    return breaker is None or breaker.state is BreakerState.CLOSED
+
+
 def survey(
     candidates: Sequence[Candidate], breakers: Mapping[str, Breaker], *, now: float
 ) -> Survey:
     """Walks the candidates in order of preference past their breakers."""
+    if all(_is_closed(breakers.get(candidate.provider)) for candidate in candidates):
+        # Nearly always, and on every call's way.
+        return Survey(fit=tuple(candidates), probes=(), retry_delay=None)
     passing: list[Candidate] = []
     probes: list[Candidate] = []
     delays: list[float] = []
