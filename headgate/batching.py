@@ -42,6 +42,8 @@ class Batcher(Generic[T, R]):
 
     `send` gets the members' items and returns one result for each, in order; a result that is an
     exception is raised to that member only. An exception raised by `send` goes to all of them.
+    After a flight the loop turns `turn_count` times before the next one leaves: what has arrived
+    by then, and what the answers set off, goes with it. That takes no time when nothing is ready.
     A member that is cancelled, or whose deadline passes before its batch leaves, is dropped; one
     that is cancelled later leaves its batch alone.
     """
@@ -53,6 +55,7 @@ class Batcher(Generic[T, R]):
         flight_count_max: int = 1,
         size_max: int = BATCH_SIZE_MAX,
         waiting_count_max: int = WAITING_COUNT_MAX,
+        turn_count: int = 0,
     ) -> None:
         self._send = send
         self._flight_count_max = flight_count_max
@@ -60,6 +63,7 @@ class Batcher(Generic[T, R]):
         self._waiting_count_max = waiting_count_max
         self._waiting: deque[_Member[T, R]] = deque()
         self._flights: set[asyncio.Task[None]] = set()
+        self._turn_count = turn_count
         self._closed = False
 
     async def submit(self, item: T, *, deadline: float | None = None) -> R:
@@ -120,6 +124,8 @@ class Batcher(Generic[T, R]):
                 raise
             except Exception as error:  # noqa: BLE001 - each member raises it to its own caller
                 _answer_all(batch, error)
+            for _ in range(self._turn_count):
+                await asyncio.sleep(0)
 
     def _take_batch(self) -> list[_Member[T, R]]:
         batch: list[_Member[T, R]] = []

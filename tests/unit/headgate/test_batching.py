@@ -266,3 +266,27 @@ async def test_who_submits_the_moment_a_flight_ends_gets_a_flight_too() -> None:
     async with asyncio.timeout(5):
         for number in range(3):
             assert await batcher.submit(number) == number
+
+
+async def test_what_answers_set_off_leaves_with_the_next_batch() -> None:
+    wire = Wire()
+    batcher: Batcher[int, int] = Batcher(wire.send, turn_count=4)
+
+    async def come_back(first: int) -> int:
+        await batcher.submit(first)
+        return await batcher.submit(first + 10)
+
+    (leading,) = submit(batcher, 0)
+    await wire.until_sent(1)
+    following = [asyncio.create_task(come_back(number)) for number in (1, 2)]
+    await asyncio.sleep(0)
+    wire.answer(0)
+    await wire.until_sent(2)
+    (late,) = submit(batcher, 3)
+    await asyncio.sleep(0)
+    wire.answer(1)
+    await wire.until_sent(3)
+    wire.answer(2)
+
+    assert await asyncio.gather(leading, late, *following) == [0, 6, 22, 24]
+    assert wire.batches == [[0], [1, 2], [3, 11, 12]]
