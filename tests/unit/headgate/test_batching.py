@@ -288,5 +288,6 @@ async def test_what_answers_set_off_leaves_with_the_next_batch() -> None:
     await wire.until_sent(3)
     wire.answer(2)
 
-    assert await asyncio.gather(leading, late, *following) == [0, 6, 22, 24]
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(leading, late, *following) == [0, 6, 22, 24]
     assert wire.batches == [[0], [1, 2], [3, 11, 12]]
