@@ -167,6 +167,9 @@ def _parse_labels(checks: Checks, message: pb.UsageReport) -> dict[str, str]:
 
 def _parse_meters(checks: Checks, message: call_pb2.UsageMeters) -> MeterCounts:
     counts: list[int | None] = []
+    for descriptor, _ in message.ListFields():
+        if descriptor.name not in METER_FIELDS:
+            checks.violate(f"meters.{descriptor.name}", "this server does not book it yet")
     for field in METER_FIELDS:
         if not message.HasField(field):
             counts.append(None)

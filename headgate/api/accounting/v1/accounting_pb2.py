@@ -29,7 +29,7 @@ from headgate.api.common.v1 import price_pb2 as headgate_dot_api_dot_common_dot_
 from headgate.api.common.v1 import usage_pb2 as headgate_dot_api_dot_common_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+headgate/api/accounting/v1/accounting.proto\x12\x1aheadgate.api.accounting.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\x1a\"headgate/api/common/v1/price.proto\x1a\"headgate/api/common/v1/usage.proto\"I\n\rRecordRequest\x12\x38\n\x07reports\x18\x01 \x03(\x0b\x32\'.headgate.api.accounting.v1.UsageReport\"\x9a\x04\n\x0bUsageReport\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x16\n\x0eparent_call_id\x18\x03 \x01(\t\x12\x11\n\toperation\x18\x04 \x01(\t\x12\x34\n\tcandidate\x18\x05 \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x12.\n\nadmit_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rprice_version\x18\x07 \x01(\x03\x12\x12\n\nheld_nanos\x18\x08 \x01(\x03\x12\x12\n\napi_key_id\x18\t \x01(\t\x12\x43\n\x06labels\x18\n \x03(\x0b\x32\x33.headgate.api.accounting.v1.UsageReport.LabelsEntry\x12\x34\n\x07outcome\x18\x0b \x01(\x0e\x32#.headgate.api.common.v1.CallOutcome\x12\x33\n\x06meters\x18\x0c \x01(\x0b\x32#.headgate.api.common.v1.UsageMeters\x12*\n\x07latency\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nerror_type\x18\x0e \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"K\n\x0eRecordResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.headgate.api.accounting.v1.RecordResult\"\x84\x01\n\x0cRecordResult\x12\x36\n\x07\x62ooking\x18\x01 \x01(\x0b\x32#.headgate.api.accounting.v1.BookingH\x00\x12\x32\n\x05\x65rror\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.CallErrorH\x00\x42\x08\n\x06result\"v\n\x07\x42ooking\x12\x13\n\x0btotal_nanos\x18\x01 \x01(\x03\x12\x35\n\ncost_basis\x18\x02 \x01(\x0e\x32!.headgate.api.common.v1.CostBasis\x12\x10\n\x08revision\x18\x03 \x01(\x05\x12\r\n\x05\x66irst\x18\x04 \x01(\x08\"4\n\nFeedCursor\x12\x16\n\x0etransaction_id\x18\x01 \x01(\x03\x12\x0e\n\x06row_id\x18\x02 \x01(\x03\"b\n\x16ListSettlementsRequest\x12\x35\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32&.headgate.api.accounting.v1.FeedCursor\x12\x11\n\tpage_size\x18\x02 \x01(\x05\"\x92\x01\n\x17ListSettlementsResponse\x12\x41\n\x0bsettlements\x18\x01 \x03(\x0b\x32,.headgate.api.accounting.v1.BookedSettlement\x12\x34\n\x04next\x18\x02 \x01(\x0b\x32&.headgate.api.accounting.v1.FeedCursor\"W\n\x10\x42ookedSettlement\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x05\x12\x13\n\x0btotal_nanos\x18\x04 \x01(\x03\",\n\x13GetPriceBookRequest\x12\x15\n\rknown_version\x18\x01 \x01(\x03\"[\n\x14GetPriceBookResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x32\n\x06prices\x18\x02 \x03(\x0b\x32\".headgate.api.common.v1.ModelPrice\"V\n\x0fPutPriceRequest\x12\x31\n\x05price\x18\x01 \x01(\x0b\x32\".headgate.api.common.v1.ModelPrice\x12\x10\n\x08\x61udit_id\x18\x02 \x01(\t\"V\n\x10PutPriceResponse\x12\x31\n\x05price\x18\x01 \x01(\x0b\x32\".headgate.api.common.v1.ModelPrice\x12\x0f\n\x07version\x18\x02 \x01(\x03\"T\n\x12\x44\x65letePriceRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x04 \x01(\t\"&\n\x13\x44\x65letePriceResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\"\xb1\x01\n\x0fGetUsageRequest\x12\x11\n\tstart_day\x18\x01 \x01(\t\x12\x0f\n\x07\x65nd_day\x18\x02 \x01(\t\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x38\n\x08group_by\x18\x04 \x03(\x0e\x32&.headgate.api.common.v1.UsageDimension\x12\x33\n\x06source\x18\x05 \x01(\x0e\x32#.headgate.api.common.v1.UsageSource\"w\n\x10GetUsageResponse\x12.\n\x04rows\x18\x01 \x03(\x0b\x32 .headgate.api.common.v1.UsageRow\x12\x33\n\x06source\x18\x02 \x01(\x0e\x32#.headgate.api.common.v1.UsageSource2\xa1\x05\n\x11\x41\x63\x63ountingService\x12_\n\x06Record\x12).headgate.api.accounting.v1.RecordRequest\x1a*.headgate.api.accounting.v1.RecordResponse\x12z\n\x0fListSettlements\x12\x32.headgate.api.accounting.v1.ListSettlementsRequest\x1a\x33.headgate.api.accounting.v1.ListSettlementsResponse\x12q\n\x0cGetPriceBook\x12/.headgate.api.accounting.v1.GetPriceBookRequest\x1a\x30.headgate.api.accounting.v1.GetPriceBookResponse\x12\x65\n\x08PutPrice\x12+.headgate.api.accounting.v1.PutPriceRequest\x1a,.headgate.api.accounting.v1.PutPriceResponse\x12n\n\x0b\x44\x65letePrice\x12..headgate.api.accounting.v1.DeletePriceRequest\x1a/.headgate.api.accounting.v1.DeletePriceResponse\x12\x65\n\x08GetUsage\x12+.headgate.api.accounting.v1.GetUsageRequest\x1a,.headgate.api.accounting.v1.GetUsageResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+headgate/api/accounting/v1/accounting.proto\x12\x1aheadgate.api.accounting.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\x1a\"headgate/api/common/v1/price.proto\x1a\"headgate/api/common/v1/usage.proto\"I\n\rRecordRequest\x12\x38\n\x07reports\x18\x01 \x03(\x0b\x32\'.headgate.api.accounting.v1.UsageReport\"\xb0\x04\n\x0bUsageReport\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x16\n\x0eparent_call_id\x18\x03 \x01(\t\x12\x11\n\toperation\x18\x04 \x01(\t\x12\x34\n\tcandidate\x18\x05 \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x12.\n\nadmit_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rprice_version\x18\x07 \x01(\x03\x12\x12\n\nheld_nanos\x18\x08 \x01(\x03\x12\x12\n\napi_key_id\x18\t \x01(\t\x12\x43\n\x06labels\x18\n \x03(\x0b\x32\x33.headgate.api.accounting.v1.UsageReport.LabelsEntry\x12\x34\n\x07outcome\x18\x0b \x01(\x0e\x32#.headgate.api.common.v1.CallOutcome\x12\x33\n\x06meters\x18\x0c \x01(\x0b\x32#.headgate.api.common.v1.UsageMeters\x12*\n\x07latency\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nerror_type\x18\x0e \x01(\t\x12\x14\n\x0cservice_tier\x18\x1e \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"K\n\x0eRecordResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.headgate.api.accounting.v1.RecordResult\"\x84\x01\n\x0cRecordResult\x12\x36\n\x07\x62ooking\x18\x01 \x01(\x0b\x32#.headgate.api.accounting.v1.BookingH\x00\x12\x32\n\x05\x65rror\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.CallErrorH\x00\x42\x08\n\x06result\"v\n\x07\x42ooking\x12\x13\n\x0btotal_nanos\x18\x01 \x01(\x03\x12\x35\n\ncost_basis\x18\x02 \x01(\x0e\x32!.headgate.api.common.v1.CostBasis\x12\x10\n\x08revision\x18\x03 \x01(\x05\x12\r\n\x05\x66irst\x18\x04 \x01(\x08\"4\n\nFeedCursor\x12\x16\n\x0etransaction_id\x18\x01 \x01(\x03\x12\x0e\n\x06row_id\x18\x02 \x01(\x03\"b\n\x16ListSettlementsRequest\x12\x35\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32&.headgate.api.accounting.v1.FeedCursor\x12\x11\n\tpage_size\x18\x02 \x01(\x05\"\x92\x01\n\x17ListSettlementsResponse\x12\x41\n\x0bsettlements\x18\x01 \x03(\x0b\x32,.headgate.api.accounting.v1.BookedSettlement\x12\x34\n\x04next\x18\x02 \x01(\x0b\x32&.headgate.api.accounting.v1.FeedCursor\"W\n\x10\x42ookedSettlement\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x05\x12\x13\n\x0btotal_nanos\x18\x04 \x01(\x03\",\n\x13GetPriceBookRequest\x12\x15\n\rknown_version\x18\x01 \x01(\x03\"[\n\x14GetPriceBookResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x32\n\x06prices\x18\x02 \x03(\x0b\x32\".headgate.api.common.v1.ModelPrice\"V\n\x0fPutPriceRequest\x12\x31\n\x05price\x18\x01 \x01(\x0b\x32\".headgate.api.common.v1.ModelPrice\x12\x10\n\x08\x61udit_id\x18\x02 \x01(\t\"V\n\x10PutPriceResponse\x12\x31\n\x05price\x18\x01 \x01(\x0b\x32\".headgate.api.common.v1.ModelPrice\x12\x0f\n\x07version\x18\x02 \x01(\x03\"T\n\x12\x44\x65letePriceRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x04 \x01(\t\"&\n\x13\x44\x65letePriceResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\"\xb1\x01\n\x0fGetUsageRequest\x12\x11\n\tstart_day\x18\x01 \x01(\t\x12\x0f\n\x07\x65nd_day\x18\x02 \x01(\t\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x38\n\x08group_by\x18\x04 \x03(\x0e\x32&.headgate.api.common.v1.UsageDimension\x12\x33\n\x06source\x18\x05 \x01(\x0e\x32#.headgate.api.common.v1.UsageSource\"w\n\x10GetUsageResponse\x12.\n\x04rows\x18\x01 \x03(\x0b\x32 .headgate.api.common.v1.UsageRow\x12\x33\n\x06source\x18\x02 \x01(\x0e\x32#.headgate.api.common.v1.UsageSource2\xa1\x05\n\x11\x41\x63\x63ountingService\x12_\n\x06Record\x12).headgate.api.accounting.v1.RecordRequest\x1a*.headgate.api.accounting.v1.RecordResponse\x12z\n\x0fListSettlements\x12\x32.headgate.api.accounting.v1.ListSettlementsRequest\x1a\x33.headgate.api.accounting.v1.ListSettlementsResponse\x12q\n\x0cGetPriceBook\x12/.headgate.api.accounting.v1.GetPriceBookRequest\x1a\x30.headgate.api.accounting.v1.GetPriceBookResponse\x12\x65\n\x08PutPrice\x12+.headgate.api.accounting.v1.PutPriceRequest\x1a,.headgate.api.accounting.v1.PutPriceResponse\x12n\n\x0b\x44\x65letePrice\x12..headgate.api.accounting.v1.DeletePriceRequest\x1a/.headgate.api.accounting.v1.DeletePriceResponse\x12\x65\n\x08GetUsage\x12+.headgate.api.accounting.v1.GetUsageRequest\x1a,.headgate.api.accounting.v1.GetUsageResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,39 +41,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORDREQUEST']._serialized_start=247
   _globals['_RECORDREQUEST']._serialized_end=320
   _globals['_USAGEREPORT']._serialized_start=323
-  _globals['_USAGEREPORT']._serialized_end=861
-  _globals['_USAGEREPORT_LABELSENTRY']._serialized_start=816
-  _globals['_USAGEREPORT_LABELSENTRY']._serialized_end=861
-  _globals['_RECORDRESPONSE']._serialized_start=863
-  _globals['_RECORDRESPONSE']._serialized_end=938
-  _globals['_RECORDRESULT']._serialized_start=941
-  _globals['_RECORDRESULT']._serialized_end=1073
-  _globals['_BOOKING']._serialized_start=1075
-  _globals['_BOOKING']._serialized_end=1193
-  _globals['_FEEDCURSOR']._serialized_start=1195
-  _globals['_FEEDCURSOR']._serialized_end=1247
-  _globals['_LISTSETTLEMENTSREQUEST']._serialized_start=1249
-  _globals['_LISTSETTLEMENTSREQUEST']._serialized_end=1347
-  _globals['_LISTSETTLEMENTSRESPONSE']._serialized_start=1350
-  _globals['_LISTSETTLEMENTSRESPONSE']._serialized_end=1496
-  _globals['_BOOKEDSETTLEMENT']._serialized_start=1498
-  _globals['_BOOKEDSETTLEMENT']._serialized_end=1585
-  _globals['_GETPRICEBOOKREQUEST']._serialized_start=1587
-  _globals['_GETPRICEBOOKREQUEST']._serialized_end=1631
-  _globals['_GETPRICEBOOKRESPONSE']._serialized_start=1633
-  _globals['_GETPRICEBOOKRESPONSE']._serialized_end=1724
-  _globals['_PUTPRICEREQUEST']._serialized_start=1726
-  _globals['_PUTPRICEREQUEST']._serialized_end=1812
-  _globals['_PUTPRICERESPONSE']._serialized_start=1814
-  _globals['_PUTPRICERESPONSE']._serialized_end=1900
-  _globals['_DELETEPRICEREQUEST']._serialized_start=1902
-  _globals['_DELETEPRICEREQUEST']._serialized_end=1986
-  _globals['_DELETEPRICERESPONSE']._serialized_start=1988
-  _globals['_DELETEPRICERESPONSE']._serialized_end=2026
-  _globals['_GETUSAGEREQUEST']._serialized_start=2029
-  _globals['_GETUSAGEREQUEST']._serialized_end=2206
-  _globals['_GETUSAGERESPONSE']._serialized_start=2208
-  _globals['_GETUSAGERESPONSE']._serialized_end=2327
-  _globals['_ACCOUNTINGSERVICE']._serialized_start=2330
-  _globals['_ACCOUNTINGSERVICE']._serialized_end=3003
+  _globals['_USAGEREPORT']._serialized_end=883
+  _globals['_USAGEREPORT_LABELSENTRY']._serialized_start=838
+  _globals['_USAGEREPORT_LABELSENTRY']._serialized_end=883
+  _globals['_RECORDRESPONSE']._serialized_start=885
+  _globals['_RECORDRESPONSE']._serialized_end=960
+  _globals['_RECORDRESULT']._serialized_start=963
+  _globals['_RECORDRESULT']._serialized_end=1095
+  _globals['_BOOKING']._serialized_start=1097
+  _globals['_BOOKING']._serialized_end=1215
+  _globals['_FEEDCURSOR']._serialized_start=1217
+  _globals['_FEEDCURSOR']._serialized_end=1269
+  _globals['_LISTSETTLEMENTSREQUEST']._serialized_start=1271
+  _globals['_LISTSETTLEMENTSREQUEST']._serialized_end=1369
+  _globals['_LISTSETTLEMENTSRESPONSE']._serialized_start=1372
+  _globals['_LISTSETTLEMENTSRESPONSE']._serialized_end=1518
+  _globals['_BOOKEDSETTLEMENT']._serialized_start=1520
+  _globals['_BOOKEDSETTLEMENT']._serialized_end=1607
+  _globals['_GETPRICEBOOKREQUEST']._serialized_start=1609
+  _globals['_GETPRICEBOOKREQUEST']._serialized_end=1653
+  _globals['_GETPRICEBOOKRESPONSE']._serialized_start=1655
+  _globals['_GETPRICEBOOKRESPONSE']._serialized_end=1746
+  _globals['_PUTPRICEREQUEST']._serialized_start=1748
+  _globals['_PUTPRICEREQUEST']._serialized_end=1834
+  _globals['_PUTPRICERESPONSE']._serialized_start=1836
+  _globals['_PUTPRICERESPONSE']._serialized_end=1922
+  _globals['_DELETEPRICEREQUEST']._serialized_start=1924
+  _globals['_DELETEPRICEREQUEST']._serialized_end=2008
+  _globals['_DELETEPRICERESPONSE']._serialized_start=2010
+  _globals['_DELETEPRICERESPONSE']._serialized_end=2048
+  _globals['_GETUSAGEREQUEST']._serialized_start=2051
+  _globals['_GETUSAGEREQUEST']._serialized_end=2228
+  _globals['_GETUSAGERESPONSE']._serialized_start=2230
+  _globals['_GETUSAGERESPONSE']._serialized_end=2349
+  _globals['_ACCOUNTINGSERVICE']._serialized_start=2352
+  _globals['_ACCOUNTINGSERVICE']._serialized_end=3025
 # @@protoc_insertion_point(module_scope)

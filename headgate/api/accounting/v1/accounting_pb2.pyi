@@ -87,6 +87,7 @@ class UsageReport(_message.Message):
     METERS_FIELD_NUMBER: _builtins.int
     LATENCY_FIELD_NUMBER: _builtins.int
     ERROR_TYPE_FIELD_NUMBER: _builtins.int
+    SERVICE_TIER_FIELD_NUMBER: _builtins.int
     org: _builtins.str
     """Org of the call."""
     call_id: _builtins.str
@@ -105,6 +106,11 @@ class UsageReport(_message.Message):
     """How it ended."""
     error_type: _builtins.str
     """Low-cardinality class of the error, as in OpenTelemetry's error.type. At most 64 characters."""
+    service_tier: _builtins.str
+    """The provider's tier of service that the call is billed in, such as "batch", "flex" or
+    "priority": it chooses among the model's prices. Lower case, at most 32 characters. Empty: the
+    standard one.
+    """
     @_builtins.property
     def candidate(self) -> _call_pb2.Candidate:
         """Where it went."""
@@ -142,10 +148,11 @@ class UsageReport(_message.Message):
         meters: _call_pb2.UsageMeters | None = ...,
         latency: _duration_pb2.Duration | None = ...,
         error_type: _builtins.str = ...,
+        service_tier: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "candidate", b"candidate", "latency", b"latency", "meters", b"meters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "api_key_id", b"api_key_id", "call_id", b"call_id", "candidate", b"candidate", "error_type", b"error_type", "held_nanos", b"held_nanos", "labels", b"labels", "latency", b"latency", "meters", b"meters", "operation", b"operation", "org", b"org", "outcome", b"outcome", "parent_call_id", b"parent_call_id", "price_version", b"price_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "api_key_id", b"api_key_id", "call_id", b"call_id", "candidate", b"candidate", "error_type", b"error_type", "held_nanos", b"held_nanos", "labels", b"labels", "latency", b"latency", "meters", b"meters", "operation", b"operation", "org", b"org", "outcome", b"outcome", "parent_call_id", b"parent_call_id", "price_version", b"price_version", "service_tier", b"service_tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!headgate/api/common/v1/call.proto\x12\x16headgate.api.common.v1\",\n\tCandidate\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"\x89\x03\n\x0bUsageMeters\x12\x1e\n\x11input_token_count\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12#\n\x16\x63\x61\x63he_read_token_count\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\'\n\x1a\x63\x61\x63he_write_5m_token_count\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\'\n\x1a\x63\x61\x63he_write_1h_token_count\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x1f\n\x12output_token_count\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\"\n\x15reasoning_token_count\x18\x06 \x01(\x03H\x05\x88\x01\x01\x42\x14\n\x12_input_token_countB\x19\n\x17_cache_read_token_countB\x1d\n\x1b_cache_write_5m_token_countB\x1d\n\x1b_cache_write_1h_token_countB\x15\n\x13_output_token_countB\x18\n\x16_reasoning_token_count\"\xea\x01\n\tCallError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x41\n\x08metadata\x18\x04 \x03(\x0b\x32/.headgate.api.common.v1.CallError.MetadataEntry\x12:\n\nviolations\x18\x05 \x03(\x0b\x32&.headgate.api.common.v1.FieldViolation\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t*\xba\x01\n\x0b\x43\x61llOutcome\x12\x1c\n\x18\x43\x41LL_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43\x41LL_OUTCOME_SUCCEEDED\x10\x01\x12 \n\x1c\x43\x41LL_OUTCOME_PROVIDER_FAILED\x10\x02\x12\x19\n\x15\x43\x41LL_OUTCOME_REJECTED\x10\x03\x12\x18\n\x14\x43\x41LL_OUTCOME_ABORTED\x10\x04\x12\x1a\n\x16\x43\x41LL_OUTCOME_THROTTLED\x10\x05*h\n\tCostBasis\x12\x1a\n\x16\x43OST_BASIS_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43OST_BASIS_METERS\x10\x01\x12\x13\n\x0f\x43OST_BASIS_HOLD\x10\x02\x12\x13\n\x0f\x43OST_BASIS_NONE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!headgate/api/common/v1/call.proto\x12\x16headgate.api.common.v1\",\n\tCandidate\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"\x9b\t\n\x0bUsageMeters\x12\x1e\n\x11input_token_count\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12#\n\x16\x63\x61\x63he_read_token_count\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\'\n\x1a\x63\x61\x63he_write_5m_token_count\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\'\n\x1a\x63\x61\x63he_write_1h_token_count\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x1f\n\x12output_token_count\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\"\n\x15reasoning_token_count\x18\x06 \x01(\x03H\x05\x88\x01\x01\x12$\n\x17\x61udio_input_token_count\x18\x07 \x01(\x03H\x06\x88\x01\x01\x12)\n\x1c\x61udio_cache_read_token_count\x18\x08 \x01(\x03H\x07\x88\x01\x01\x12%\n\x18\x61udio_output_token_count\x18\t \x01(\x03H\x08\x88\x01\x01\x12$\n\x17image_input_token_count\x18\n \x01(\x03H\t\x88\x01\x01\x12)\n\x1cimage_cache_read_token_count\x18\x0b \x01(\x03H\n\x88\x01\x01\x12%\n\x18image_output_token_count\x18\x0c \x01(\x03H\x0b\x88\x01\x01\x12\x18\n\x0bimage_count\x18\r \x01(\x03H\x0c\x88\x01\x01\x12\x1c\n\x0f\x63haracter_count\x18\x0e \x01(\x03H\r\x88\x01\x01\x12\x15\n\x08\x61udio_ms\x18\x0f \x01(\x03H\x0e\x88\x01\x01\x12\x15\n\x08video_ms\x18\x10 \x01(\x03H\x0f\x88\x01\x01\x12\x1d\n\x10web_search_count\x18\x11 \x01(\x03H\x10\x88\x01\x01\x12\x1e\n\x11\x66ile_search_count\x18\x12 \x01(\x03H\x11\x88\x01\x01\x12\x17\n\npage_count\x18\x13 \x01(\x03H\x12\x88\x01\x01\x12\x1f\n\x12\x63ode_session_count\x18\x14 \x01(\x03H\x13\x88\x01\x01\x42\x14\n\x12_input_token_countB\x19\n\x17_cache_read_token_countB\x1d\n\x1b_cache_write_5m_token_countB\x1d\n\x1b_cache_write_1h_token_countB\x15\n\x13_output_token_countB\x18\n\x16_reasoning_token_countB\x1a\n\x18_audio_input_token_countB\x1f\n\x1d_audio_cache_read_token_countB\x1b\n\x19_audio_output_token_countB\x1a\n\x18_image_input_token_countB\x1f\n\x1d_image_cache_read_token_countB\x1b\n\x19_image_output_token_countB\x0e\n\x0c_image_countB\x12\n\x10_character_countB\x0b\n\t_audio_msB\x0b\n\t_video_msB\x13\n\x11_web_search_countB\x14\n\x12_file_search_countB\r\n\x0b_page_countB\x15\n\x13_code_session_count\"\xea\x01\n\tCallError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x41\n\x08metadata\x18\x04 \x03(\x0b\x32/.headgate.api.common.v1.CallError.MetadataEntry\x12:\n\nviolations\x18\x05 \x03(\x0b\x32&.headgate.api.common.v1.FieldViolation\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t*\xba\x01\n\x0b\x43\x61llOutcome\x12\x1c\n\x18\x43\x41LL_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43\x41LL_OUTCOME_SUCCEEDED\x10\x01\x12 \n\x1c\x43\x41LL_OUTCOME_PROVIDER_FAILED\x10\x02\x12\x19\n\x15\x43\x41LL_OUTCOME_REJECTED\x10\x03\x12\x18\n\x14\x43\x41LL_OUTCOME_ABORTED\x10\x04\x12\x1a\n\x16\x43\x41LL_OUTCOME_THROTTLED\x10\x05*h\n\tCostBasis\x12\x1a\n\x16\x43OST_BASIS_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43OST_BASIS_METERS\x10\x01\x12\x13\n\x0f\x43OST_BASIS_HOLD\x10\x02\x12\x13\n\x0f\x43OST_BASIS_NONE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,18 +33,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CALLERROR_METADATAENTRY']._loaded_options = None
   _globals['_CALLERROR_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_CALLOUTCOME']._serialized_start=795
-  _globals['_CALLOUTCOME']._serialized_end=981
-  _globals['_COSTBASIS']._serialized_start=983
-  _globals['_COSTBASIS']._serialized_end=1087
+  _globals['_CALLOUTCOME']._serialized_start=1581
+  _globals['_CALLOUTCOME']._serialized_end=1767
+  _globals['_COSTBASIS']._serialized_start=1769
+  _globals['_COSTBASIS']._serialized_end=1873
   _globals['_CANDIDATE']._serialized_start=61
   _globals['_CANDIDATE']._serialized_end=105
   _globals['_USAGEMETERS']._serialized_start=108
-  _globals['_USAGEMETERS']._serialized_end=501
-  _globals['_CALLERROR']._serialized_start=504
-  _globals['_CALLERROR']._serialized_end=738
-  _globals['_CALLERROR_METADATAENTRY']._serialized_start=691
-  _globals['_CALLERROR_METADATAENTRY']._serialized_end=738
-  _globals['_FIELDVIOLATION']._serialized_start=740
-  _globals['_FIELDVIOLATION']._serialized_end=792
+  _globals['_USAGEMETERS']._serialized_end=1287
+  _globals['_CALLERROR']._serialized_start=1290
+  _globals['_CALLERROR']._serialized_end=1524
+  _globals['_CALLERROR_METADATAENTRY']._serialized_start=1477
+  _globals['_CALLERROR_METADATAENTRY']._serialized_end=1524
+  _globals['_FIELDVIOLATION']._serialized_start=1526
+  _globals['_FIELDVIOLATION']._serialized_end=1578
 # @@protoc_insertion_point(module_scope)

@@ -115,8 +115,9 @@ Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
 
 @_typing.final
 class UsageMeters(_message.Message):
-    """What a call used, in disjoint meters: no token is counted in two of them. An unset meter is
-    missing, which is not zero; a call whose meters are all unset is charged at its hold.
+    """What a call used, in disjoint meters: nothing is counted in two of them. An unset meter is
+    missing, which is not zero; a call whose meters are all unset is charged at its hold. Each meter
+    is from 0 to 1,000,000,000.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -127,8 +128,24 @@ class UsageMeters(_message.Message):
     CACHE_WRITE_1H_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     OUTPUT_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     REASONING_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    AUDIO_INPUT_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    AUDIO_CACHE_READ_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    AUDIO_OUTPUT_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    IMAGE_INPUT_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    IMAGE_CACHE_READ_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    IMAGE_OUTPUT_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    CHARACTER_COUNT_FIELD_NUMBER: _builtins.int
+    AUDIO_MS_FIELD_NUMBER: _builtins.int
+    VIDEO_MS_FIELD_NUMBER: _builtins.int
+    WEB_SEARCH_COUNT_FIELD_NUMBER: _builtins.int
+    FILE_SEARCH_COUNT_FIELD_NUMBER: _builtins.int
+    PAGE_COUNT_FIELD_NUMBER: _builtins.int
+    CODE_SESSION_COUNT_FIELD_NUMBER: _builtins.int
     input_token_count: _builtins.int
-    """Input tokens that were not read from a cache. At least 0."""
+    """Input tokens that were not read from a cache: text, and what has no meter of its own, such as
+    video. At least 0.
+    """
     cache_read_token_count: _builtins.int
     """Input tokens read from the provider's prompt cache. At least 0."""
     cache_write_5m_token_count: _builtins.int
@@ -136,9 +153,41 @@ class UsageMeters(_message.Message):
     cache_write_1h_token_count: _builtins.int
     """Input tokens written to a cache that lives one hour. At least 0."""
     output_token_count: _builtins.int
-    """Output tokens without reasoning. At least 0."""
+    """Output tokens without reasoning, audio and images. At least 0."""
     reasoning_token_count: _builtins.int
     """Reasoning tokens, which providers bill as output. At least 0."""
+    audio_input_token_count: _builtins.int
+    """Audio as input tokens that were not read from a cache."""
+    audio_cache_read_token_count: _builtins.int
+    """Audio as input tokens read from the provider's prompt cache."""
+    audio_output_token_count: _builtins.int
+    """Audio as output tokens."""
+    image_input_token_count: _builtins.int
+    """Images as input tokens that were not read from a cache, if the provider prices them apart."""
+    image_cache_read_token_count: _builtins.int
+    """Images as input tokens read from the provider's prompt cache, if priced apart."""
+    image_output_token_count: _builtins.int
+    """Images as output tokens."""
+    image_count: _builtins.int
+    """Images that were generated, where the provider charges by the image and not by its tokens."""
+    character_count: _builtins.int
+    """Characters of text, where the provider charges by them: text to speech, translation."""
+    audio_ms: _builtins.int
+    """Milliseconds of audio that were heard or made, where the provider charges by time. A part of a
+    millisecond counts as a whole one.
+    """
+    video_ms: _builtins.int
+    """Milliseconds of video that were made, where the provider charges by time. A part of a
+    millisecond counts as a whole one.
+    """
+    web_search_count: _builtins.int
+    """Searches of the web that the provider made during the call."""
+    file_search_count: _builtins.int
+    """Searches of stored files that the provider made during the call."""
+    page_count: _builtins.int
+    """Pages of documents that were read."""
+    code_session_count: _builtins.int
+    """Sessions in which the provider ran code during the call."""
     def __init__(
         self,
         *,
@@ -148,23 +197,73 @@ class UsageMeters(_message.Message):
         cache_write_1h_token_count: _builtins.int | None = ...,
         output_token_count: _builtins.int | None = ...,
         reasoning_token_count: _builtins.int | None = ...,
+        audio_input_token_count: _builtins.int | None = ...,
+        audio_cache_read_token_count: _builtins.int | None = ...,
+        audio_output_token_count: _builtins.int | None = ...,
+        image_input_token_count: _builtins.int | None = ...,
+        image_cache_read_token_count: _builtins.int | None = ...,
+        image_output_token_count: _builtins.int | None = ...,
+        image_count: _builtins.int | None = ...,
+        character_count: _builtins.int | None = ...,
+        audio_ms: _builtins.int | None = ...,
+        video_ms: _builtins.int | None = ...,
+        web_search_count: _builtins.int | None = ...,
+        file_search_count: _builtins.int | None = ...,
+        page_count: _builtins.int | None = ...,
+        code_session_count: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_read_token_count", b"_cache_read_token_count", "_cache_write_1h_token_count", b"_cache_write_1h_token_count", "_cache_write_5m_token_count", b"_cache_write_5m_token_count", "_input_token_count", b"_input_token_count", "_output_token_count", b"_output_token_count", "_reasoning_token_count", b"_reasoning_token_count", "cache_read_token_count", b"cache_read_token_count", "cache_write_1h_token_count", b"cache_write_1h_token_count", "cache_write_5m_token_count", b"cache_write_5m_token_count", "input_token_count", b"input_token_count", "output_token_count", b"output_token_count", "reasoning_token_count", b"reasoning_token_count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_audio_cache_read_token_count", b"_audio_cache_read_token_count", "_audio_input_token_count", b"_audio_input_token_count", "_audio_ms", b"_audio_ms", "_audio_output_token_count", b"_audio_output_token_count", "_cache_read_token_count", b"_cache_read_token_count", "_cache_write_1h_token_count", b"_cache_write_1h_token_count", "_cache_write_5m_token_count", b"_cache_write_5m_token_count", "_character_count", b"_character_count", "_code_session_count", b"_code_session_count", "_file_search_count", b"_file_search_count", "_image_cache_read_token_count", b"_image_cache_read_token_count", "_image_count", b"_image_count", "_image_input_token_count", b"_image_input_token_count", "_image_output_token_count", b"_image_output_token_count", "_input_token_count", b"_input_token_count", "_output_token_count", b"_output_token_count", "_page_count", b"_page_count", "_reasoning_token_count", b"_reasoning_token_count", "_video_ms", b"_video_ms", "_web_search_count", b"_web_search_count", "audio_cache_read_token_count", b"audio_cache_read_token_count", "audio_input_token_count", b"audio_input_token_count", "audio_ms", b"audio_ms", "audio_output_token_count", b"audio_output_token_count", "cache_read_token_count", b"cache_read_token_count", "cache_write_1h_token_count", b"cache_write_1h_token_count", "cache_write_5m_token_count", b"cache_write_5m_token_count", "character_count", b"character_count", "code_session_count", b"code_session_count", "file_search_count", b"file_search_count", "image_cache_read_token_count", b"image_cache_read_token_count", "image_count", b"image_count", "image_input_token_count", b"image_input_token_count", "image_output_token_count", b"image_output_token_count", "input_token_count", b"input_token_count", "output_token_count", b"output_token_count", "page_count", b"page_count", "reasoning_token_count", b"reasoning_token_count", "video_ms", b"video_ms", "web_search_count", b"web_search_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_read_token_count", b"_cache_read_token_count", "_cache_write_1h_token_count", b"_cache_write_1h_token_count", "_cache_write_5m_token_count", b"_cache_write_5m_token_count", "_input_token_count", b"_input_token_count", "_output_token_count", b"_output_token_count", "_reasoning_token_count", b"_reasoning_token_count", "cache_read_token_count", b"cache_read_token_count", "cache_write_1h_token_count", b"cache_write_1h_token_count", "cache_write_5m_token_count", b"cache_write_5m_token_count", "input_token_count", b"input_token_count", "output_token_count", b"output_token_count", "reasoning_token_count", b"reasoning_token_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_audio_cache_read_token_count", b"_audio_cache_read_token_count", "_audio_input_token_count", b"_audio_input_token_count", "_audio_ms", b"_audio_ms", "_audio_output_token_count", b"_audio_output_token_count", "_cache_read_token_count", b"_cache_read_token_count", "_cache_write_1h_token_count", b"_cache_write_1h_token_count", "_cache_write_5m_token_count", b"_cache_write_5m_token_count", "_character_count", b"_character_count", "_code_session_count", b"_code_session_count", "_file_search_count", b"_file_search_count", "_image_cache_read_token_count", b"_image_cache_read_token_count", "_image_count", b"_image_count", "_image_input_token_count", b"_image_input_token_count", "_image_output_token_count", b"_image_output_token_count", "_input_token_count", b"_input_token_count", "_output_token_count", b"_output_token_count", "_page_count", b"_page_count", "_reasoning_token_count", b"_reasoning_token_count", "_video_ms", b"_video_ms", "_web_search_count", b"_web_search_count", "audio_cache_read_token_count", b"audio_cache_read_token_count", "audio_input_token_count", b"audio_input_token_count", "audio_ms", b"audio_ms", "audio_output_token_count", b"audio_output_token_count", "cache_read_token_count", b"cache_read_token_count", "cache_write_1h_token_count", b"cache_write_1h_token_count", "cache_write_5m_token_count", b"cache_write_5m_token_count", "character_count", b"character_count", "code_session_count", b"code_session_count", "file_search_count", b"file_search_count", "image_cache_read_token_count", b"image_cache_read_token_count", "image_count", b"image_count", "image_input_token_count", b"image_input_token_count", "image_output_token_count", b"image_output_token_count", "input_token_count", b"input_token_count", "output_token_count", b"output_token_count", "page_count", b"page_count", "reasoning_token_count", b"reasoning_token_count", "video_ms", b"video_ms", "web_search_count", b"web_search_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__audio_cache_read_token_count: _TypeAlias = _typing.Literal["audio_cache_read_token_count"]  # noqa: Y015
+    _WhichOneofArgType__audio_cache_read_token_count: _TypeAlias = _typing.Literal["_audio_cache_read_token_count", b"_audio_cache_read_token_count"]  # noqa: Y015
+    _WhichOneofReturnType__audio_input_token_count: _TypeAlias = _typing.Literal["audio_input_token_count"]  # noqa: Y015
+    _WhichOneofArgType__audio_input_token_count: _TypeAlias = _typing.Literal["_audio_input_token_count", b"_audio_input_token_count"]  # noqa: Y015
+    _WhichOneofReturnType__audio_ms: _TypeAlias = _typing.Literal["audio_ms"]  # noqa: Y015
+    _WhichOneofArgType__audio_ms: _TypeAlias = _typing.Literal["_audio_ms", b"_audio_ms"]  # noqa: Y015
+    _WhichOneofReturnType__audio_output_token_count: _TypeAlias = _typing.Literal["audio_output_token_count"]  # noqa: Y015
+    _WhichOneofArgType__audio_output_token_count: _TypeAlias = _typing.Literal["_audio_output_token_count", b"_audio_output_token_count"]  # noqa: Y015
     _WhichOneofReturnType__cache_read_token_count: _TypeAlias = _typing.Literal["cache_read_token_count"]  # noqa: Y015
     _WhichOneofArgType__cache_read_token_count: _TypeAlias = _typing.Literal["_cache_read_token_count", b"_cache_read_token_count"]  # noqa: Y015
     _WhichOneofReturnType__cache_write_1h_token_count: _TypeAlias = _typing.Literal["cache_write_1h_token_count"]  # noqa: Y015
     _WhichOneofArgType__cache_write_1h_token_count: _TypeAlias = _typing.Literal["_cache_write_1h_token_count", b"_cache_write_1h_token_count"]  # noqa: Y015
     _WhichOneofReturnType__cache_write_5m_token_count: _TypeAlias = _typing.Literal["cache_write_5m_token_count"]  # noqa: Y015
     _WhichOneofArgType__cache_write_5m_token_count: _TypeAlias = _typing.Literal["_cache_write_5m_token_count", b"_cache_write_5m_token_count"]  # noqa: Y015
+    _WhichOneofReturnType__character_count: _TypeAlias = _typing.Literal["character_count"]  # noqa: Y015
+    _WhichOneofArgType__character_count: _TypeAlias = _typing.Literal["_character_count", b"_character_count"]  # noqa: Y015
+    _WhichOneofReturnType__code_session_count: _TypeAlias = _typing.Literal["code_session_count"]  # noqa: Y015
+    _WhichOneofArgType__code_session_count: _TypeAlias = _typing.Literal["_code_session_count", b"_code_session_count"]  # noqa: Y015
+    _WhichOneofReturnType__file_search_count: _TypeAlias = _typing.Literal["file_search_count"]  # noqa: Y015
+    _WhichOneofArgType__file_search_count: _TypeAlias = _typing.Literal["_file_search_count", b"_file_search_count"]  # noqa: Y015
+    _WhichOneofReturnType__image_cache_read_token_count: _TypeAlias = _typing.Literal["image_cache_read_token_count"]  # noqa: Y015
+    _WhichOneofArgType__image_cache_read_token_count: _TypeAlias = _typing.Literal["_image_cache_read_token_count", b"_image_cache_read_token_count"]  # noqa: Y015
+    _WhichOneofReturnType__image_count: _TypeAlias = _typing.Literal["image_count"]  # noqa: Y015
+    _WhichOneofArgType__image_count: _TypeAlias = _typing.Literal["_image_count", b"_image_count"]  # noqa: Y015
+    _WhichOneofReturnType__image_input_token_count: _TypeAlias = _typing.Literal["image_input_token_count"]  # noqa: Y015
+    _WhichOneofArgType__image_input_token_count: _TypeAlias = _typing.Literal["_image_input_token_count", b"_image_input_token_count"]  # noqa: Y015
+    _WhichOneofReturnType__image_output_token_count: _TypeAlias = _typing.Literal["image_output_token_count"]  # noqa: Y015
+    _WhichOneofArgType__image_output_token_count: _TypeAlias = _typing.Literal["_image_output_token_count", b"_image_output_token_count"]  # noqa: Y015
     _WhichOneofReturnType__input_token_count: _TypeAlias = _typing.Literal["input_token_count"]  # noqa: Y015
     _WhichOneofArgType__input_token_count: _TypeAlias = _typing.Literal["_input_token_count", b"_input_token_count"]  # noqa: Y015
     _WhichOneofReturnType__output_token_count: _TypeAlias = _typing.Literal["output_token_count"]  # noqa: Y015
     _WhichOneofArgType__output_token_count: _TypeAlias = _typing.Literal["_output_token_count", b"_output_token_count"]  # noqa: Y015
+    _WhichOneofReturnType__page_count: _TypeAlias = _typing.Literal["page_count"]  # noqa: Y015
+    _WhichOneofArgType__page_count: _TypeAlias = _typing.Literal["_page_count", b"_page_count"]  # noqa: Y015
     _WhichOneofReturnType__reasoning_token_count: _TypeAlias = _typing.Literal["reasoning_token_count"]  # noqa: Y015
     _WhichOneofArgType__reasoning_token_count: _TypeAlias = _typing.Literal["_reasoning_token_count", b"_reasoning_token_count"]  # noqa: Y015
+    _WhichOneofReturnType__video_ms: _TypeAlias = _typing.Literal["video_ms"]  # noqa: Y015
+    _WhichOneofArgType__video_ms: _TypeAlias = _typing.Literal["_video_ms", b"_video_ms"]  # noqa: Y015
+    _WhichOneofReturnType__web_search_count: _TypeAlias = _typing.Literal["web_search_count"]  # noqa: Y015
+    _WhichOneofArgType__web_search_count: _TypeAlias = _typing.Literal["_web_search_count", b"_web_search_count"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__audio_cache_read_token_count) -> _WhichOneofReturnType__audio_cache_read_token_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__audio_input_token_count) -> _WhichOneofReturnType__audio_input_token_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__audio_ms) -> _WhichOneofReturnType__audio_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__audio_output_token_count) -> _WhichOneofReturnType__audio_output_token_count | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_read_token_count) -> _WhichOneofReturnType__cache_read_token_count | None: ...
     @_typing.overload
@@ -172,11 +271,31 @@ class UsageMeters(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_write_5m_token_count) -> _WhichOneofReturnType__cache_write_5m_token_count | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__character_count) -> _WhichOneofReturnType__character_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__code_session_count) -> _WhichOneofReturnType__code_session_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__file_search_count) -> _WhichOneofReturnType__file_search_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__image_cache_read_token_count) -> _WhichOneofReturnType__image_cache_read_token_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__image_count) -> _WhichOneofReturnType__image_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__image_input_token_count) -> _WhichOneofReturnType__image_input_token_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__image_output_token_count) -> _WhichOneofReturnType__image_output_token_count | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__input_token_count) -> _WhichOneofReturnType__input_token_count | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output_token_count) -> _WhichOneofReturnType__output_token_count | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_count) -> _WhichOneofReturnType__page_count | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning_token_count) -> _WhichOneofReturnType__reasoning_token_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__video_ms) -> _WhichOneofReturnType__video_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__web_search_count) -> _WhichOneofReturnType__web_search_count | None: ...
 
 Global___UsageMeters: _TypeAlias = UsageMeters  # noqa: Y015
 

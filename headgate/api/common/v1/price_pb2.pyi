@@ -40,6 +40,36 @@ class _MeterEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Meter.ValueType
     """Output tokens without reasoning."""
     METER_REASONING: _Meter.ValueType  # 6
     """Reasoning tokens."""
+    METER_AUDIO_INPUT: _Meter.ValueType  # 7
+    """Audio as input tokens not read from a cache."""
+    METER_AUDIO_CACHE_READ: _Meter.ValueType  # 8
+    """Audio as input tokens read from a cache."""
+    METER_AUDIO_OUTPUT: _Meter.ValueType  # 9
+    """Audio as output tokens."""
+    METER_IMAGE_INPUT: _Meter.ValueType  # 10
+    """Images as input tokens not read from a cache."""
+    METER_IMAGE_CACHE_READ: _Meter.ValueType  # 11
+    """Images as input tokens read from a cache."""
+    METER_IMAGE_OUTPUT: _Meter.ValueType  # 12
+    """Images as output tokens."""
+    METER_IMAGE: _Meter.ValueType  # 13
+    """Images generated."""
+    METER_CHARACTER: _Meter.ValueType  # 14
+    """Characters of text."""
+    METER_AUDIO_MS: _Meter.ValueType  # 15
+    """Milliseconds of audio."""
+    METER_VIDEO_MS: _Meter.ValueType  # 16
+    """Milliseconds of video."""
+    METER_WEB_SEARCH: _Meter.ValueType  # 17
+    """Searches of the web."""
+    METER_FILE_SEARCH: _Meter.ValueType  # 18
+    """Searches of stored files."""
+    METER_PAGE: _Meter.ValueType  # 19
+    """Pages of documents."""
+    METER_CODE_SESSION: _Meter.ValueType  # 20
+    """Sessions that ran code."""
+    METER_CALL: _Meter.ValueType  # 21
+    """The call itself: one for each call that used anything. Counted by the service, not reported."""
 
 class Meter(_Meter, metaclass=_MeterEnumTypeWrapper):
     """What is metered. Meters are disjoint. More may be added."""
@@ -58,6 +88,36 @@ METER_OUTPUT: Meter.ValueType  # 5
 """Output tokens without reasoning."""
 METER_REASONING: Meter.ValueType  # 6
 """Reasoning tokens."""
+METER_AUDIO_INPUT: Meter.ValueType  # 7
+"""Audio as input tokens not read from a cache."""
+METER_AUDIO_CACHE_READ: Meter.ValueType  # 8
+"""Audio as input tokens read from a cache."""
+METER_AUDIO_OUTPUT: Meter.ValueType  # 9
+"""Audio as output tokens."""
+METER_IMAGE_INPUT: Meter.ValueType  # 10
+"""Images as input tokens not read from a cache."""
+METER_IMAGE_CACHE_READ: Meter.ValueType  # 11
+"""Images as input tokens read from a cache."""
+METER_IMAGE_OUTPUT: Meter.ValueType  # 12
+"""Images as output tokens."""
+METER_IMAGE: Meter.ValueType  # 13
+"""Images generated."""
+METER_CHARACTER: Meter.ValueType  # 14
+"""Characters of text."""
+METER_AUDIO_MS: Meter.ValueType  # 15
+"""Milliseconds of audio."""
+METER_VIDEO_MS: Meter.ValueType  # 16
+"""Milliseconds of video."""
+METER_WEB_SEARCH: Meter.ValueType  # 17
+"""Searches of the web."""
+METER_FILE_SEARCH: Meter.ValueType  # 18
+"""Searches of stored files."""
+METER_PAGE: Meter.ValueType  # 19
+"""Pages of documents."""
+METER_CODE_SESSION: Meter.ValueType  # 20
+"""Sessions that ran code."""
+METER_CALL: Meter.ValueType  # 21
+"""The call itself: one for each call that used anything. Counted by the service, not reported."""
 Global___Meter: _TypeAlias = Meter  # noqa: Y015
 
 @_typing.final
@@ -72,6 +132,8 @@ class ModelPrice(_message.Message):
     METERS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
+    VARIANTS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Provider's registered name."""
     model: _builtins.str
@@ -82,14 +144,29 @@ class ModelPrice(_message.Message):
     """Where the price comes from: "catalogue" or "override"."""
     @_builtins.property
     def meters(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeterPrice]:
-        """Prices of the meters. A meter that is not listed is charged like `METER_INPUT` if it counts
-        input and like `METER_OUTPUT` if it counts output. Listing no meter is invalid; a free model
-        lists its meters with price 0.
+        """Prices of the meters. Tokens whose meter is not listed are charged like another meter: those
+        read from a cache, if it is audio or images, like `METER_CACHE_READ`; other input like
+        `METER_INPUT`; output like `METER_OUTPUT`. A price that lists any tokens lists these two. What
+        is not tokens has the price that is listed, else none: a call that used it is charged at its
+        hold, if that is more, and marked. Listing no meter is invalid; a free model lists its meters
+        with price 0.
         """
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When this price took effect. Set by the service."""
+
+    @_builtins.property
+    def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceVariant]:
+        """Prices of a tier of service or an hour of the day. The first that fits a call replaces the
+        meters that it lists; the others keep the prices above. At most 16.
+        """
+
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """When this price is to take effect. Unset, or not in the future: at once. A time in the past
+        changes nothing that is booked; an explicit `Reprice` of the past does, and uses it.
+        """
 
     def __init__(
         self,
@@ -100,14 +177,54 @@ class ModelPrice(_message.Message):
         meters: _abc.Iterable[Global___MeterPrice] | None = ...,
         source: _builtins.str = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
+        variants: _abc.Iterable[Global___PriceVariant] | None = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["meters", b"meters", "model", b"model", "org", b"org", "provider", b"provider", "source", b"source", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "meters", b"meters", "model", b"model", "org", b"org", "provider", b"provider", "source", b"source", "start_time", b"start_time", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelPrice: _TypeAlias = ModelPrice  # noqa: Y015
+
+@_typing.final
+class PriceVariant(_message.Message):
+    """What some meters cost in a tier of service, in a part of the day, or in both."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_TIER_FIELD_NUMBER: _builtins.int
+    START_MINUTE_FIELD_NUMBER: _builtins.int
+    END_MINUTE_FIELD_NUMBER: _builtins.int
+    METERS_FIELD_NUMBER: _builtins.int
+    service_tier: _builtins.str
+    """Only calls billed in this tier, such as "batch". Lower case, at most 32 characters. Empty: any."""
+    start_minute: _builtins.int
+    """Only calls admitted at or after this minute of the day in UTC, 0 to 1439."""
+    end_minute: _builtins.int
+    """Only calls admitted before this minute of the day in UTC, 1 to 1440. Less than or equal to
+    `start_minute`: on the next day. 0 for both: any time.
+    """
+    @_builtins.property
+    def meters(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeterPrice]:
+        """The prices that differ. At least one."""
+
+    def __init__(
+        self,
+        *,
+        service_tier: _builtins.str = ...,
+        start_minute: _builtins.int = ...,
+        end_minute: _builtins.int = ...,
+        meters: _abc.Iterable[Global___MeterPrice] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_minute", b"end_minute", "meters", b"meters", "service_tier", b"service_tier", "start_minute", b"start_minute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceVariant: _TypeAlias = PriceVariant  # noqa: Y015
 
 @_typing.final
 class MeterPrice(_message.Message):

@@ -393,6 +393,7 @@ class CompleteCallRequest(_message.Message):
     METERS_FIELD_NUMBER: _builtins.int
     LATENCY_FIELD_NUMBER: _builtins.int
     ERROR_TYPE_FIELD_NUMBER: _builtins.int
+    SERVICE_TIER_FIELD_NUMBER: _builtins.int
     permit: _builtins.bytes
     """The permit from the admission. Alone sufficient: it names the call."""
     org: _builtins.str
@@ -403,6 +404,11 @@ class CompleteCallRequest(_message.Message):
     """How it ended."""
     error_type: _builtins.str
     """Low-cardinality class of the error, as in OpenTelemetry's error.type. At most 64 characters."""
+    service_tier: _builtins.str
+    """The provider's tier of service that the call is billed in, such as "batch", "flex" or
+    "priority": it chooses among the model's prices. Lower case, at most 32 characters. Empty: the
+    standard one.
+    """
     @_builtins.property
     def meters(self) -> _call_pb2.UsageMeters:
         """What it used. Unset: unknown, charged at the hold unless the provider failed or refused."""
@@ -421,10 +427,11 @@ class CompleteCallRequest(_message.Message):
         meters: _call_pb2.UsageMeters | None = ...,
         latency: _duration_pb2.Duration | None = ...,
         error_type: _builtins.str = ...,
+        service_tier: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency", "meters", b"meters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "error_type", b"error_type", "latency", b"latency", "meters", b"meters", "org", b"org", "outcome", b"outcome", "permit", b"permit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "error_type", b"error_type", "latency", b"latency", "meters", b"meters", "org", b"org", "outcome", b"outcome", "permit", b"permit", "service_tier", b"service_tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
