@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Final, Literal, TypeVar
+
+import grpc.aio
 
 from headgate import channel
 from headgate.call import Call
@@ -33,7 +36,8 @@ class Client:
     connection of its own, provided that its parent had not used any gRPC. Serves one event loop.
     `target` is the gateway's address, as gRPC writes it; without `tls`, this machine is reached
     in plain text and all others by TLS with the system's authorities. `org` is for keys that may
-    act for several. Raises ValueError for what can't be a target or a key.
+    act for several. `open_channel` replaces how a channel is made. Raises ValueError for what
+    can't be a target or a key.
     """
 
     def __init__(
@@ -46,13 +50,14 @@ class Client:
         insecure: bool = False,
         admission_timeout_seconds: float = ADMISSION_TIMEOUT_SECONDS,
         report_timeout_seconds: float = REPORT_TIMEOUT_SECONDS,
+        open_channel: Callable[[], grpc.aio.Channel] | None = None,
     ) -> None:
         channel.check_target(target, tls=tls, insecure=insecure)
-        self._target = target
+        self._open_channel = open_channel or partial(
+            channel.open_channel, target, tls=tls, insecure=insecure
+        )
         self._metadata = channel.authorization(api_key)
         self._org = org
-        self._tls = tls
-        self._insecure = insecure
         self._admission_timeout_seconds = admission_timeout_seconds
         self._report_timeout_seconds = report_timeout_seconds
         self._connection: Connection | None = None
@@ -154,7 +159,7 @@ class Client:
         connection = self._connection
         if connection is None or connection.is_foreign():
             connection = self._connection = Connection(
-                channel.open_channel(self._target, tls=self._tls, insecure=self._insecure),
+                self._open_channel(),
                 metadata=self._metadata,
                 report_seconds_max=self._report_timeout_seconds,
             )

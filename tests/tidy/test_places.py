@@ -13,8 +13,9 @@ from tests.tidy import tracked
 # Where a process of ours may look at its environment.
 ENVIRONMENT_READERS: Final = re.compile(r"(^|/)config\.py$")
 ENVIRONMENT_NAMES: Final = frozenset({"environ", "environb", "getenv", "getenvb"})
-# The only module that makes servers, so that all of them answer, refuse and drain alike.
-SERVER_MAKER: Final = Path("chassis/server.py")
+# The only module that makes servers, so that all of them answer, refuse and drain alike; and the
+# fake, which has to be cut off like a gateway that is killed.
+SERVER_MAKERS: Final = frozenset({Path("chassis/server.py"), Path("headgate/testing/wires.py")})
 # The only modules that end an RPC with a status.
 STATUS_SENDER: Final = Path("chassis")
 
@@ -46,7 +47,7 @@ def test_only_the_chassis_makes_grpc_servers() -> None:
     makers = [
         str(path)
         for path in tracked.python(*tracked.PRODUCTION, "local")
-        if path != SERVER_MAKER
+        if path not in SERVER_MAKERS
         and any(
             attribute == "server" and module in ("grpc.aio", "aio", "grpc")
             for module, attribute in names_in(path)

@@ -12,9 +12,9 @@ import headgate
 from examples.governed_call import main, summarize
 from headgate.api.common.v1 import call_pb2
 from headgate.api.gateway.v1 import gateway_pb2
+from headgate.testing import API_KEY, FakeGateway, serve_gateway
 from local.demo import stand_in
 from local.demo.stand_in import StandInProcess
-from tests.fakes.gateway import API_KEY, FakeGateway, serve_gateway
 
 CANDIDATES = (("demo-openai", "gpt-4o-mini"), ("demo-anthropic", "claude-haiku"))
 TEXT = "A headgate decides how much water enters the canal."

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 import headgate
-from tests.fakes.gateway import API_KEY, FakeGateway, serve_gateway
+from headgate.testing import API_KEY, FakeGateway, serve_gateway
 
 
 @pytest.fixture

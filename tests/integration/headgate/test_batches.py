@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import headgate
-from tests.fakes.gateway import FakeGateway
-from tests.fakes.ledger import OUTPUT_NANOS
+from headgate.testing import OUTPUT_NANOS, FakeGateway
 
 COUNT = 500
 

@@ -10,7 +10,7 @@ import pytest
 import headgate
 from headgate.api.common.v1 import call_pb2
 from headgate.api.gateway.v1 import gateway_pb2
-from tests.fakes.gateway import API_KEY, FakeGateway, serve_gateway
+from headgate.testing import API_KEY, FakeGateway, serve_gateway
 
 RELEASED = gateway_pb2.FINISHED_STATE_RELEASED
 SETTLED = gateway_pb2.FINISHED_STATE_SETTLED

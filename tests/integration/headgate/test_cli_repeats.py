@@ -10,7 +10,7 @@ import grpc.aio
 import pytest
 
 from headgate.api.gateway.v1 import admin_pb2, admin_pb2_grpc
-from tests.fakes.faults import Failure
+from headgate.testing import Failure
 from tests.integration.gateway.system import ADMIN_KEY
 from tests.integration.headgate.commands import Commands
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import headgate
-from tests.fakes.gateway import API_KEY, FakeGateway, serve_gateway
+from headgate.testing import API_KEY, FakeGateway, serve_gateway
 
 
 async def test_an_unknown_key_is_refused(gateway: FakeGateway) -> None:

@@ -9,8 +9,7 @@ import pytest
 
 import headgate
 from headgate.api.gateway.v1 import gateway_pb2
-from tests.fakes.faults import Failure
-from tests.fakes.gateway import API_KEY, FakeGateway
+from headgate.testing import API_KEY, Failure, FakeGateway
 
 RELEASED = gateway_pb2.FINISHED_STATE_RELEASED
 GONE = Failure(code=grpc.StatusCode.UNAVAILABLE, reason="PEER_UNAVAILABLE")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable
+from typing import TYPE_CHECKING
 
 import grpc.aio
 import pytest
@@ -14,9 +16,12 @@ from headgate.api.gateway.v1 import gateway_pb2 as pb
 from headgate.api.gateway.v1 import gateway_pb2_grpc
 from headgate.errors import RpcError
 from headgate.failures import parse_failure
-from tests.fakes.gateway import FakeGateway, serve_gateway
+from headgate.testing import FakeGateway, serve_gateway
 from tests.integration.gateway.system import ACME_KEY, GLOBEX_KEY, Keyed
 from tests.integration.headgate.real import running_system
+
+if TYPE_CHECKING:
+    from headgate.api.gateway.v1.gateway_pb2_grpc import GatewayServiceAsyncStub
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -25,29 +30,32 @@ ABORTED = call_pb2.CALL_OUTCOME_ABORTED
 METERS = call_pb2.UsageMeters(input_token_count=90, output_token_count=10)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["fake", "real"])
-async def target(
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["memory", "fake", "real"])
+async def stub(
     request: pytest.FixtureRequest, postgres_url: str, pytestconfig: pytest.Config
-) -> AsyncIterator[str]:
-    if request.param == "real":
-        async with running_system(postgres_url, pytestconfig) as system:
-            yield system.addresses["gateway"]
-        return
+) -> AsyncIterator[GatewayServiceAsyncStub]:
     fake = FakeGateway(keys={ACME_KEY: ("acme",), GLOBEX_KEY: ("globex",)})
-    async with serve_gateway(fake):
-        yield fake.target
+    async with contextlib.AsyncExitStack() as stack:
+        if request.param == "real":
+            system = await stack.enter_async_context(running_system(postgres_url, pytestconfig))
+            channel = grpc.aio.insecure_channel(system.addresses["gateway"])
+        elif request.param == "fake":
+            await stack.enter_async_context(serve_gateway(fake))
+            channel = grpc.aio.insecure_channel(fake.target)
+        else:
+            channel = fake.open_channel()
+        await stack.enter_async_context(channel)
+        yield gateway_pb2_grpc.GatewayServiceStub(channel)
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def acme(target: str) -> AsyncIterator[Keyed]:
-    async with grpc.aio.insecure_channel(target) as channel:
-        yield Keyed(gateway_pb2_grpc.GatewayServiceStub(channel), ACME_KEY)
+@pytest.fixture
+def acme(stub: GatewayServiceAsyncStub) -> Keyed:
+    return Keyed(stub, ACME_KEY)
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def globex(target: str) -> AsyncIterator[Keyed]:
-    async with grpc.aio.insecure_channel(target) as channel:
-        yield Keyed(gateway_pb2_grpc.GatewayServiceStub(channel), GLOBEX_KEY)
+@pytest.fixture
+def globex(stub: GatewayServiceAsyncStub) -> Keyed:
+    return Keyed(stub, GLOBEX_KEY)
 
 
 def ask(**values: object) -> pb.AdmitCallRequest:
@@ -274,10 +282,10 @@ async def test_a_batch_has_1_to_256_members(acme: Keyed, count: int) -> None:
     assert [each.field for each in failure.violations] == ["calls"]
 
 
-async def test_an_unknown_key_is_refused(target: str) -> None:
-    async with grpc.aio.insecure_channel(target) as channel:
-        stub = gateway_pb2_grpc.GatewayServiceStub(channel)
-        failure = await refused(Keyed(stub, "hg_k9_" + "Z" * 43).AdmitCall(ask()))
+async def test_an_unknown_key_is_refused(
+    stub: GatewayServiceAsyncStub,
+) -> None:
+    failure = await refused(Keyed(stub, "hg_k9_" + "Z" * 43).AdmitCall(ask()))
 
     assert (failure.code, failure.reason) == ("UNAUTHENTICATED", "UNAUTHENTICATED")
 

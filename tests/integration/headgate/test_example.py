@@ -5,8 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import headgate
-from tests.fakes.gateway import API_KEY, FakeGateway
-from tests.fakes.ledger import INPUT_NANOS, OUTPUT_NANOS
+from headgate.testing import API_KEY, INPUT_NANOS, OUTPUT_NANOS, FakeGateway
 
 
 async def test_the_example_of_the_docstring_runs(gateway: FakeGateway) -> None:

@@ -12,8 +12,7 @@ import headgate
 from headgate import CallOutcome, CostBasis
 from headgate.api.common.v1 import call_pb2
 from headgate.api.gateway.v1 import gateway_pb2
-from tests.fakes.gateway import FakeGateway
-from tests.fakes.ledger import INPUT_NANOS, OUTPUT_NANOS
+from headgate.testing import INPUT_NANOS, OUTPUT_NANOS, FakeGateway
 
 HELD = 100 * INPUT_NANOS + 50 * OUTPUT_NANOS
 

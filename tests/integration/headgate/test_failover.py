@@ -8,8 +8,7 @@ import pytest
 import headgate
 from headgate.api.common.v1 import call_pb2
 from headgate.api.gateway.v1 import gateway_pb2
-from tests.fakes.faults import Failure
-from tests.fakes.gateway import FakeGateway
+from headgate.testing import Failure, FakeGateway
 
 FIRST = headgate.Candidate("openai", "gpt-4o-mini")
 SECOND = headgate.Candidate("anthropic", "claude-3-5-haiku-latest")

@@ -9,8 +9,7 @@ import grpc
 import pytest
 
 import headgate
-from tests.fakes.faults import Failure
-from tests.fakes.gateway import API_KEY, FakeGateway, serve_gateway
+from headgate.testing import API_KEY, Failure, FakeGateway, serve_gateway
 
 GONE = Failure(code=grpc.StatusCode.UNAVAILABLE, reason="PEER_UNAVAILABLE")
 GONE_AFTER = Failure(code=grpc.StatusCode.UNAVAILABLE, reason="PEER_UNAVAILABLE", after=True)

@@ -13,13 +13,13 @@ import headgate
 from headgate.api.common.v1 import call_pb2
 from headgate.api.gateway.v1 import gateway_pb2 as pb
 from headgate.channel import open_channel
+from headgate.testing import API_KEY, FakeGateway, serve_gateway
 from local.demo import journal
 from local.demo.client import TappedClient
 from local.demo.closing import Auditor, Closing
 from local.demo.journal import Journal
 from local.demo.reconciliation import Ending
 from local.demo.tally import Tally
-from tests.fakes.gateway import API_KEY, FakeGateway, serve_gateway
 
 ORG = "acme"
 

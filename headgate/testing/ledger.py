@@ -11,7 +11,7 @@ import grpc
 
 from headgate.api.common.v1 import call_pb2, denial_pb2, limit_pb2
 from headgate.api.gateway.v1 import gateway_pb2
-from tests.fakes.entries import Entry, Refusal
+from headgate.testing.entries import Entry, Refusal
 
 HOLD_SECONDS = 600
 DEFAULT_MAX_OUTPUT_TOKENS = 256
@@ -35,6 +35,7 @@ class Ledger:
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
 
     def held_nanos(self, org: str) -> int:
+        """Returns what the org's open calls hold."""
         return sum(
             each.admission.held_nanos
             for each in self.entries.values()
@@ -42,13 +43,16 @@ class Ledger:
         )
 
     def settled_nanos(self, org: str) -> int:
+        """Returns what the org's ended calls cost."""
         return sum(each.settled_nanos for each in self.entries.values() if each.org == org)
 
     def entry(self, call_id: str) -> Entry:
+        """Returns what is known of a call."""
         (found,) = (each for each in self.entries.values() if each.call_id == call_id)
         return found
 
     def admit(self, request: gateway_pb2.AdmitCallRequest, org: str) -> gateway_pb2.CallDecision:
+        """Decides on a call. Raises Refusal."""
         _check(request)
         fingerprint = request.SerializeToString(deterministic=True)
         known = self.entries.get((org, request.call_id))
@@ -141,17 +145,17 @@ class Ledger:
     ) -> gateway_pb2.CallDecision:
         decision = self._deny(denial_pb2.DENIAL_REASON_BUDGET_EXCEEDED, delay_seconds=3600)
         settled, held = self.settled_nanos(org), self.held_nanos(org)
-        assert self.cap_nanos is not None
+        cap = self.cap_nanos or 0
         decision.denial.violations.add(
             limit_id=f"{org}-monthly",
             owner="finance@example.com",
             metric=limit_pb2.METRIC_COST,
             scope={"org": org},
-            cap=self.cap_nanos,
+            cap=cap,
             settled=settled,
             held=held,
             requested=worst,
-            excess=settled + held + worst - self.cap_nanos,
+            excess=settled + held + worst - cap,
             candidate=call_pb2.Candidate(provider=candidate[0], model=candidate[1]),
         )
         return decision
@@ -159,6 +163,7 @@ class Ledger:
     def complete(
         self, request: gateway_pb2.CompleteCallRequest, orgs: tuple[str, ...]
     ) -> gateway_pb2.CallReceipt:
+        """Books how a call ended. Raises Refusal."""
         entry = self._find(request.permit, request.org, request.call_id, orgs)
         if request.outcome == call_pb2.CALL_OUTCOME_UNSPECIFIED:
             raise Refusal(
@@ -190,6 +195,7 @@ class Ledger:
     def release(
         self, request: gateway_pb2.ReleaseCallRequest, orgs: tuple[str, ...]
     ) -> gateway_pb2.FinishedCall:
+        """Returns the hold of a call that never left. Raises Refusal."""
         entry = self._find(request.permit, request.org, request.call_id, orgs)
         if entry is None:
             org = request.org or orgs[0]

@@ -8,6 +8,7 @@ import grpc
 
 from headgate.api.common.v1 import call_pb2
 from headgate.api.gateway.v1 import gateway_pb2
+from headgate.testing.faults import Failure
 
 
 class Refusal(Exception):  # noqa: N818 - an answer of the contract
@@ -27,7 +28,18 @@ class Refusal(Exception):  # noqa: N818 - an answer of the contract
         self.violations = violations
         self.metadata = metadata
 
+    def to_failure(self) -> Failure:
+        """Returns the status of a single RPC."""
+        return Failure(
+            code=self.code,
+            reason=self.reason,
+            message=str(self),
+            metadata=self.metadata,
+            violations=self.violations,
+        )
+
     def to_message(self) -> call_pb2.CallError:
+        """Returns the error of a batch's member."""
         return call_pb2.CallError(
             code=self.code.value[0],
             reason=self.reason,
@@ -57,7 +69,9 @@ class Entry:
     receipt: gateway_pb2.CallReceipt | None = None
 
     def to_finished(self) -> gateway_pb2.FinishedCall:
-        assert self.state is not None
+        """Returns how the call ended."""
+        if self.state is None:
+            raise ValueError(f"call {self.call_id} has not ended")
         return gateway_pb2.FinishedCall(
             call_id=self.call_id, state=self.state, settled_nanos=self.settled_nanos
         )
