@@ -25,11 +25,12 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from headgate.api.common.v1 import call_pb2 as headgate_dot_api_dot_common_dot_v1_dot_call__pb2
+from headgate.api.common.v1 import limit_pb2 as headgate_dot_api_dot_common_dot_v1_dot_limit__pb2
 from headgate.api.common.v1 import price_pb2 as headgate_dot_api_dot_common_dot_v1_dot_price__pb2
 from headgate.api.common.v1 import usage_pb2 as headgate_dot_api_dot_common_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+headgate/api/accounting/v1/accounting.proto\x12\x1aheadgate.api.accounting.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\x1a\"headgate/api/common/v1/price.proto\x1a\"headgate/api/common/v1/usage.proto\"I\n\rRecordRequest\x12\x38\n\x07reports\x18\x01 \x03(\x0b\x32\'.headgate.api.accounting.v1.UsageReport\"\xb0\x04\n\x0bUsageReport\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x16\n\x0eparent_call_id\x18\x03 \x01(\t\x12\x11\n\toperation\x18\x04 \x01(\t\x12\x34\n\tcandidate\x18\x05 \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x12.\n\nadmit_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rprice_version\x18\x07 \x01(\x03\x12\x12\n\nheld_nanos\x18\x08 \x01(\x03\x12\x12\n\napi_key_id\x18\t \x01(\t\x12\x43\n\x06labels\x18\n \x03(\x0b\x32\x33.headgate.api.accounting.v1.UsageReport.LabelsEntry\x12\x34\n\x07outcome\x18\x0b \x01(\x0e\x32#.headgate.api.common.v1.CallOutcome\x12\x33\n\x06meters\x18\x0c \x01(\x0b\x32#.headgate.api.common.v1.UsageMeters\x12*\n\x07latency\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nerror_type\x18\x0e \x01(\t\x12\x14\n\x0cservice_tier\x18\x1e \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"K\n\x0eRecordResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.headgate.api.accounting.v1.RecordResult\"\x84\x01\n\x0cRecordResult\x12\x36\n\x07\x62ooking\x18\x01 \x01(\x0b\x32#.headgate.api.accounting.v1.BookingH\x00\x12\x32\n\x05\x65rror\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.CallErrorH\x00\x42\x08\n\x06result\"v\n\x07\x42ooking\x12\x13\n\x0btotal_nanos\x18\x01 \x01(\x03\x12\x35\n\ncost_basis\x18\x02 \x01(\x0e\x32!.headgate.api.common.v1.CostBasis\x12\x10\n\x08revision\x18\x03 \x01(\x05\x12\r\n\x05\x66irst\x18\x04 \x01(\x08\"4\n\nFeedCursor\x12\x16\n\x0etransaction_id\x18\x01 \x01(\x03\x12\x0e\n\x06row_id\x18\x02 \x01(\x03\"b\n\x16ListSettlementsRequest\x12\x35\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32&.headgate.api.accounting.v1.FeedCursor\x12\x11\n\tpage_size\x18\x02 \x01(\x05\"\x92\x01\n\x17ListSettlementsResponse\x12\x41\n\x0bsettlements\x18\x01 \x03(\x0b\x32,.headgate.api.accounting.v1.BookedSettlement\x12\x34\n\x04next\x18\x02 \x01(\x0b\x32&.headgate.api.accounting.v1.FeedCursor\"W\n\x10\x42ookedSettlement\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x05\x12\x13\n\x0btotal_nanos\x18\x04 \x01(\x03\",\n\x13GetPriceBookRequest\x12\x15\n\rknown_version\x18\x01 \x01(\x03\"[\n\x14GetPriceBookResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x32\n\x06prices\x18\x02 \x03(\x0b\x32\".headgate.api.common.v1.ModelPrice\"V\n\x0fPutPriceRequest\x12\x31\n\x05price\x18\x01 \x01(\x0b\x32\".headgate.api.common.v1.ModelPrice\x12\x10\n\x08\x61udit_id\x18\x02 \x01(\t\"V\n\x10PutPriceResponse\x12\x31\n\x05price\x18\x01 \x01(\x0b\x32\".headgate.api.common.v1.ModelPrice\x12\x0f\n\x07version\x18\x02 \x01(\x03\"T\n\x12\x44\x65letePriceRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x04 \x01(\t\"&\n\x13\x44\x65letePriceResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\"\xb1\x01\n\x0fGetUsageRequest\x12\x11\n\tstart_day\x18\x01 \x01(\t\x12\x0f\n\x07\x65nd_day\x18\x02 \x01(\t\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x38\n\x08group_by\x18\x04 \x03(\x0e\x32&.headgate.api.common.v1.UsageDimension\x12\x33\n\x06source\x18\x05 \x01(\x0e\x32#.headgate.api.common.v1.UsageSource\"w\n\x10GetUsageResponse\x12.\n\x04rows\x18\x01 \x03(\x0b\x32 .headgate.api.common.v1.UsageRow\x12\x33\n\x06source\x18\x02 \x01(\x0e\x32#.headgate.api.common.v1.UsageSource2\xa1\x05\n\x11\x41\x63\x63ountingService\x12_\n\x06Record\x12).headgate.api.accounting.v1.RecordRequest\x1a*.headgate.api.accounting.v1.RecordResponse\x12z\n\x0fListSettlements\x12\x32.headgate.api.accounting.v1.ListSettlementsRequest\x1a\x33.headgate.api.accounting.v1.ListSettlementsResponse\x12q\n\x0cGetPriceBook\x12/.headgate.api.accounting.v1.GetPriceBookRequest\x1a\x30.headgate.api.accounting.v1.GetPriceBookResponse\x12\x65\n\x08PutPrice\x12+.headgate.api.accounting.v1.PutPriceRequest\x1a,.headgate.api.accounting.v1.PutPriceResponse\x12n\n\x0b\x44\x65letePrice\x12..headgate.api.accounting.v1.DeletePriceRequest\x1a/.headgate.api.accounting.v1.DeletePriceResponse\x12\x65\n\x08GetUsage\x12+.headgate.api.accounting.v1.GetUsageRequest\x1a,.headgate.api.accounting.v1.GetUsageResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+headgate/api/accounting/v1/accounting.proto\x12\x1aheadgate.api.accounting.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\x1a\"headgate/api/common/v1/limit.proto\x1a\"headgate/api/common/v1/price.proto\x1a\"headgate/api/common/v1/usage.proto\"I\n\rRecordRequest\x12\x38\n\x07reports\x18\x01 \x03(\x0b\x32\'.headgate.api.accounting.v1.UsageReport\"\xd6\x05\n\x0bUsageReport\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x16\n\x0eparent_call_id\x18\x03 \x01(\t\x12\x11\n\toperation\x18\x04 \x01(\t\x12\x34\n\tcandidate\x18\x05 \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x12.\n\nadmit_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rprice_version\x18\x07 \x01(\x03\x12\x12\n\nheld_nanos\x18\x08 \x01(\x03\x12\x12\n\napi_key_id\x18\t \x01(\t\x12\x43\n\x06labels\x18\n \x03(\x0b\x32\x33.headgate.api.accounting.v1.UsageReport.LabelsEntry\x12\x34\n\x07outcome\x18\x0b \x01(\x0e\x32#.headgate.api.common.v1.CallOutcome\x12\x33\n\x06meters\x18\x0c \x01(\x0b\x32#.headgate.api.common.v1.UsageMeters\x12*\n\x07latency\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nerror_type\x18\x0e \x01(\t\x12\x0c\n\x04team\x18\x0f \x01(\t\x12\x0c\n\x04user\x18\x10 \x01(\t\x12\x0f\n\x07session\x18\x11 \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\x12 \x01(\t\x12\x32\n\x08priority\x18\x13 \x01(\x0e\x32 .headgate.api.common.v1.Priority\x12\x1d\n\x10held_token_count\x18\x14 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x0cservice_tier\x18\x1e \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x13\n\x11_held_token_count\"K\n\x0eRecordResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.headgate.api.accounting.v1.RecordResult\"\x84\x01\n\x0cRecordResult\x12\x36\n\x07\x62ooking\x18\x01 \x01(\x0b\x32#.headgate.api.accounting.v1.BookingH\x00\x12\x32\n\x05\x65rror\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.CallErrorH\x00\x42\x08\n\x06result\"\xa0\x01\n\x07\x42ooking\x12\x13\n\x0btotal_nanos\x18\x01 \x01(\x03\x12\x35\n\ncost_basis\x18\x02 \x01(\x0e\x32!.headgate.api.common.v1.CostBasis\x12\x10\n\x08revision\x18\x03 \x01(\x05\x12\r\n\x05\x66irst\x18\x04 \x01(\x08\x12\x18\n\x0btoken_count\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_token_count\"4\n\nFeedCursor\x12\x16\n\x0etransaction_id\x18\x01 \x01(\x03\x12\x0e\n\x06row_id\x18\x02 \x01(\x03\"b\n\x16ListSettlementsRequest\x12\x35\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32&.headgate.api.accounting.v1.FeedCursor\x12\x11\n\tpage_size\x18\x02 \x01(\x05\"\x92\x01\n\x17ListSettlementsResponse\x12\x41\n\x0bsettlements\x18\x01 \x03(\x0b\x32,.headgate.api.accounting.v1.BookedSettlement\x12\x34\n\x04next\x18\x02 \x01(\x0b\x32&.headgate.api.accounting.v1.FeedCursor\"\x81\x01\n\x10\x42ookedSettlement\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x05\x12\x13\n\x0btotal_nanos\x18\x04 \x01(\x03\x12\x18\n\x0btoken_count\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_token_count\",\n\x13GetPriceBookRequest\x12\x15\n\rknown_version\x18\x01 \x01(\x03\"[\n\x14GetPriceBookResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x32\n\x06prices\x18\x02 \x03(\x0b\x32\".headgate.api.common.v1.ModelPrice\"V\n\x0fPutPriceRequest\x12\x31\n\x05price\x18\x01 \x01(\x0b\x32\".headgate.api.common.v1.ModelPrice\x12\x10\n\x08\x61udit_id\x18\x02 \x01(\t\"V\n\x10PutPriceResponse\x12\x31\n\x05price\x18\x01 \x01(\x0b\x32\".headgate.api.common.v1.ModelPrice\x12\x0f\n\x07version\x18\x02 \x01(\x03\"T\n\x12\x44\x65letePriceRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x04 \x01(\t\"&\n\x13\x44\x65letePriceResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\"\x7f\n\x12ReplayUsageRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03org\x18\x03 \x01(\t\"c\n\x13ReplayUsageResponse\x12\x37\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32(.headgate.api.accounting.v1.ReplayedCall\x12\x13\n\x0btotal_count\x18\x02 \x01(\x03\"\xd3\x04\n\x0cReplayedCall\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x34\n\tcandidate\x18\x04 \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x12.\n\nadmit_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x07latency\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nheld_nanos\x18\x07 \x01(\x03\x12\x13\n\x0btotal_nanos\x18\x08 \x01(\x03\x12\x1d\n\x10held_token_count\x18\t \x01(\x03H\x00\x88\x01\x01\x12\x18\n\x0btoken_count\x18\n \x01(\x03H\x01\x88\x01\x01\x12\x12\n\napi_key_id\x18\x0b \x01(\t\x12\x0c\n\x04team\x18\x0c \x01(\t\x12\x0c\n\x04user\x18\r \x01(\t\x12\x0f\n\x07session\x18\x0e \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\x0f \x01(\t\x12\x44\n\x06labels\x18\x10 \x03(\x0b\x32\x34.headgate.api.accounting.v1.ReplayedCall.LabelsEntry\x12\x32\n\x08priority\x18\x11 \x01(\x0e\x32 .headgate.api.common.v1.Priority\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x13\n\x11_held_token_countB\x0e\n\x0c_token_count\"\xb1\x01\n\x0fGetUsageRequest\x12\x11\n\tstart_day\x18\x01 \x01(\t\x12\x0f\n\x07\x65nd_day\x18\x02 \x01(\t\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x38\n\x08group_by\x18\x04 \x03(\x0e\x32&.headgate.api.common.v1.UsageDimension\x12\x33\n\x06source\x18\x05 \x01(\x0e\x32#.headgate.api.common.v1.UsageSource\"w\n\x10GetUsageResponse\x12.\n\x04rows\x18\x01 \x03(\x0b\x32 .headgate.api.common.v1.UsageRow\x12\x33\n\x06source\x18\x02 \x01(\x0e\x32#.headgate.api.common.v1.UsageSource2\xa1\x05\n\x11\x41\x63\x63ountingService\x12_\n\x06Record\x12).headgate.api.accounting.v1.RecordRequest\x1a*.headgate.api.accounting.v1.RecordResponse\x12z\n\x0fListSettlements\x12\x32.headgate.api.accounting.v1.ListSettlementsRequest\x1a\x33.headgate.api.accounting.v1.ListSettlementsResponse\x12q\n\x0cGetPriceBook\x12/.headgate.api.accounting.v1.GetPriceBookRequest\x1a\x30.headgate.api.accounting.v1.GetPriceBookResponse\x12\x65\n\x08PutPrice\x12+.headgate.api.accounting.v1.PutPriceRequest\x1a,.headgate.api.accounting.v1.PutPriceResponse\x12n\n\x0b\x44\x65letePrice\x12..headgate.api.accounting.v1.DeletePriceRequest\x1a/.headgate.api.accounting.v1.DeletePriceResponse\x12\x65\n\x08GetUsage\x12+.headgate.api.accounting.v1.GetUsageRequest\x1a,.headgate.api.accounting.v1.GetUsageResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,42 +39,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_USAGEREPORT_LABELSENTRY']._loaded_options = None
   _globals['_USAGEREPORT_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_RECORDREQUEST']._serialized_start=247
-  _globals['_RECORDREQUEST']._serialized_end=320
-  _globals['_USAGEREPORT']._serialized_start=323
-  _globals['_USAGEREPORT']._serialized_end=883
-  _globals['_USAGEREPORT_LABELSENTRY']._serialized_start=838
-  _globals['_USAGEREPORT_LABELSENTRY']._serialized_end=883
-  _globals['_RECORDRESPONSE']._serialized_start=885
-  _globals['_RECORDRESPONSE']._serialized_end=960
-  _globals['_RECORDRESULT']._serialized_start=963
-  _globals['_RECORDRESULT']._serialized_end=1095
-  _globals['_BOOKING']._serialized_start=1097
-  _globals['_BOOKING']._serialized_end=1215
-  _globals['_FEEDCURSOR']._serialized_start=1217
-  _globals['_FEEDCURSOR']._serialized_end=1269
-  _globals['_LISTSETTLEMENTSREQUEST']._serialized_start=1271
-  _globals['_LISTSETTLEMENTSREQUEST']._serialized_end=1369
-  _globals['_LISTSETTLEMENTSRESPONSE']._serialized_start=1372
-  _globals['_LISTSETTLEMENTSRESPONSE']._serialized_end=1518
-  _globals['_BOOKEDSETTLEMENT']._serialized_start=1520
-  _globals['_BOOKEDSETTLEMENT']._serialized_end=1607
-  _globals['_GETPRICEBOOKREQUEST']._serialized_start=1609
-  _globals['_GETPRICEBOOKREQUEST']._serialized_end=1653
-  _globals['_GETPRICEBOOKRESPONSE']._serialized_start=1655
-  _globals['_GETPRICEBOOKRESPONSE']._serialized_end=1746
-  _globals['_PUTPRICEREQUEST']._serialized_start=1748
-  _globals['_PUTPRICEREQUEST']._serialized_end=1834
-  _globals['_PUTPRICERESPONSE']._serialized_start=1836
-  _globals['_PUTPRICERESPONSE']._serialized_end=1922
-  _globals['_DELETEPRICEREQUEST']._serialized_start=1924
-  _globals['_DELETEPRICEREQUEST']._serialized_end=2008
-  _globals['_DELETEPRICERESPONSE']._serialized_start=2010
-  _globals['_DELETEPRICERESPONSE']._serialized_end=2048
-  _globals['_GETUSAGEREQUEST']._serialized_start=2051
-  _globals['_GETUSAGEREQUEST']._serialized_end=2228
-  _globals['_GETUSAGERESPONSE']._serialized_start=2230
-  _globals['_GETUSAGERESPONSE']._serialized_end=2349
-  _globals['_ACCOUNTINGSERVICE']._serialized_start=2352
-  _globals['_ACCOUNTINGSERVICE']._serialized_end=3025
+  _globals['_REPLAYEDCALL_LABELSENTRY']._loaded_options = None
+  _globals['_REPLAYEDCALL_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_RECORDREQUEST']._serialized_start=283
+  _globals['_RECORDREQUEST']._serialized_end=356
+  _globals['_USAGEREPORT']._serialized_start=359
+  _globals['_USAGEREPORT']._serialized_end=1085
+  _globals['_USAGEREPORT_LABELSENTRY']._serialized_start=1019
+  _globals['_USAGEREPORT_LABELSENTRY']._serialized_end=1064
+  _globals['_RECORDRESPONSE']._serialized_start=1087
+  _globals['_RECORDRESPONSE']._serialized_end=1162
+  _globals['_RECORDRESULT']._serialized_start=1165
+  _globals['_RECORDRESULT']._serialized_end=1297
+  _globals['_BOOKING']._serialized_start=1300
+  _globals['_BOOKING']._serialized_end=1460
+  _globals['_FEEDCURSOR']._serialized_start=1462
+  _globals['_FEEDCURSOR']._serialized_end=1514
+  _globals['_LISTSETTLEMENTSREQUEST']._serialized_start=1516
+  _globals['_LISTSETTLEMENTSREQUEST']._serialized_end=1614
+  _globals['_LISTSETTLEMENTSRESPONSE']._serialized_start=1617
+  _globals['_LISTSETTLEMENTSRESPONSE']._serialized_end=1763
+  _globals['_BOOKEDSETTLEMENT']._serialized_start=1766
+  _globals['_BOOKEDSETTLEMENT']._serialized_end=1895
+  _globals['_GETPRICEBOOKREQUEST']._serialized_start=1897
+  _globals['_GETPRICEBOOKREQUEST']._serialized_end=1941
+  _globals['_GETPRICEBOOKRESPONSE']._serialized_start=1943
+  _globals['_GETPRICEBOOKRESPONSE']._serialized_end=2034
+  _globals['_PUTPRICEREQUEST']._serialized_start=2036
+  _globals['_PUTPRICEREQUEST']._serialized_end=2122
+  _globals['_PUTPRICERESPONSE']._serialized_start=2124
+  _globals['_PUTPRICERESPONSE']._serialized_end=2210
+  _globals['_DELETEPRICEREQUEST']._serialized_start=2212
+  _globals['_DELETEPRICEREQUEST']._serialized_end=2296
+  _globals['_DELETEPRICERESPONSE']._serialized_start=2298
+  _globals['_DELETEPRICERESPONSE']._serialized_end=2336
+  _globals['_REPLAYUSAGEREQUEST']._serialized_start=2338
+  _globals['_REPLAYUSAGEREQUEST']._serialized_end=2465
+  _globals['_REPLAYUSAGERESPONSE']._serialized_start=2467
+  _globals['_REPLAYUSAGERESPONSE']._serialized_end=2566
+  _globals['_REPLAYEDCALL']._serialized_start=2569
+  _globals['_REPLAYEDCALL']._serialized_end=3164
+  _globals['_REPLAYEDCALL_LABELSENTRY']._serialized_start=1019
+  _globals['_REPLAYEDCALL_LABELSENTRY']._serialized_end=1064
+  _globals['_GETUSAGEREQUEST']._serialized_start=3167
+  _globals['_GETUSAGEREQUEST']._serialized_end=3344
+  _globals['_GETUSAGERESPONSE']._serialized_start=3346
+  _globals['_GETUSAGERESPONSE']._serialized_end=3465
+  _globals['_ACCOUNTINGSERVICE']._serialized_start=3468
+  _globals['_ACCOUNTINGSERVICE']._serialized_end=4141
 # @@protoc_insertion_point(module_scope)

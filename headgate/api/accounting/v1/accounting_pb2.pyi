@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from headgate.api.common.v1 import call_pb2 as _call_pb2
+from headgate.api.common.v1 import limit_pb2 as _limit_pb2
 from headgate.api.common.v1 import price_pb2 as _price_pb2
 from headgate.api.common.v1 import usage_pb2 as _usage_pb2
 import builtins as _builtins
@@ -87,6 +88,12 @@ class UsageReport(_message.Message):
     METERS_FIELD_NUMBER: _builtins.int
     LATENCY_FIELD_NUMBER: _builtins.int
     ERROR_TYPE_FIELD_NUMBER: _builtins.int
+    TEAM_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    FEATURE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    HELD_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     SERVICE_TIER_FIELD_NUMBER: _builtins.int
     org: _builtins.str
     """Org of the call."""
@@ -106,6 +113,18 @@ class UsageReport(_message.Message):
     """How it ended."""
     error_type: _builtins.str
     """Low-cardinality class of the error, as in OpenTelemetry's error.type. At most 64 characters."""
+    team: _builtins.str
+    """Team of the caller, if given at admission. At most 128 characters, as are the three that follow."""
+    user: _builtins.str
+    """End user, if given."""
+    session: _builtins.str
+    """Session of the end user, if given."""
+    feature: _builtins.str
+    """Feature of the backend's product, if given."""
+    priority: _limit_pb2.Priority.ValueType
+    """Priority of the call."""
+    held_token_count: _builtins.int
+    """Tokens that were held. Charged on limits of tokens if no usage is reported. Unset: unknown."""
     service_tier: _builtins.str
     """The provider's tier of service that the call is billed in, such as "batch", "flex" or
     "priority": it chooses among the model's prices. Lower case, at most 32 characters. Empty: the
@@ -148,13 +167,21 @@ class UsageReport(_message.Message):
         meters: _call_pb2.UsageMeters | None = ...,
         latency: _duration_pb2.Duration | None = ...,
         error_type: _builtins.str = ...,
+        team: _builtins.str = ...,
+        user: _builtins.str = ...,
+        session: _builtins.str = ...,
+        feature: _builtins.str = ...,
+        priority: _limit_pb2.Priority.ValueType = ...,
+        held_token_count: _builtins.int | None = ...,
         service_tier: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "candidate", b"candidate", "latency", b"latency", "meters", b"meters"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count", "admit_time", b"admit_time", "candidate", b"candidate", "held_token_count", b"held_token_count", "latency", b"latency", "meters", b"meters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "api_key_id", b"api_key_id", "call_id", b"call_id", "candidate", b"candidate", "error_type", b"error_type", "held_nanos", b"held_nanos", "labels", b"labels", "latency", b"latency", "meters", b"meters", "operation", b"operation", "org", b"org", "outcome", b"outcome", "parent_call_id", b"parent_call_id", "price_version", b"price_version", "service_tier", b"service_tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count", "admit_time", b"admit_time", "api_key_id", b"api_key_id", "call_id", b"call_id", "candidate", b"candidate", "error_type", b"error_type", "feature", b"feature", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "labels", b"labels", "latency", b"latency", "meters", b"meters", "operation", b"operation", "org", b"org", "outcome", b"outcome", "parent_call_id", b"parent_call_id", "price_version", b"price_version", "priority", b"priority", "service_tier", b"service_tier", "session", b"session", "team", b"team", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__held_token_count: _TypeAlias = _typing.Literal["held_token_count"]  # noqa: Y015
+    _WhichOneofArgType__held_token_count: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__held_token_count) -> _WhichOneofReturnType__held_token_count | None: ...
 
 Global___UsageReport: _TypeAlias = UsageReport  # noqa: Y015
 
@@ -224,6 +251,7 @@ class Booking(_message.Message):
     COST_BASIS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     FIRST_FIELD_NUMBER: _builtins.int
+    TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     total_nanos: _builtins.int
     """Total in nano-US-dollars."""
     cost_basis: _call_pb2.CostBasis.ValueType
@@ -232,6 +260,8 @@ class Booking(_message.Message):
     """Revision of the row. 1 for the first."""
     first: _builtins.bool
     """True if this RPC booked it, false if an earlier one had."""
+    token_count: _builtins.int
+    """Tokens booked: the sum of all token meters. Unset: unknown, as held."""
     def __init__(
         self,
         *,
@@ -239,12 +269,15 @@ class Booking(_message.Message):
         cost_basis: _call_pb2.CostBasis.ValueType = ...,
         revision: _builtins.int = ...,
         first: _builtins.bool = ...,
+        token_count: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_token_count", b"_token_count", "token_count", b"token_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_basis", b"cost_basis", "first", b"first", "revision", b"revision", "total_nanos", b"total_nanos"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_token_count", b"_token_count", "cost_basis", b"cost_basis", "first", b"first", "revision", b"revision", "token_count", b"token_count", "total_nanos", b"total_nanos"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__token_count: _TypeAlias = _typing.Literal["token_count"]  # noqa: Y015
+    _WhichOneofArgType__token_count: _TypeAlias = _typing.Literal["_token_count", b"_token_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__token_count) -> _WhichOneofReturnType__token_count | None: ...
 
 Global___Booking: _TypeAlias = Booking  # noqa: Y015
 
@@ -342,6 +375,7 @@ class BookedSettlement(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     TOTAL_NANOS_FIELD_NUMBER: _builtins.int
+    TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     org: _builtins.str
     """Org of the call."""
     call_id: _builtins.str
@@ -350,6 +384,8 @@ class BookedSettlement(_message.Message):
     """Revision of the row."""
     total_nanos: _builtins.int
     """Total in nano-US-dollars at that revision."""
+    token_count: _builtins.int
+    """Tokens at that revision: the sum of all token meters. Unset: unknown, as held."""
     def __init__(
         self,
         *,
@@ -357,12 +393,15 @@ class BookedSettlement(_message.Message):
         call_id: _builtins.str = ...,
         revision: _builtins.int = ...,
         total_nanos: _builtins.int = ...,
+        token_count: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_token_count", b"_token_count", "token_count", b"token_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "org", b"org", "revision", b"revision", "total_nanos", b"total_nanos"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_token_count", b"_token_count", "call_id", b"call_id", "org", b"org", "revision", b"revision", "token_count", b"token_count", "total_nanos", b"total_nanos"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__token_count: _TypeAlias = _typing.Literal["token_count"]  # noqa: Y015
+    _WhichOneofArgType__token_count: _TypeAlias = _typing.Literal["_token_count", b"_token_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__token_count) -> _WhichOneofReturnType__token_count | None: ...
 
 Global___BookedSettlement: _TypeAlias = BookedSettlement  # noqa: Y015
 
@@ -527,6 +566,189 @@ class DeletePriceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeletePriceResponse: _TypeAlias = DeletePriceResponse  # noqa: Y015
+
+@_typing.final
+class ReplayUsageRequest(_message.Message):
+    """Which calls to replay."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Only this org. Empty: all."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """First instant of admission, inclusive."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Last instant, exclusive. At most 92 days after the first."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        org: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "org", b"org", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayUsageRequest: _TypeAlias = ReplayUsageRequest  # noqa: Y015
+
+@_typing.final
+class ReplayUsageResponse(_message.Message):
+    """Some of the calls."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    total_count: _builtins.int
+    """Calls in the whole interval, as counted at the start. For progress."""
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplayedCall]:
+        """In order of admission, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        calls: _abc.Iterable[Global___ReplayedCall] | None = ...,
+        total_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayUsageResponse: _TypeAlias = ReplayUsageResponse  # noqa: Y015
+
+@_typing.final
+class ReplayedCall(_message.Message):
+    """One booked call, as limits see it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ORG_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    ADMIT_TIME_FIELD_NUMBER: _builtins.int
+    LATENCY_FIELD_NUMBER: _builtins.int
+    HELD_NANOS_FIELD_NUMBER: _builtins.int
+    TOTAL_NANOS_FIELD_NUMBER: _builtins.int
+    HELD_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    API_KEY_ID_FIELD_NUMBER: _builtins.int
+    TEAM_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    FEATURE_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Org of the call."""
+    call_id: _builtins.str
+    """Id of the call."""
+    operation: _builtins.str
+    """What it was for."""
+    held_nanos: _builtins.int
+    """What it held, in nano-US-dollars."""
+    total_nanos: _builtins.int
+    """What it cost."""
+    held_token_count: _builtins.int
+    """Tokens that it held. Unset: unknown."""
+    token_count: _builtins.int
+    """Tokens that it used. Unset: unknown."""
+    api_key_id: _builtins.str
+    """Public part of the API key."""
+    team: _builtins.str
+    """Team, if given."""
+    user: _builtins.str
+    """End user, if given."""
+    session: _builtins.str
+    """Session, if given."""
+    feature: _builtins.str
+    """Feature, if given."""
+    priority: _limit_pb2.Priority.ValueType
+    """Priority."""
+    @_builtins.property
+    def candidate(self) -> _call_pb2.Candidate:
+        """Where it went."""
+
+    @_builtins.property
+    def admit_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was admitted."""
+
+    @_builtins.property
+    def latency(self) -> _duration_pb2.Duration:
+        """Time from sending to the last byte. Unset: unknown."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels."""
+
+    def __init__(
+        self,
+        *,
+        org: _builtins.str = ...,
+        call_id: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        candidate: _call_pb2.Candidate | None = ...,
+        admit_time: _timestamp_pb2.Timestamp | None = ...,
+        latency: _duration_pb2.Duration | None = ...,
+        held_nanos: _builtins.int = ...,
+        total_nanos: _builtins.int = ...,
+        held_token_count: _builtins.int | None = ...,
+        token_count: _builtins.int | None = ...,
+        api_key_id: _builtins.str = ...,
+        team: _builtins.str = ...,
+        user: _builtins.str = ...,
+        session: _builtins.str = ...,
+        feature: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        priority: _limit_pb2.Priority.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count", "_token_count", b"_token_count", "admit_time", b"admit_time", "candidate", b"candidate", "held_token_count", b"held_token_count", "latency", b"latency", "token_count", b"token_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count", "_token_count", b"_token_count", "admit_time", b"admit_time", "api_key_id", b"api_key_id", "call_id", b"call_id", "candidate", b"candidate", "feature", b"feature", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "labels", b"labels", "latency", b"latency", "operation", b"operation", "org", b"org", "priority", b"priority", "session", b"session", "team", b"team", "token_count", b"token_count", "total_nanos", b"total_nanos", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__held_token_count: _TypeAlias = _typing.Literal["held_token_count"]  # noqa: Y015
+    _WhichOneofArgType__held_token_count: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count"]  # noqa: Y015
+    _WhichOneofReturnType__token_count: _TypeAlias = _typing.Literal["token_count"]  # noqa: Y015
+    _WhichOneofArgType__token_count: _TypeAlias = _typing.Literal["_token_count", b"_token_count"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__held_token_count) -> _WhichOneofReturnType__held_token_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__token_count) -> _WhichOneofReturnType__token_count | None: ...
+
+Global___ReplayedCall: _TypeAlias = ReplayedCall  # noqa: Y015
 
 @_typing.final
 class GetUsageRequest(_message.Message):

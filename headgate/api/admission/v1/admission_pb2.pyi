@@ -24,6 +24,50 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _LimitStanding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LimitStandingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitStanding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LIMIT_STANDING_UNSPECIFIED: _LimitStanding.ValueType  # 0
+    """Never sent."""
+    LIMIT_STANDING_APPLIES: _LimitStanding.ValueType  # 1
+    """It decides."""
+    LIMIT_STANDING_SHADOW: _LimitStanding.ValueType  # 2
+    """It counts and never denies."""
+    LIMIT_STANDING_OVERRIDDEN: _LimitStanding.ValueType  # 3
+    """A more specific one, or one with a validity, applies in its place."""
+    LIMIT_STANDING_OFF: _LimitStanding.ValueType  # 4
+    """It is switched off."""
+    LIMIT_STANDING_NOT_VALID: _LimitStanding.ValueType  # 5
+    """Its validity, or its interval, is over or has not begun."""
+    LIMIT_STANDING_NO_MATCH: _LimitStanding.ValueType  # 6
+    """Its pattern does not match the call."""
+    LIMIT_STANDING_INVALID: _LimitStanding.ValueType  # 7
+    """What is stored makes no sense: it disabled itself."""
+
+class LimitStanding(_LimitStanding, metaclass=_LimitStandingEnumTypeWrapper):
+    """Why a limit decides on a call, or does not. More may be added."""
+
+LIMIT_STANDING_UNSPECIFIED: LimitStanding.ValueType  # 0
+"""Never sent."""
+LIMIT_STANDING_APPLIES: LimitStanding.ValueType  # 1
+"""It decides."""
+LIMIT_STANDING_SHADOW: LimitStanding.ValueType  # 2
+"""It counts and never denies."""
+LIMIT_STANDING_OVERRIDDEN: LimitStanding.ValueType  # 3
+"""A more specific one, or one with a validity, applies in its place."""
+LIMIT_STANDING_OFF: LimitStanding.ValueType  # 4
+"""It is switched off."""
+LIMIT_STANDING_NOT_VALID: LimitStanding.ValueType  # 5
+"""Its validity, or its interval, is over or has not begun."""
+LIMIT_STANDING_NO_MATCH: LimitStanding.ValueType  # 6
+"""Its pattern does not match the call."""
+LIMIT_STANDING_INVALID: LimitStanding.ValueType  # 7
+"""What is stored makes no sense: it disabled itself."""
+Global___LimitStanding: _TypeAlias = LimitStanding  # noqa: Y015
+
 class _ReservationState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -41,7 +85,9 @@ class _ReservationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rese
     RESERVATION_STATE_EXPIRED: _ReservationState.ValueType  # 4
     """Ended by time; charged at its hold until a report comes."""
     RESERVATION_STATE_LATE: _ReservationState.ValueType  # 5
-    """Reported after it had expired or been released."""
+    """Reported after it had expired, been released or been written off."""
+    RESERVATION_STATE_WRITTEN_OFF: _ReservationState.ValueType  # 6
+    """Expired, never reported, and taken out of the counters by staff."""
 
 class ReservationState(_ReservationState, metaclass=_ReservationStateEnumTypeWrapper):
     """Life of a reservation: held, then exactly one of the others. More may be added."""
@@ -57,7 +103,9 @@ RESERVATION_STATE_RELEASED: ReservationState.ValueType  # 3
 RESERVATION_STATE_EXPIRED: ReservationState.ValueType  # 4
 """Ended by time; charged at its hold until a report comes."""
 RESERVATION_STATE_LATE: ReservationState.ValueType  # 5
-"""Reported after it had expired or been released."""
+"""Reported after it had expired, been released or been written off."""
+RESERVATION_STATE_WRITTEN_OFF: ReservationState.ValueType  # 6
+"""Expired, never reported, and taken out of the counters by staff."""
 Global___ReservationState: _TypeAlias = ReservationState  # noqa: Y015
 
 @_typing.final
@@ -118,6 +166,26 @@ class ReservationRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class DimensionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ORG_FIELD_NUMBER: _builtins.int
     CALL_ID_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
@@ -125,6 +193,9 @@ class ReservationRequest(_message.Message):
     CANDIDATES_FIELD_NUMBER: _builtins.int
     HOLD_DURATION_FIELD_NUMBER: _builtins.int
     PRICE_VERSION_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    ADAPTIVE_PERCENT_FIELD_NUMBER: _builtins.int
     org: _builtins.str
     """Org on whose account the call is made. Checked by the gateway."""
     call_id: _builtins.str
@@ -137,6 +208,12 @@ class ReservationRequest(_message.Message):
     """What the call is for."""
     price_version: _builtins.int
     """Price version that priced the candidates. Stored and returned."""
+    priority: _limit_pb2.Priority.ValueType
+    """How important the call is when room is short. Unspecified: default."""
+    adaptive_percent: _builtins.int
+    """Holds what calls of this operation and model hardly ever exceed instead of the worst case,
+    multiplied by so many percents. 0: the worst case. At most 1,000.
+    """
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___CandidateHold]:
         """Candidates in order of preference, 1 to 4."""
@@ -144,6 +221,13 @@ class ReservationRequest(_message.Message):
     @_builtins.property
     def hold_duration(self) -> _duration_pb2.Duration:
         """How long the hold lives without a report. 1 second to 24 hours."""
+
+    @_builtins.property
+    def dimensions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Further values by dimension that limits and fences can tell calls apart by: "team", "user",
+        "session", "ip", "api_key", "feature", "label.KEY". At most 16; values 1-128 printable ASCII
+        characters. Org, operation, provider and model come from their own fields, "caller" is derived.
+        """
 
     def __init__(
         self,
@@ -155,10 +239,13 @@ class ReservationRequest(_message.Message):
         candidates: _abc.Iterable[Global___CandidateHold] | None = ...,
         hold_duration: _duration_pb2.Duration | None = ...,
         price_version: _builtins.int = ...,
+        dimensions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        priority: _limit_pb2.Priority.ValueType = ...,
+        adaptive_percent: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hold_duration", b"hold_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "candidates", b"candidates", "fingerprint", b"fingerprint", "hold_duration", b"hold_duration", "operation", b"operation", "org", b"org", "price_version", b"price_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adaptive_percent", b"adaptive_percent", "call_id", b"call_id", "candidates", b"candidates", "dimensions", b"dimensions", "fingerprint", b"fingerprint", "hold_duration", b"hold_duration", "operation", b"operation", "org", b"org", "price_version", b"price_version", "priority", b"priority"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -173,10 +260,13 @@ class CandidateHold(_message.Message):
     CANDIDATE_FIELD_NUMBER: _builtins.int
     COST_NANOS_FIELD_NUMBER: _builtins.int
     BREAKER_EPOCH_FIELD_NUMBER: _builtins.int
+    TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     cost_nanos: _builtins.int
     """Worst case in nano-US-dollars, rounded up. 0 to 10^18."""
     breaker_epoch: _builtins.int
     """Breaker epoch under which it was chosen. Stored and returned."""
+    token_count: _builtins.int
+    """Most tokens, input and output. 0 to 10^12."""
     @_builtins.property
     def candidate(self) -> _call_pb2.Candidate:
         """Where the call would go."""
@@ -187,10 +277,11 @@ class CandidateHold(_message.Message):
         candidate: _call_pb2.Candidate | None = ...,
         cost_nanos: _builtins.int = ...,
         breaker_epoch: _builtins.int = ...,
+        token_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker_epoch", b"breaker_epoch", "candidate", b"candidate", "cost_nanos", b"cost_nanos"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker_epoch", b"breaker_epoch", "candidate", b"candidate", "cost_nanos", b"cost_nanos", "token_count", b"token_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -254,6 +345,8 @@ class Hold(_message.Message):
     BREAKER_EPOCH_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    HELD_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    WORST_CASE_NANOS_FIELD_NUMBER: _builtins.int
     held_nanos: _builtins.int
     """Nano-US-dollars held."""
     price_version: _builtins.int
@@ -264,6 +357,10 @@ class Hold(_message.Message):
     """What the call is for."""
     replayed: _builtins.bool
     """True if an earlier Reserve made this hold."""
+    held_token_count: _builtins.int
+    """Tokens held."""
+    worst_case_nanos: _builtins.int
+    """Worst case in nano-US-dollars. More than what is held if the estimate was adaptive."""
     @_builtins.property
     def candidate(self) -> _call_pb2.Candidate:
         """The candidate that was chosen."""
@@ -287,10 +384,12 @@ class Hold(_message.Message):
         breaker_epoch: _builtins.int = ...,
         operation: _builtins.str = ...,
         replayed: _builtins.bool = ...,
+        held_token_count: _builtins.int = ...,
+        worst_case_nanos: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "candidate", b"candidate", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "breaker_epoch", b"breaker_epoch", "candidate", b"candidate", "expire_time", b"expire_time", "held_nanos", b"held_nanos", "operation", b"operation", "price_version", b"price_version", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "breaker_epoch", b"breaker_epoch", "candidate", b"candidate", "expire_time", b"expire_time", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "operation", b"operation", "price_version", b"price_version", "replayed", b"replayed", "worst_case_nanos", b"worst_case_nanos"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -356,6 +455,7 @@ class Settlement(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     TOTAL_NANOS_FIELD_NUMBER: _builtins.int
+    TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     org: _builtins.str
     """Org of the call."""
     call_id: _builtins.str
@@ -364,6 +464,8 @@ class Settlement(_message.Message):
     """Revision of the usage row. At least 1; newer replaces older, older is ignored."""
     total_nanos: _builtins.int
     """Total cost in nano-US-dollars at that revision. 0 to 10^18."""
+    token_count: _builtins.int
+    """Tokens used at that revision. 0 to 10^12. Unset: unknown, charged as held."""
     def __init__(
         self,
         *,
@@ -371,12 +473,15 @@ class Settlement(_message.Message):
         call_id: _builtins.str = ...,
         revision: _builtins.int = ...,
         total_nanos: _builtins.int = ...,
+        token_count: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_token_count", b"_token_count", "token_count", b"token_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "org", b"org", "revision", b"revision", "total_nanos", b"total_nanos"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_token_count", b"_token_count", "call_id", b"call_id", "org", b"org", "revision", b"revision", "token_count", b"token_count", "total_nanos", b"total_nanos"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__token_count: _TypeAlias = _typing.Literal["token_count"]  # noqa: Y015
+    _WhichOneofArgType__token_count: _TypeAlias = _typing.Literal["_token_count", b"_token_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__token_count) -> _WhichOneofReturnType__token_count | None: ...
 
 Global___Settlement: _TypeAlias = Settlement  # noqa: Y015
 
@@ -595,16 +700,1095 @@ class ReservationLookup(_message.Message):
 Global___ReservationLookup: _TypeAlias = ReservationLookup  # noqa: Y015
 
 @_typing.final
+class ExtendRequest(_message.Message):
+    """Calls that take longer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXTENSIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def extensions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Extension]:
+        """At most 256."""
+
+    def __init__(
+        self,
+        *,
+        extensions: _abc.Iterable[Global___Extension] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extensions", b"extensions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendRequest: _TypeAlias = ExtendRequest  # noqa: Y015
+
+@_typing.final
+class Extension(_message.Message):
+    """One call that takes longer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DimensionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ORG_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    HOLD_DURATION_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Org of the call."""
+    call_id: _builtins.str
+    """Id of the call."""
+    @_builtins.property
+    def hold_duration(self) -> _duration_pb2.Duration:
+        """Time that it still needs, counted from now. 1 second to 24 hours."""
+
+    @_builtins.property
+    def dimensions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The call's further values by dimension, as at its admission: for fences on them."""
+
+    def __init__(
+        self,
+        *,
+        org: _builtins.str = ...,
+        call_id: _builtins.str = ...,
+        hold_duration: _duration_pb2.Duration | None = ...,
+        dimensions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hold_duration", b"hold_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "dimensions", b"dimensions", "hold_duration", b"hold_duration", "org", b"org"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Extension: _TypeAlias = Extension  # noqa: Y015
+
+@_typing.final
+class ExtendResponse(_message.Message):
+    """Answers, one for each member of the request, in its order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExtensionResult]:
+        """As many as were asked."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___ExtensionResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendResponse: _TypeAlias = ExtendResponse  # noqa: Y015
+
+@_typing.final
+class ExtensionResult(_message.Message):
+    """What became of one extension."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    FENCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the hold now expires."""
+
+    @_builtins.property
+    def ended(self) -> Global___Ended:
+        """The call has ended, or its time has passed: nothing was extended."""
+
+    @_builtins.property
+    def error(self) -> _call_pb2.CallError:
+        """This member failed; CALL_NOT_FOUND for a call that was never admitted."""
+
+    @_builtins.property
+    def fence(self) -> Global___Fence:
+        """Fence that covers the call, which must stop. Unset: none does."""
+
+    def __init__(
+        self,
+        *,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        ended: Global___Ended | None = ...,
+        error: _call_pb2.CallError | None = ...,
+        fence: Global___Fence | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "error", b"error", "expire_time", b"expire_time", "fence", b"fence", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "error", b"error", "expire_time", b"expire_time", "fence", b"fence", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["expire_time", "ended", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___ExtensionResult: _TypeAlias = ExtensionResult  # noqa: Y015
+
+@_typing.final
+class WriteOffRequest(_message.Message):
+    """Expired calls to write off."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    AUDIT_ID_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why. 1-1,024 characters."""
+    audit_id: _builtins.str
+    """Id of the gateway's audit entry. Stored with before and after."""
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallKey]:
+        """At most 256."""
+
+    def __init__(
+        self,
+        *,
+        calls: _abc.Iterable[Global___CallKey] | None = ...,
+        reason: _builtins.str = ...,
+        audit_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_id", b"audit_id", "calls", b"calls", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WriteOffRequest: _TypeAlias = WriteOffRequest  # noqa: Y015
+
+@_typing.final
+class WriteOffResponse(_message.Message):
+    """Answers, one for each member of the request, in its order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___EndResult]:
+        """As many as were asked. A call in another state than expired keeps it."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___EndResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WriteOffResponse: _TypeAlias = WriteOffResponse  # noqa: Y015
+
+@_typing.final
+class ExplainLimitsRequest(_message.Message):
+    """Calls to explain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESERVATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reservations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReservationRequest]:
+        """At most 256. `call_id` and `fingerprint` may be empty."""
+
+    def __init__(
+        self,
+        *,
+        reservations: _abc.Iterable[Global___ReservationRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reservations", b"reservations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainLimitsRequest: _TypeAlias = ExplainLimitsRequest  # noqa: Y015
+
+@_typing.final
+class ExplainLimitsResponse(_message.Message):
+    """Answers, one for each member of the request, in its order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPLANATIONS_FIELD_NUMBER: _builtins.int
+    LIMITS_VERSION_FIELD_NUMBER: _builtins.int
+    limits_version: _builtins.int
+    """Version of the limits and fences that were looked at."""
+    @_builtins.property
+    def explanations(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallExplanation]:
+        """As many as were asked."""
+
+    def __init__(
+        self,
+        *,
+        explanations: _abc.Iterable[Global___CallExplanation] | None = ...,
+        limits_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanations", b"explanations", "limits_version", b"limits_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainLimitsResponse: _TypeAlias = ExplainLimitsResponse  # noqa: Y015
+
+@_typing.final
+class CallExplanation(_message.Message):
+    """What applies to one call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___CandidateExplanation]:
+        """For each candidate, in order."""
+
+    @_builtins.property
+    def error(self) -> _call_pb2.CallError:
+        """This member is wrong."""
+
+    def __init__(
+        self,
+        *,
+        candidates: _abc.Iterable[Global___CandidateExplanation] | None = ...,
+        error: _call_pb2.CallError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "error", b"error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallExplanation: _TypeAlias = CallExplanation  # noqa: Y015
+
+@_typing.final
+class CandidateExplanation(_message.Message):
+    """What applies to one call on one candidate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    FENCE_FIELD_NUMBER: _builtins.int
+    HELD_NANOS_FIELD_NUMBER: _builtins.int
+    HELD_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    FITS_FIELD_NUMBER: _builtins.int
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    held_nanos: _builtins.int
+    """Nano-US-dollars that would be held."""
+    held_token_count: _builtins.int
+    """Tokens that would be held."""
+    fits: _builtins.bool
+    """True if no fence stops it and every enforced limit has room now."""
+    @_builtins.property
+    def candidate(self) -> _call_pb2.Candidate:
+        """The candidate."""
+
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitExplanation]:
+        """Every limit that names this call's dimensions, and why it applies or not."""
+
+    @_builtins.property
+    def fence(self) -> Global___Fence:
+        """Fence that stops it. Unset: none."""
+
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[_denial_pb2.Violation]:
+        """Limits that have no room."""
+
+    def __init__(
+        self,
+        *,
+        candidate: _call_pb2.Candidate | None = ...,
+        limits: _abc.Iterable[Global___LimitExplanation] | None = ...,
+        fence: Global___Fence | None = ...,
+        held_nanos: _builtins.int = ...,
+        held_token_count: _builtins.int = ...,
+        fits: _builtins.bool = ...,
+        violations: _abc.Iterable[_denial_pb2.Violation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "fence", b"fence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "fence", b"fence", "fits", b"fits", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "limits", b"limits", "violations", b"violations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CandidateExplanation: _TypeAlias = CandidateExplanation  # noqa: Y015
+
+@_typing.final
+class LimitExplanation(_message.Message):
+    """Why one limit applies or not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    COUNTER_FIELD_NUMBER: _builtins.int
+    OVERRIDDEN_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    standing: Global___LimitStanding.ValueType
+    """Whether it decides."""
+    overridden_by: _builtins.str
+    """Limit that applies in its place, if one does."""
+    reason: _builtins.str
+    """Sentence for people."""
+    @_builtins.property
+    def limit(self) -> _limit_pb2.Limit:
+        """The limit."""
+
+    @_builtins.property
+    def counter(self) -> _limit_pb2.CounterState:
+        """State of its counter. Unset unless it decides; zero if nothing was counted yet."""
+
+    def __init__(
+        self,
+        *,
+        limit: _limit_pb2.Limit | None = ...,
+        standing: Global___LimitStanding.ValueType = ...,
+        counter: _limit_pb2.CounterState | None = ...,
+        overridden_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counter", b"counter", "limit", b"limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counter", b"counter", "limit", b"limit", "overridden_by", b"overridden_by", "reason", b"reason", "standing", b"standing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitExplanation: _TypeAlias = LimitExplanation  # noqa: Y015
+
+@_typing.final
+class WatchLimitsRequest(_message.Message):
+    """Whose limits to watch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESERVATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reservation(self) -> Global___ReservationRequest:
+        """The call. `call_id` and `fingerprint` may be empty."""
+
+    def __init__(
+        self,
+        *,
+        reservation: Global___ReservationRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reservation", b"reservation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reservation", b"reservation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchLimitsRequest: _TypeAlias = WatchLimitsRequest  # noqa: Y015
+
+@_typing.final
+class WatchLimitsResponse(_message.Message):
+    """The limits as they stand."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTERS_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
+    RETRY_DELAY_FIELD_NUMBER: _builtins.int
+    RETRY_KIND_FIELD_NUMBER: _builtins.int
+    LIMITS_VERSION_FIELD_NUMBER: _builtins.int
+    open: _builtins.bool
+    """True if the call would be admitted to some candidate now."""
+    retry_kind: _denial_pb2.RetryKind.ValueType
+    """What `retry_delay` means."""
+    limits_version: _builtins.int
+    """Version of the limits."""
+    @_builtins.property
+    def counters(self) -> _containers.RepeatedCompositeFieldContainer[_limit_pb2.CounterState]:
+        """Counters of the limits that apply, over all candidates."""
+
+    @_builtins.property
+    def retry_delay(self) -> _duration_pb2.Duration:
+        """If it would not: wait before it would. Unset if unknown or never."""
+
+    def __init__(
+        self,
+        *,
+        counters: _abc.Iterable[_limit_pb2.CounterState] | None = ...,
+        open: _builtins.bool = ...,
+        retry_delay: _duration_pb2.Duration | None = ...,
+        retry_kind: _denial_pb2.RetryKind.ValueType = ...,
+        limits_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_delay", b"retry_delay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "limits_version", b"limits_version", "open", b"open", "retry_delay", b"retry_delay", "retry_kind", b"retry_kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchLimitsResponse: _TypeAlias = WatchLimitsResponse  # noqa: Y015
+
+@_typing.final
+class SimulateLimitsRequest(_message.Message):
+    """Limits to try on the past."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Only this org's calls. Empty: all."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """First instant of admission, inclusive."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Last instant, exclusive. At most 92 days after the first."""
+
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[_limit_pb2.Limit]:
+        """The whole set to try, 1 to 1,000. Limits in force do not take part."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        limits: _abc.Iterable[_limit_pb2.Limit] | None = ...,
+        org: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "limits", b"limits", "org", b"org", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulateLimitsRequest: _TypeAlias = SimulateLimitsRequest  # noqa: Y015
+
+@_typing.final
+class SimulateLimitsResponse(_message.Message):
+    """Progress of a simulation; the last one carries the report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLAYED_COUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    REPORT_FIELD_NUMBER: _builtins.int
+    replayed_count: _builtins.int
+    """Calls replayed so far."""
+    total_count: _builtins.int
+    """Calls to replay."""
+    @_builtins.property
+    def report(self) -> Global___SimulationReport:
+        """Set in the last message only."""
+
+    def __init__(
+        self,
+        *,
+        replayed_count: _builtins.int = ...,
+        total_count: _builtins.int = ...,
+        report: Global___SimulationReport | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replayed_count", b"replayed_count", "report", b"report", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulateLimitsResponse: _TypeAlias = SimulateLimitsResponse  # noqa: Y015
+
+@_typing.final
+class SimulationReport(_message.Message):
+    """What the limits would have done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DENIED_COUNT_FIELD_NUMBER: _builtins.int
+    AVOIDED_NANOS_FIELD_NUMBER: _builtins.int
+    DENIALS_FIELD_NUMBER: _builtins.int
+    UNLOGGED_DENIED_COUNT_FIELD_NUMBER: _builtins.int
+    UNLOGGED_REQUESTED_NANOS_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    denied_count: _builtins.int
+    """Calls that would have been denied."""
+    avoided_nanos: _builtins.int
+    """What these calls cost in truth, in nano-US-dollars."""
+    unlogged_denied_count: _builtins.int
+    """Calls that were denied then and are not in the log, from the violations on record. What they
+    would have done is not known: they did not take part.
+    """
+    unlogged_requested_nanos: _builtins.int
+    """What the same calls asked to hold, in nano-US-dollars."""
+    @_builtins.property
+    def denials(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimulatedDenials]:
+        """By limit and org, most avoided first. A call denied by several limits counts for each. At most
+        10,000.
+        """
+
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sentences for people about what the report rests on."""
+
+    def __init__(
+        self,
+        *,
+        denied_count: _builtins.int = ...,
+        avoided_nanos: _builtins.int = ...,
+        denials: _abc.Iterable[Global___SimulatedDenials] | None = ...,
+        unlogged_denied_count: _builtins.int = ...,
+        unlogged_requested_nanos: _builtins.int = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avoided_nanos", b"avoided_nanos", "denials", b"denials", "denied_count", b"denied_count", "notes", b"notes", "unlogged_denied_count", b"unlogged_denied_count", "unlogged_requested_nanos", b"unlogged_requested_nanos"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulationReport: _TypeAlias = SimulationReport  # noqa: Y015
+
+@_typing.final
+class SimulatedDenials(_message.Message):
+    """What one limit would have denied to one org."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_ID_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    DENIED_COUNT_FIELD_NUMBER: _builtins.int
+    AVOIDED_NANOS_FIELD_NUMBER: _builtins.int
+    limit_id: _builtins.str
+    """The limit."""
+    org: _builtins.str
+    """The org."""
+    denied_count: _builtins.int
+    """Calls."""
+    avoided_nanos: _builtins.int
+    """What they cost in truth."""
+    def __init__(
+        self,
+        *,
+        limit_id: _builtins.str = ...,
+        org: _builtins.str = ...,
+        denied_count: _builtins.int = ...,
+        avoided_nanos: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avoided_nanos", b"avoided_nanos", "denied_count", b"denied_count", "limit_id", b"limit_id", "org", b"org"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulatedDenials: _TypeAlias = SimulatedDenials  # noqa: Y015
+
+@_typing.final
+class ListViolationsRequest(_message.Message):
+    """A page of violations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    LIMIT_ID_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many; 0: 100; more than 1,000: 1,000."""
+    page_token: _builtins.str
+    """From an earlier answer. Empty: the first page."""
+    limit_id: _builtins.str
+    """Only this limit's. Empty: all."""
+    org: _builtins.str
+    """Only this org's. Empty: all."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        limit_id: _builtins.str = ...,
+        org: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit_id", b"limit_id", "org", b"org", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListViolationsRequest: _TypeAlias = ListViolationsRequest  # noqa: Y015
+
+@_typing.final
+class ListViolationsResponse(_message.Message):
+    """A page of violations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ViolationCount]:
+        """Newest minute first."""
+
+    @_builtins.property
+    def samples(self) -> _containers.RepeatedCompositeFieldContainer[Global___ViolationSample]:
+        """Newest samples, if one limit was asked for: at most 100, newest first."""
+
+    def __init__(
+        self,
+        *,
+        violations: _abc.Iterable[Global___ViolationCount] | None = ...,
+        next_page_token: _builtins.str = ...,
+        samples: _abc.Iterable[Global___ViolationSample] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "samples", b"samples", "violations", b"violations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListViolationsResponse: _TypeAlias = ListViolationsResponse  # noqa: Y015
+
+@_typing.final
+class ViolationCount(_message.Message):
+    """How often one limit was violated by one org in one minute."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_ID_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    MINUTE_FIELD_NUMBER: _builtins.int
+    CALL_COUNT_FIELD_NUMBER: _builtins.int
+    REQUESTED_NANOS_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
+    limit_id: _builtins.str
+    """The limit."""
+    org: _builtins.str
+    """The org."""
+    call_count: _builtins.int
+    """Calls denied, or that would have been in shadow mode."""
+    requested_nanos: _builtins.int
+    """What they asked to hold, in nano-US-dollars."""
+    shadow: _builtins.bool
+    """True if the limit only watched."""
+    @_builtins.property
+    def minute(self) -> _timestamp_pb2.Timestamp:
+        """First instant of the minute."""
+
+    def __init__(
+        self,
+        *,
+        limit_id: _builtins.str = ...,
+        org: _builtins.str = ...,
+        minute: _timestamp_pb2.Timestamp | None = ...,
+        call_count: _builtins.int = ...,
+        requested_nanos: _builtins.int = ...,
+        shadow: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["minute", b"minute"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_count", b"call_count", "limit_id", b"limit_id", "minute", b"minute", "org", b"org", "requested_nanos", b"requested_nanos", "shadow", b"shadow"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ViolationCount: _TypeAlias = ViolationCount  # noqa: Y015
+
+@_typing.final
+class ViolationSample(_message.Message):
+    """One call that violated a limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIOLATION_TIME_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    VIOLATION_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Org of the call."""
+    call_id: _builtins.str
+    """Id of the call."""
+    operation: _builtins.str
+    """What the call was for."""
+    @_builtins.property
+    def violation_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def violation(self) -> _denial_pb2.Violation:
+        """The violation as it was answered."""
+
+    def __init__(
+        self,
+        *,
+        violation_time: _timestamp_pb2.Timestamp | None = ...,
+        org: _builtins.str = ...,
+        call_id: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        violation: _denial_pb2.Violation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["violation", b"violation", "violation_time", b"violation_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "operation", b"operation", "org", b"org", "violation", b"violation", "violation_time", b"violation_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ViolationSample: _TypeAlias = ViolationSample  # noqa: Y015
+
+@_typing.final
+class CrossingCursor(_message.Message):
+    """Where a reader of the feed stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSACTION_ID_FIELD_NUMBER: _builtins.int
+    ROW_ID_FIELD_NUMBER: _builtins.int
+    transaction_id: _builtins.int
+    """Transaction of the last row read."""
+    row_id: _builtins.int
+    """Row within it."""
+    def __init__(
+        self,
+        *,
+        transaction_id: _builtins.int = ...,
+        row_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["row_id", b"row_id", "transaction_id", b"transaction_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CrossingCursor: _TypeAlias = CrossingCursor  # noqa: Y015
+
+@_typing.final
+class ListCrossingsRequest(_message.Message):
+    """A page of the feed of crossings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many; 0: 500; more than 1,000: 1,000."""
+    @_builtins.property
+    def after(self) -> Global___CrossingCursor:
+        """Last position read. Unset: from the beginning."""
+
+    def __init__(
+        self,
+        *,
+        after: Global___CrossingCursor | None = ...,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "page_size", b"page_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCrossingsRequest: _TypeAlias = ListCrossingsRequest  # noqa: Y015
+
+@_typing.final
+class ListCrossingsResponse(_message.Message):
+    """A page of the feed of crossings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CROSSINGS_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def crossings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Crossing]:
+        """In feed order."""
+
+    @_builtins.property
+    def next(self) -> Global___CrossingCursor:
+        """Position after the last of them. Unset if there were none."""
+
+    def __init__(
+        self,
+        *,
+        crossings: _abc.Iterable[Global___Crossing] | None = ...,
+        next: Global___CrossingCursor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next", b"next"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crossings", b"crossings", "next", b"next"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCrossingsResponse: _TypeAlias = ListCrossingsResponse  # noqa: Y015
+
+@_typing.final
+class Crossing(_message.Message):
+    """A threshold of a limit that what is settled has reached. Raised once for each limit, threshold
+    and period, by whichever settlement or expiry reached it; falling below and reaching it again
+    raises nothing, nor does a new cap under which a lower threshold is reached again.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ScopeEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    LIMIT_ID_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
+    CAP_FIELD_NUMBER: _builtins.int
+    SETTLED_FIELD_NUMBER: _builtins.int
+    CROSS_TIME_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    COUNTER_ID_FIELD_NUMBER: _builtins.int
+    limit_id: _builtins.str
+    """The limit that gave the cap."""
+    metric: _limit_pb2.Metric.ValueType
+    """What is counted."""
+    percent: _builtins.int
+    """The threshold, in percent of the cap."""
+    cap: _builtins.int
+    """The cap then."""
+    settled: _builtins.int
+    """What was settled then."""
+    owner: _builtins.str
+    """Whom a denied caller should ask."""
+    counter_id: _builtins.str
+    """Identity of the counter: the same for all thresholds of one limit and period."""
+    @_builtins.property
+    def scope(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Values of the counter's dimensions."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """First instant of the period. Unset for a total."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """First instant after it. Unset for a total."""
+
+    @_builtins.property
+    def cross_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        limit_id: _builtins.str = ...,
+        scope: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        metric: _limit_pb2.Metric.ValueType = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        percent: _builtins.int = ...,
+        cap: _builtins.int = ...,
+        settled: _builtins.int = ...,
+        cross_time: _timestamp_pb2.Timestamp | None = ...,
+        owner: _builtins.str = ...,
+        counter_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cross_time", b"cross_time", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap", b"cap", "counter_id", b"counter_id", "cross_time", b"cross_time", "end_time", b"end_time", "limit_id", b"limit_id", "metric", b"metric", "owner", b"owner", "percent", b"percent", "scope", b"scope", "settled", b"settled", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Crossing: _TypeAlias = Crossing  # noqa: Y015
+
+@_typing.final
+class Fence(_message.Message):
+    """A stop of all calls in a scope. Not a limit: nothing overrides it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ScopeEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    FENCE_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    fence_id: _builtins.str
+    """Identifies the fence."""
+    sequence: _builtins.int
+    """Sequence in force."""
+    active: _builtins.bool
+    """Whether it stops calls, unless it has expired."""
+    message: _builtins.str
+    """What denied callers are told."""
+    @_builtins.property
+    def scope(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Values by dimension that it covers. Empty: the platform."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it lifts itself, by the database's clock. Unset: never."""
+
+    def __init__(
+        self,
+        *,
+        fence_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        active: _builtins.bool = ...,
+        message: _builtins.str = ...,
+        scope: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "expire_time", b"expire_time", "fence_id", b"fence_id", "message", b"message", "scope", b"scope", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fence: _TypeAlias = Fence  # noqa: Y015
+
+@_typing.final
+class ListFencesRequest(_message.Message):
+    """A page of fences."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many; 0: 100; more than 1,000: 1,000."""
+    page_token: _builtins.str
+    """From an earlier answer. Empty: the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFencesRequest: _TypeAlias = ListFencesRequest  # noqa: Y015
+
+@_typing.final
+class ListFencesResponse(_message.Message):
+    """A page of fences."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FENCES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def fences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fence]:
+        """In order of their ids."""
+
+    def __init__(
+        self,
+        *,
+        fences: _abc.Iterable[Global___Fence] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fences", b"fences", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFencesResponse: _TypeAlias = ListFencesResponse  # noqa: Y015
+
+@_typing.final
 class SetFenceRequest(_message.Message):
     """A fence to set or lift."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ScopeEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     FENCE_ID_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     ACTIVE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     fence_id: _builtins.str
     """Identifies the fence. 1-64 characters."""
     sequence: _builtins.int
@@ -615,6 +1799,16 @@ class SetFenceRequest(_message.Message):
     """What denied callers are told. At most 1,024 characters."""
     actor: _builtins.str
     """Who asked for it. For the change log."""
+    @_builtins.property
+    def scope(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Values by dimension that it covers, any dimension of a limit's pattern; every named one must
+        match. A fence on a provider or a model drops these candidates. Empty: the platform.
+        """
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it lifts itself, by admission's database clock. Unset: never."""
+
     def __init__(
         self,
         *,
@@ -623,10 +1817,12 @@ class SetFenceRequest(_message.Message):
         active: _builtins.bool = ...,
         message: _builtins.str = ...,
         actor: _builtins.str = ...,
+        scope: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "actor", b"actor", "fence_id", b"fence_id", "message", b"message", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "actor", b"actor", "expire_time", b"expire_time", "fence_id", b"fence_id", "message", b"message", "scope", b"scope", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -796,25 +1992,61 @@ class ListLimitsResponse(_message.Message):
 
     LIMITS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    INVALID_LIMITS_FIELD_NUMBER: _builtins.int
+    LIMITS_VERSION_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
+    limits_version: _builtins.int
+    """Version of the limits."""
     @_builtins.property
     def limits(self) -> _containers.RepeatedCompositeFieldContainer[_limit_pb2.Limit]:
         """Limits in order of their ids."""
+
+    @_builtins.property
+    def invalid_limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvalidLimit]:
+        """Limits of the whole set that make no sense as they are stored. They bind nobody."""
 
     def __init__(
         self,
         *,
         limits: _abc.Iterable[_limit_pb2.Limit] | None = ...,
         next_page_token: _builtins.str = ...,
+        invalid_limits: _abc.Iterable[Global___InvalidLimit] | None = ...,
+        limits_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invalid_limits", b"invalid_limits", "limits", b"limits", "limits_version", b"limits_version", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListLimitsResponse: _TypeAlias = ListLimitsResponse  # noqa: Y015
+
+@_typing.final
+class InvalidLimit(_message.Message):
+    """A limit that disabled itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_ID_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    limit_id: _builtins.str
+    """Its id."""
+    error: _builtins.str
+    """What is wrong with it."""
+    def __init__(
+        self,
+        *,
+        limit_id: _builtins.str = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "limit_id", b"limit_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InvalidLimit: _TypeAlias = InvalidLimit  # noqa: Y015
 
 @_typing.final
 class ListCountersRequest(_message.Message):

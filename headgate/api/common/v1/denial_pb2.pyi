@@ -38,11 +38,13 @@ class _DenialReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DenialRe
     DENIAL_REASON_UNPRICED_MODEL: _DenialReason.ValueType  # 3
     """No candidate has a price, so no worst case can be held."""
     DENIAL_REASON_RATE_EXCEEDED: _DenialReason.ValueType  # 4
-    """A limit on calls has no room."""
+    """A limit on calls, tokens or concurrency has no room."""
     DENIAL_REASON_BUDGET_EXCEEDED: _DenialReason.ValueType  # 5
-    """A limit on cost has no room."""
+    """A limit on cost has no room, and none of the others is exceeded."""
     DENIAL_REASON_NO_CANDIDATE: _DenialReason.ValueType  # 6
     """The route has no candidate left: all were excluded by the caller."""
+    DENIAL_REASON_TOGGLE_OFF: _DenialReason.ValueType  # 7
+    """The feature is switched off for the call's org or operation. Checked after fences."""
 
 class DenialReason(_DenialReason, metaclass=_DenialReasonEnumTypeWrapper):
     """Why a call was denied, in the order in which reasons are checked. More may be added."""
@@ -56,11 +58,13 @@ DENIAL_REASON_BREAKER_OPEN: DenialReason.ValueType  # 2
 DENIAL_REASON_UNPRICED_MODEL: DenialReason.ValueType  # 3
 """No candidate has a price, so no worst case can be held."""
 DENIAL_REASON_RATE_EXCEEDED: DenialReason.ValueType  # 4
-"""A limit on calls has no room."""
+"""A limit on calls, tokens or concurrency has no room."""
 DENIAL_REASON_BUDGET_EXCEEDED: DenialReason.ValueType  # 5
-"""A limit on cost has no room."""
+"""A limit on cost has no room, and none of the others is exceeded."""
 DENIAL_REASON_NO_CANDIDATE: DenialReason.ValueType  # 6
 """The route has no candidate left: all were excluded by the caller."""
+DENIAL_REASON_TOGGLE_OFF: DenialReason.ValueType  # 7
+"""The feature is switched off for the call's org or operation. Checked after fences."""
 Global___DenialReason: _TypeAlias = DenialReason  # noqa: Y015
 
 class _RetryKind:
@@ -76,7 +80,7 @@ class _RetryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RetryKind.V
     RETRY_KIND_AT_LATEST: _RetryKind.ValueType  # 2
     """Room appears then at the latest, earlier if open calls end below their holds."""
     RETRY_KIND_NEVER: _RetryKind.ValueType  # 3
-    """Waiting does not help: the call asks for more than the cap."""
+    """Waiting does not help: the call asks for more than the cap, or the counter never starts anew."""
     RETRY_KIND_UNKNOWN: _RetryKind.ValueType  # 4
     """Nobody knows when: a kill switch without expiry, for example."""
 
@@ -90,7 +94,7 @@ RETRY_KIND_AT: RetryKind.ValueType  # 1
 RETRY_KIND_AT_LATEST: RetryKind.ValueType  # 2
 """Room appears then at the latest, earlier if open calls end below their holds."""
 RETRY_KIND_NEVER: RetryKind.ValueType  # 3
-"""Waiting does not help: the call asks for more than the cap."""
+"""Waiting does not help: the call asks for more than the cap, or the counter never starts anew."""
 RETRY_KIND_UNKNOWN: RetryKind.ValueType  # 4
 """Nobody knows when: a kill switch without expiry, for example."""
 Global___RetryKind: _TypeAlias = RetryKind  # noqa: Y015
@@ -178,6 +182,9 @@ class Violation(_message.Message):
     EXCESS_FIELD_NUMBER: _builtins.int
     RESET_TIME_FIELD_NUMBER: _builtins.int
     CANDIDATE_FIELD_NUMBER: _builtins.int
+    USABLE_CAP_FIELD_NUMBER: _builtins.int
+    RETRY_DELAY_FIELD_NUMBER: _builtins.int
+    RETRY_KIND_FIELD_NUMBER: _builtins.int
     limit_id: _builtins.str
     """The violated limit's id."""
     owner: _builtins.str
@@ -185,15 +192,23 @@ class Violation(_message.Message):
     metric: _limit_pb2.Metric.ValueType
     """What the limit counts; gives the unit of the amounts below."""
     cap: _builtins.int
-    """The cap in force, in calls or nano-US-dollars."""
+    """The cap in force, in the metric's unit."""
     settled: _builtins.int
-    """Settled in this window, in the cap's unit."""
+    """Settled in this window, in the cap's unit; of a bucket, what has not been refilled yet."""
     held: _builtins.int
     """Held by calls still open, in the cap's unit."""
     requested: _builtins.int
     """What this call asked for, in the cap's unit."""
     excess: _builtins.int
-    """By how much settled, held and requested exceed the cap together. At least 1."""
+    """By how much settled, held and requested exceed together what the call's priority may use. At
+    least 1.
+    """
+    usable_cap: _builtins.int
+    """What calls of this priority may use of the cap: all of it, unless the limit keeps a share for
+    higher priorities.
+    """
+    retry_kind: Global___RetryKind.ValueType
+    """What `retry_delay` means."""
     @_builtins.property
     def scope(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values of the limit's dimensions for this call, such as {"org": "acme"}. Empty: the platform."""
@@ -205,6 +220,10 @@ class Violation(_message.Message):
     @_builtins.property
     def candidate(self) -> _call_pb2.Candidate:
         """The candidate that this limit denied."""
+
+    @_builtins.property
+    def retry_delay(self) -> _duration_pb2.Duration:
+        """Wait until this limit alone would let the call pass. Unset if unknown or never."""
 
     def __init__(
         self,
@@ -220,10 +239,13 @@ class Violation(_message.Message):
         excess: _builtins.int = ...,
         reset_time: _timestamp_pb2.Timestamp | None = ...,
         candidate: _call_pb2.Candidate | None = ...,
+        usable_cap: _builtins.int = ...,
+        retry_delay: _duration_pb2.Duration | None = ...,
+        retry_kind: Global___RetryKind.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "reset_time", b"reset_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "reset_time", b"reset_time", "retry_delay", b"retry_delay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "cap", b"cap", "excess", b"excess", "held", b"held", "limit_id", b"limit_id", "metric", b"metric", "owner", b"owner", "requested", b"requested", "reset_time", b"reset_time", "scope", b"scope", "settled", b"settled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "cap", b"cap", "excess", b"excess", "held", b"held", "limit_id", b"limit_id", "metric", b"metric", "owner", b"owner", "requested", b"requested", "reset_time", b"reset_time", "retry_delay", b"retry_delay", "retry_kind", b"retry_kind", "scope", b"scope", "settled", b"settled", "usable_cap", b"usable_cap"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -100,6 +100,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """No such price override.
     Example: {"reason": "PRICE_NOT_FOUND", "domain": "headgate", "metadata": {"price": "openai/gpt-4o"}}
     """
+    ERROR_REASON_TOO_MANY_LIMITS: _ErrorReason.ValueType  # 20
+    """More limits than can be kept. Delete some, or use a pattern with "*".
+    Example: {"reason": "TOO_MANY_LIMITS", "domain": "headgate", "metadata": {"limit_count_max": "20000"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why an RPC, or one member of a batch, failed. `ErrorInfo.reason` is the value's name without
@@ -183,5 +187,9 @@ Example: {"reason": "KILL_NOT_FOUND", "domain": "headgate", "metadata": {"kill":
 ERROR_REASON_PRICE_NOT_FOUND: ErrorReason.ValueType  # 19
 """No such price override.
 Example: {"reason": "PRICE_NOT_FOUND", "domain": "headgate", "metadata": {"price": "openai/gpt-4o"}}
+"""
+ERROR_REASON_TOO_MANY_LIMITS: ErrorReason.ValueType  # 20
+"""More limits than can be kept. Delete some, or use a pattern with "*".
+Example: {"reason": "TOO_MANY_LIMITS", "domain": "headgate", "metadata": {"limit_count_max": "20000"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

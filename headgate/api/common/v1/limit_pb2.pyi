@@ -5,6 +5,7 @@ Limits: everything that bounds calls is one of them."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -32,6 +33,10 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     """Admitted calls. Unit: calls."""
     METRIC_COST: _Metric.ValueType  # 2
     """Money. Unit: nano-US-dollars."""
+    METRIC_TOKENS: _Metric.ValueType  # 3
+    """Tokens, input and output, cached and reasoning ones included. Unit: tokens."""
+    METRIC_CONCURRENCY: _Metric.ValueType  # 4
+    """Calls that are open at the same time. Unit: calls. A call whose time has passed does not count."""
 
 class Metric(_Metric, metaclass=_MetricEnumTypeWrapper):
     """What a limit counts. More may be added."""
@@ -42,6 +47,10 @@ METRIC_CALLS: Metric.ValueType  # 1
 """Admitted calls. Unit: calls."""
 METRIC_COST: Metric.ValueType  # 2
 """Money. Unit: nano-US-dollars."""
+METRIC_TOKENS: Metric.ValueType  # 3
+"""Tokens, input and output, cached and reasoning ones included. Unit: tokens."""
+METRIC_CONCURRENCY: Metric.ValueType  # 4
+"""Calls that are open at the same time. Unit: calls. A call whose time has passed does not count."""
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
 class _CalendarPeriod:
@@ -55,7 +64,11 @@ class _CalendarPeriodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Calend
     CALENDAR_PERIOD_DAY: _CalendarPeriod.ValueType  # 1
     """From midnight to midnight in the window's time zone."""
     CALENDAR_PERIOD_MONTH: _CalendarPeriod.ValueType  # 2
-    """From the first of a month to the first of the next."""
+    """From the anchor day of a month to that of the next."""
+    CALENDAR_PERIOD_HOUR: _CalendarPeriod.ValueType  # 3
+    """From a full hour of the local clock to the next."""
+    CALENDAR_PERIOD_WEEK: _CalendarPeriod.ValueType  # 4
+    """Seven days from the week's first day."""
 
 class CalendarPeriod(_CalendarPeriod, metaclass=_CalendarPeriodEnumTypeWrapper):
     """Length of a calendar window. More may be added."""
@@ -65,12 +78,74 @@ CALENDAR_PERIOD_UNSPECIFIED: CalendarPeriod.ValueType  # 0
 CALENDAR_PERIOD_DAY: CalendarPeriod.ValueType  # 1
 """From midnight to midnight in the window's time zone."""
 CALENDAR_PERIOD_MONTH: CalendarPeriod.ValueType  # 2
-"""From the first of a month to the first of the next."""
+"""From the anchor day of a month to that of the next."""
+CALENDAR_PERIOD_HOUR: CalendarPeriod.ValueType  # 3
+"""From a full hour of the local clock to the next."""
+CALENDAR_PERIOD_WEEK: CalendarPeriod.ValueType  # 4
+"""Seven days from the week's first day."""
 Global___CalendarPeriod: _TypeAlias = CalendarPeriod  # noqa: Y015
+
+class _LimitMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LimitModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LIMIT_MODE_UNSPECIFIED: _LimitMode.ValueType  # 0
+    """As `LIMIT_MODE_ENFORCE`."""
+    LIMIT_MODE_ENFORCE: _LimitMode.ValueType  # 1
+    """Denies."""
+    LIMIT_MODE_SHADOW: _LimitMode.ValueType  # 2
+    """Counts and records what it would have denied, and never denies."""
+    LIMIT_MODE_OFF: _LimitMode.ValueType  # 3
+    """As if it did not exist: a less specific limit applies in its place."""
+
+class LimitMode(_LimitMode, metaclass=_LimitModeEnumTypeWrapper):
+    """What a limit does when it is exceeded. More may be added."""
+
+LIMIT_MODE_UNSPECIFIED: LimitMode.ValueType  # 0
+"""As `LIMIT_MODE_ENFORCE`."""
+LIMIT_MODE_ENFORCE: LimitMode.ValueType  # 1
+"""Denies."""
+LIMIT_MODE_SHADOW: LimitMode.ValueType  # 2
+"""Counts and records what it would have denied, and never denies."""
+LIMIT_MODE_OFF: LimitMode.ValueType  # 3
+"""As if it did not exist: a less specific limit applies in its place."""
+Global___LimitMode: _TypeAlias = LimitMode  # noqa: Y015
+
+class _Priority:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Priority.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRIORITY_UNSPECIFIED: _Priority.ValueType  # 0
+    """As `PRIORITY_DEFAULT`."""
+    PRIORITY_CRITICAL: _Priority.ValueType  # 1
+    """May use all of every cap."""
+    PRIORITY_DEFAULT: _Priority.ValueType  # 2
+    """Leaves what limits keep for critical calls."""
+    PRIORITY_SHEDDABLE: _Priority.ValueType  # 3
+    """The first to be denied."""
+
+class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
+    """How important a call is when room is short. More may be added."""
+
+PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
+"""As `PRIORITY_DEFAULT`."""
+PRIORITY_CRITICAL: Priority.ValueType  # 1
+"""May use all of every cap."""
+PRIORITY_DEFAULT: Priority.ValueType  # 2
+"""Leaves what limits keep for critical calls."""
+PRIORITY_SHEDDABLE: Priority.ValueType  # 3
+"""The first to be denied."""
+Global___Priority: _TypeAlias = Priority  # noqa: Y015
 
 @_typing.final
 class Limit(_message.Message):
-    """A cap on what a scope may use in a window."""
+    """A cap on what a scope may use in a window. Exactly one of `calendar`, `rolling`, `bucket`, `total`
+    and `interval` is set; none if the metric is concurrency, which has no window.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -100,24 +175,79 @@ class Limit(_message.Message):
     CALENDAR_FIELD_NUMBER: _builtins.int
     CAP_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    ROLLING_FIELD_NUMBER: _builtins.int
+    BUCKET_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
+    ALERT_PERCENTS_FIELD_NUMBER: _builtins.int
     limit_id: _builtins.str
     """Name chosen by whoever writes it, such as "acme-monthly". 1-64 of a-z, 0-9, "-", "_", "."."""
     metric: Global___Metric.ValueType
     """What is counted."""
     cap: _builtins.int
-    """Greatest amount in one window: calls, or nano-US-dollars. 0 denies all. At most 10^18."""
+    """Greatest amount in one window, in the metric's unit; for a bucket its burst. 0 denies all. At
+    most 10^18. May be below what is used: nothing is taken back, new calls are denied.
+    """
     owner: _builtins.str
     """Whom a denied caller should ask. At most 256 characters. Optional."""
+    mode: Global___LimitMode.ValueType
+    """Whether it denies. Unspecified: it does."""
     @_builtins.property
     def scope(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Pattern over dimensions. Empty: one counter for the platform. {"org": "*"}: a counter for each
-        org, from its first call on. {"org": "acme"}: overrides the default's cap for one org, on the
-        same counter. Dimensions known: "org". At most one limit per pattern, metric and window.
+        """Pattern over dimensions; at most 6. Empty: one counter for the platform. {"org": "*"}: a counter
+        for each org, from its first call on. {"org": "acme"}: overrides the default's cap for one org,
+        on the same counter. Of several limits that match a call and name the same dimensions, metric
+        and window, the one with more concrete values wins; of as many, the one that is concrete in
+        the first dimension of this order.
+        Dimensions: "org", "team", "user", "session", "ip", "caller" (the first present of user,
+        session and ip, as "user:…", "session:…", "ip:…"), "api_key", "operation", "feature",
+        "provider", "model", and "label.KEY" of any label.
+        A call that lacks a dimension is not counted by limits on it.
         """
 
     @_builtins.property
     def calendar(self) -> Global___CalendarWindow:
-        """Calendar window in which it is counted."""
+        """Counted by calendar periods."""
+
+    @_builtins.property
+    def rolling(self) -> Global___RollingWindow:
+        """Counted over the time that has just passed."""
+
+    @_builtins.property
+    def bucket(self) -> Global___BucketWindow:
+        """Counted by a bucket that refills at a rate."""
+
+    @_builtins.property
+    def total(self) -> Global___TotalWindow:
+        """Counted for ever: the counter never starts anew."""
+
+    @_builtins.property
+    def interval(self) -> Global___IntervalWindow:
+        """Counted between two instants; outside of them the limit does not apply."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """First instant at which it applies. Unset: always has. Of limits with the same pattern the one
+        with a validity wins while it is valid; such validities must not overlap.
+        """
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """First instant at which it no longer applies. Unset: for ever."""
+
+    @_builtins.property
+    def shares(self) -> Global___PriorityShares:
+        """Keeps a part of the cap for calls of higher priority. Unset: all share all of it."""
+
+    @_builtins.property
+    def alert_percents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Percents of the cap at which what is settled raises an alert, ascending, 1 to 1,000, at most 8.
+        Calendar, total and interval windows only. Unset: 50, 80, 100.
+        """
 
     def __init__(
         self,
@@ -128,14 +258,51 @@ class Limit(_message.Message):
         calendar: Global___CalendarWindow | None = ...,
         cap: _builtins.int = ...,
         owner: _builtins.str = ...,
+        rolling: Global___RollingWindow | None = ...,
+        bucket: Global___BucketWindow | None = ...,
+        total: Global___TotalWindow | None = ...,
+        interval: Global___IntervalWindow | None = ...,
+        mode: Global___LimitMode.ValueType = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        shares: Global___PriorityShares | None = ...,
+        alert_percents: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["calendar", b"calendar"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "calendar", b"calendar", "end_time", b"end_time", "interval", b"interval", "rolling", b"rolling", "shares", b"shares", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calendar", b"calendar", "cap", b"cap", "limit_id", b"limit_id", "metric", b"metric", "owner", b"owner", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_percents", b"alert_percents", "bucket", b"bucket", "calendar", b"calendar", "cap", b"cap", "end_time", b"end_time", "interval", b"interval", "limit_id", b"limit_id", "metric", b"metric", "mode", b"mode", "owner", b"owner", "rolling", b"rolling", "scope", b"scope", "shares", b"shares", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Limit: _TypeAlias = Limit  # noqa: Y015
+
+@_typing.final
+class PriorityShares(_message.Message):
+    """How much of a cap lower priorities may use. Critical calls may use all of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEFAULT_PERCENT_FIELD_NUMBER: _builtins.int
+    SHEDDABLE_PERCENT_FIELD_NUMBER: _builtins.int
+    default_percent: _builtins.int
+    """Calls of default priority are admitted while the counter stays within this percent of the
+    cap. 0 to 100.
+    """
+    sheddable_percent: _builtins.int
+    """Likewise for sheddable calls. Not above `default_percent`."""
+    def __init__(
+        self,
+        *,
+        default_percent: _builtins.int = ...,
+        sheddable_percent: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_percent", b"default_percent", "sheddable_percent", b"sheddable_percent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriorityShares: _TypeAlias = PriorityShares  # noqa: Y015
 
 @_typing.final
 class CalendarWindow(_message.Message):
@@ -145,23 +312,140 @@ class CalendarWindow(_message.Message):
 
     PERIOD_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    WEEK_START_DAY_FIELD_NUMBER: _builtins.int
+    MONTH_ANCHOR_DAY_FIELD_NUMBER: _builtins.int
     period: Global___CalendarPeriod.ValueType
     """Length of the window."""
     time_zone: _builtins.str
     """IANA name of the time zone, such as "Europe/Amsterdam". Unset: "UTC"."""
+    week_start_day: _builtins.int
+    """First day of a week, 1 Monday to 7 Sunday. Weeks only. Unset: Monday."""
+    month_anchor_day: _builtins.int
+    """Day on which a month begins, 1 to 31; in shorter months their last day. Months only. Unset: 1."""
     def __init__(
         self,
         *,
         period: Global___CalendarPeriod.ValueType = ...,
         time_zone: _builtins.str = ...,
+        week_start_day: _builtins.int = ...,
+        month_anchor_day: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["period", b"period", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["month_anchor_day", b"month_anchor_day", "period", b"period", "time_zone", b"time_zone", "week_start_day", b"week_start_day"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CalendarWindow: _TypeAlias = CalendarWindow  # noqa: Y015
+
+@_typing.final
+class RollingWindow(_message.Message):
+    """A window that ends now. It is counted in slots, conservatively: what a slot counts leaves when
+    all of the slot has left, so that in every trailing `duration` at most the cap is admitted.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DURATION_FIELD_NUMBER: _builtins.int
+    SLOT_COUNT_FIELD_NUMBER: _builtins.int
+    slot_count: _builtins.int
+    """Slots that it is divided into, 1 to 60: more are more exact. Must divide the length into whole
+    milliseconds. Unset: 12.
+    """
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """Length of the window. 1 second to 31 days, whole seconds."""
+
+    def __init__(
+        self,
+        *,
+        duration: _duration_pb2.Duration | None = ...,
+        slot_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "slot_count", b"slot_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollingWindow: _TypeAlias = RollingWindow  # noqa: Y015
+
+@_typing.final
+class BucketWindow(_message.Message):
+    """A bucket of `cap` units that refills steadily (GCRA, ITU-T I.371): in any time T at most
+    cap + refill_amount × T / refill_duration are admitted. What was admitted is never given back.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFILL_AMOUNT_FIELD_NUMBER: _builtins.int
+    REFILL_DURATION_FIELD_NUMBER: _builtins.int
+    refill_amount: _builtins.int
+    """Units that come back in each `refill_duration`. 1 to 10^18."""
+    @_builtins.property
+    def refill_duration(self) -> _duration_pb2.Duration:
+        """1 millisecond to 31 days, whole milliseconds."""
+
+    def __init__(
+        self,
+        *,
+        refill_amount: _builtins.int = ...,
+        refill_duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refill_duration", b"refill_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refill_amount", b"refill_amount", "refill_duration", b"refill_duration"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BucketWindow: _TypeAlias = BucketWindow  # noqa: Y015
+
+@_typing.final
+class TotalWindow(_message.Message):
+    """A window without an end, such as the budget of a ticket."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TotalWindow: _TypeAlias = TotalWindow  # noqa: Y015
+
+@_typing.final
+class IntervalWindow(_message.Message):
+    """A window between two instants."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """First instant."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """First instant after it."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IntervalWindow: _TypeAlias = IntervalWindow  # noqa: Y015
 
 @_typing.final
 class CounterState(_message.Message):
@@ -199,33 +483,68 @@ class CounterState(_message.Message):
     OVERRUN_FIELD_NUMBER: _builtins.int
     HIGH_CAP_FIELD_NUMBER: _builtins.int
     CAP_FIELD_NUMBER: _builtins.int
+    ROLLING_FIELD_NUMBER: _builtins.int
+    BUCKET_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    STATISTICAL_FIELD_NUMBER: _builtins.int
+    LIMIT_ID_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
     metric: Global___Metric.ValueType
     """What is counted; gives the unit of the amounts below."""
     held: _builtins.int
-    """Sum of the holds of open calls."""
+    """Sum of the holds of open calls; of a rolling window, of those within it. A bucket holds nothing."""
     settled: _builtins.int
-    """Sum of what ended calls used."""
+    """Sum of what ended calls used; of a rolling window, of those admitted within it; of a bucket,
+    what has not been refilled yet, holds included.
+    """
     overrun: _builtins.int
     """Part of settled above what had been held, late reports included. Never buys room."""
     high_cap: _builtins.int
     """Greatest cap that was in force in this window so far."""
     cap: _builtins.int
     """Cap in force now. Unset if no limit applies to this counter any more."""
+    statistical: _builtins.bool
+    """True if calls were held here by an adaptive estimate: then the cap is kept statistically, and
+    overrun is expected.
+    """
+    limit_id: _builtins.str
+    """Limit that gives the cap in force. Empty if there is none."""
+    mode: Global___LimitMode.ValueType
+    """Mode of that limit."""
     @_builtins.property
     def scope(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values of the dimensions, such as {"org": "acme"}. Empty: the platform."""
 
     @_builtins.property
     def calendar(self) -> Global___CalendarWindow:
-        """Window definition that the counter belongs to."""
+        """Window definition that the counter belongs to, if it is a calendar one. Of this field and
+        `rolling`, `bucket`, `total` and `interval` one is set; none for concurrency.
+        """
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """First instant of the window."""
+        """First instant of the window. Unset for windows without one."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """First instant after the window."""
+        """First instant after the window. Unset for windows without an end."""
+
+    @_builtins.property
+    def rolling(self) -> Global___RollingWindow:
+        """Window definition, if it is a rolling one."""
+
+    @_builtins.property
+    def bucket(self) -> Global___BucketWindow:
+        """Window definition, if it is a bucket."""
+
+    @_builtins.property
+    def total(self) -> Global___TotalWindow:
+        """Window definition, if it never starts anew."""
+
+    @_builtins.property
+    def interval(self) -> Global___IntervalWindow:
+        """Window definition, if it lies between two instants."""
 
     def __init__(
         self,
@@ -240,10 +559,17 @@ class CounterState(_message.Message):
         overrun: _builtins.int = ...,
         high_cap: _builtins.int = ...,
         cap: _builtins.int | None = ...,
+        rolling: Global___RollingWindow | None = ...,
+        bucket: Global___BucketWindow | None = ...,
+        total: Global___TotalWindow | None = ...,
+        interval: Global___IntervalWindow | None = ...,
+        statistical: _builtins.bool = ...,
+        limit_id: _builtins.str = ...,
+        mode: Global___LimitMode.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cap", b"_cap", "calendar", b"calendar", "cap", b"cap", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cap", b"_cap", "bucket", b"bucket", "calendar", b"calendar", "cap", b"cap", "end_time", b"end_time", "interval", b"interval", "rolling", b"rolling", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cap", b"_cap", "calendar", b"calendar", "cap", b"cap", "end_time", b"end_time", "held", b"held", "high_cap", b"high_cap", "metric", b"metric", "overrun", b"overrun", "scope", b"scope", "settled", b"settled", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cap", b"_cap", "bucket", b"bucket", "calendar", b"calendar", "cap", b"cap", "end_time", b"end_time", "held", b"held", "high_cap", b"high_cap", "interval", b"interval", "limit_id", b"limit_id", "metric", b"metric", "mode", b"mode", "overrun", b"overrun", "rolling", b"rolling", "scope", b"scope", "settled", b"settled", "start_time", b"start_time", "statistical", b"statistical", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cap: _TypeAlias = _typing.Literal["cap"]  # noqa: Y015
     _WhichOneofArgType__cap: _TypeAlias = _typing.Literal["_cap", b"_cap"]  # noqa: Y015

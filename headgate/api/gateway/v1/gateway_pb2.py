@@ -27,9 +27,10 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from headgate.api.common.v1 import call_pb2 as headgate_dot_api_dot_common_dot_v1_dot_call__pb2
 from headgate.api.common.v1 import denial_pb2 as headgate_dot_api_dot_common_dot_v1_dot_denial__pb2
 from headgate.api.common.v1 import health_pb2 as headgate_dot_api_dot_common_dot_v1_dot_health__pb2
+from headgate.api.common.v1 import limit_pb2 as headgate_dot_api_dot_common_dot_v1_dot_limit__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%headgate/api/gateway/v1/gateway.proto\x12\x17headgate.api.gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\x1a#headgate/api/common/v1/denial.proto\x1a#headgate/api/common/v1/health.proto\"\x86\x03\n\x10\x41\x64mitCallRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x16\n\x0eparent_call_id\x18\x04 \x01(\t\x12>\n\x13\x65xcluded_candidates\x18\x05 \x03(\x0b\x32!.headgate.api.common.v1.Candidate\x12\x19\n\x11input_token_count\x18\x06 \x01(\x03\x12\x18\n\x10input_byte_count\x18\x07 \x01(\x03\x12#\n\x16max_output_token_count\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x45\n\x06labels\x18\t \x03(\x0b\x32\x35.headgate.api.gateway.v1.AdmitCallRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x19\n\x17_max_output_token_count\"L\n\x11\x41\x64mitCallResponse\x12\x37\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32%.headgate.api.gateway.v1.CallDecision\"M\n\x11\x41\x64mitCallsRequest\x12\x38\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32).headgate.api.gateway.v1.AdmitCallRequest\"N\n\x12\x41\x64mitCallsResponse\x12\x38\n\tdecisions\x18\x01 \x03(\x0b\x32%.headgate.api.gateway.v1.CallDecision\"\xf4\x01\n\x0c\x43\x61llDecision\x12\x37\n\tadmission\x18\x01 \x01(\x0b\x32\".headgate.api.gateway.v1.AdmissionH\x00\x12\x30\n\x06\x64\x65nial\x18\x02 \x01(\x0b\x32\x1e.headgate.api.common.v1.DenialH\x00\x12\x39\n\x08\x66inished\x18\x03 \x01(\x0b\x32%.headgate.api.gateway.v1.FinishedCallH\x00\x12\x32\n\x05\x65rror\x18\x04 \x01(\x0b\x32!.headgate.api.common.v1.CallErrorH\x00\x42\n\n\x08\x64\x65\x63ision\"\xad\x02\n\tAdmission\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x34\n\tcandidate\x18\x03 \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x12\x12\n\nheld_nanos\x18\x04 \x01(\x03\x12\x1e\n\x16max_output_token_count\x18\x05 \x01(\x03\x12\x0e\n\x06permit\x18\x06 \x01(\x0c\x12.\n\nadmit_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08replayed\x18\t \x01(\x08\x12\x15\n\rfallback_text\x18\n \x01(\t\"m\n\x0c\x46inishedCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x35\n\x05state\x18\x02 \x01(\x0e\x32&.headgate.api.gateway.v1.FinishedState\x12\x15\n\rsettled_nanos\x18\x03 \x01(\x03\"\x84\x02\n\x13\x43ompleteCallRequest\x12\x0e\n\x06permit\x18\x01 \x01(\x0c\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\x12\x34\n\x07outcome\x18\x04 \x01(\x0e\x32#.headgate.api.common.v1.CallOutcome\x12\x33\n\x06meters\x18\x05 \x01(\x0b\x32#.headgate.api.common.v1.UsageMeters\x12*\n\x07latency\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nerror_type\x18\x07 \x01(\t\x12\x14\n\x0cservice_tier\x18\x14 \x01(\t\"M\n\x14\x43ompleteCallResponse\x12\x35\n\x07receipt\x18\x01 \x01(\x0b\x32$.headgate.api.gateway.v1.CallReceipt\"S\n\x14\x43ompleteCallsRequest\x12;\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32,.headgate.api.gateway.v1.CompleteCallRequest\"S\n\x15\x43ompleteCallsResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).headgate.api.gateway.v1.CompletionResult\"\x89\x01\n\x10\x43ompletionResult\x12\x37\n\x07receipt\x18\x01 \x01(\x0b\x32$.headgate.api.gateway.v1.CallReceiptH\x00\x12\x32\n\x05\x65rror\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.CallErrorH\x00\x42\x08\n\x06result\"|\n\x0b\x43\x61llReceipt\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x13\n\x0btotal_nanos\x18\x02 \x01(\x03\x12\x35\n\ncost_basis\x18\x03 \x01(\x0e\x32!.headgate.api.common.v1.CostBasis\x12\x10\n\x08replayed\x18\x04 \x01(\x08\"B\n\x12ReleaseCallRequest\x12\x0e\n\x06permit\x18\x01 \x01(\x0c\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\"N\n\x13ReleaseCallResponse\x12\x37\n\x08\x66inished\x18\x01 \x01(\x0b\x32%.headgate.api.gateway.v1.FinishedCall\"\x12\n\x10GetStatusRequest\"\xc6\x01\n\x11GetStatusResponse\x12\x34\n\x05state\x18\x01 \x01(\x0e\x32%.headgate.api.gateway.v1.ServiceState\x12\x31\n\x05kills\x18\x02 \x03(\x0b\x32\".headgate.api.common.v1.KillSwitch\x12\x39\n\tproviders\x18\x03 \x03(\x0b\x32&.headgate.api.common.v1.ProviderHealth\x12\r\n\x05stale\x18\x04 \x01(\x08*\x9d\x01\n\rFinishedState\x12\x1e\n\x1a\x46INISHED_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46INISHED_STATE_SETTLED\x10\x01\x12\x1b\n\x17\x46INISHED_STATE_RELEASED\x10\x02\x12\x1a\n\x16\x46INISHED_STATE_EXPIRED\x10\x03\x12\x17\n\x13\x46INISHED_STATE_LATE\x10\x04*\x7f\n\x0cServiceState\x12\x1d\n\x19SERVICE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15SERVICE_STATE_HEALTHY\x10\x01\x12\x1a\n\x16SERVICE_STATE_DEGRADED\x10\x02\x12\x19\n\x15SERVICE_STATE_STOPPED\x10\x03\x32\x86\x05\n\x0eGatewayService\x12\x62\n\tAdmitCall\x12).headgate.api.gateway.v1.AdmitCallRequest\x1a*.headgate.api.gateway.v1.AdmitCallResponse\x12\x65\n\nAdmitCalls\x12*.headgate.api.gateway.v1.AdmitCallsRequest\x1a+.headgate.api.gateway.v1.AdmitCallsResponse\x12k\n\x0c\x43ompleteCall\x12,.headgate.api.gateway.v1.CompleteCallRequest\x1a-.headgate.api.gateway.v1.CompleteCallResponse\x12n\n\rCompleteCalls\x12-.headgate.api.gateway.v1.CompleteCallsRequest\x1a..headgate.api.gateway.v1.CompleteCallsResponse\x12h\n\x0bReleaseCall\x12+.headgate.api.gateway.v1.ReleaseCallRequest\x1a,.headgate.api.gateway.v1.ReleaseCallResponse\x12\x62\n\tGetStatus\x12).headgate.api.gateway.v1.GetStatusRequest\x1a*.headgate.api.gateway.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%headgate/api/gateway/v1/gateway.proto\x12\x17headgate.api.gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\x1a#headgate/api/common/v1/denial.proto\x1a#headgate/api/common/v1/health.proto\x1a\"headgate/api/common/v1/limit.proto\"\x84\x04\n\x10\x41\x64mitCallRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x16\n\x0eparent_call_id\x18\x04 \x01(\t\x12>\n\x13\x65xcluded_candidates\x18\x05 \x03(\x0b\x32!.headgate.api.common.v1.Candidate\x12\x19\n\x11input_token_count\x18\x06 \x01(\x03\x12\x18\n\x10input_byte_count\x18\x07 \x01(\x03\x12#\n\x16max_output_token_count\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x45\n\x06labels\x18\t \x03(\x0b\x32\x35.headgate.api.gateway.v1.AdmitCallRequest.LabelsEntry\x12\x0c\n\x04team\x18\n \x01(\t\x12\x0c\n\x04user\x18\x0b \x01(\t\x12\x0f\n\x07session\x18\x0c \x01(\t\x12\n\n\x02ip\x18\r \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\x0e \x01(\t\x12\x32\n\x08priority\x18\x0f \x01(\x0e\x32 .headgate.api.common.v1.Priority\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x19\n\x17_max_output_token_count\"L\n\x11\x41\x64mitCallResponse\x12\x37\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32%.headgate.api.gateway.v1.CallDecision\"M\n\x11\x41\x64mitCallsRequest\x12\x38\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32).headgate.api.gateway.v1.AdmitCallRequest\"N\n\x12\x41\x64mitCallsResponse\x12\x38\n\tdecisions\x18\x01 \x03(\x0b\x32%.headgate.api.gateway.v1.CallDecision\"\xf4\x01\n\x0c\x43\x61llDecision\x12\x37\n\tadmission\x18\x01 \x01(\x0b\x32\".headgate.api.gateway.v1.AdmissionH\x00\x12\x30\n\x06\x64\x65nial\x18\x02 \x01(\x0b\x32\x1e.headgate.api.common.v1.DenialH\x00\x12\x39\n\x08\x66inished\x18\x03 \x01(\x0b\x32%.headgate.api.gateway.v1.FinishedCallH\x00\x12\x32\n\x05\x65rror\x18\x04 \x01(\x0b\x32!.headgate.api.common.v1.CallErrorH\x00\x42\n\n\x08\x64\x65\x63ision\"\x9d\x03\n\tAdmission\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x34\n\tcandidate\x18\x03 \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x12\x12\n\nheld_nanos\x18\x04 \x01(\x03\x12\x1e\n\x16max_output_token_count\x18\x05 \x01(\x03\x12\x0e\n\x06permit\x18\x06 \x01(\x0c\x12.\n\nadmit_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08replayed\x18\t \x01(\x08\x12\x15\n\rfallback_text\x18\n \x01(\t\x12<\n\restimate_mode\x18\x0b \x01(\x0e\x32%.headgate.api.gateway.v1.EstimateMode\x12\x18\n\x10held_token_count\x18\x0c \x01(\x03\x12\x16\n\x0elimits_version\x18\r \x01(\x03\"m\n\x0c\x46inishedCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x35\n\x05state\x18\x02 \x01(\x0e\x32&.headgate.api.gateway.v1.FinishedState\x12\x15\n\rsettled_nanos\x18\x03 \x01(\x03\"\x84\x02\n\x13\x43ompleteCallRequest\x12\x0e\n\x06permit\x18\x01 \x01(\x0c\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\x12\x34\n\x07outcome\x18\x04 \x01(\x0e\x32#.headgate.api.common.v1.CallOutcome\x12\x33\n\x06meters\x18\x05 \x01(\x0b\x32#.headgate.api.common.v1.UsageMeters\x12*\n\x07latency\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nerror_type\x18\x07 \x01(\t\x12\x14\n\x0cservice_tier\x18\x14 \x01(\t\"M\n\x14\x43ompleteCallResponse\x12\x35\n\x07receipt\x18\x01 \x01(\x0b\x32$.headgate.api.gateway.v1.CallReceipt\"S\n\x14\x43ompleteCallsRequest\x12;\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32,.headgate.api.gateway.v1.CompleteCallRequest\"S\n\x15\x43ompleteCallsResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).headgate.api.gateway.v1.CompletionResult\"\x89\x01\n\x10\x43ompletionResult\x12\x37\n\x07receipt\x18\x01 \x01(\x0b\x32$.headgate.api.gateway.v1.CallReceiptH\x00\x12\x32\n\x05\x65rror\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.CallErrorH\x00\x42\x08\n\x06result\"|\n\x0b\x43\x61llReceipt\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x13\n\x0btotal_nanos\x18\x02 \x01(\x03\x12\x35\n\ncost_basis\x18\x03 \x01(\x0e\x32!.headgate.api.common.v1.CostBasis\x12\x10\n\x08replayed\x18\x04 \x01(\x08\"B\n\x12ReleaseCallRequest\x12\x0e\n\x06permit\x18\x01 \x01(\x0c\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\"N\n\x13ReleaseCallResponse\x12\x37\n\x08\x66inished\x18\x01 \x01(\x0b\x32%.headgate.api.gateway.v1.FinishedCall\"s\n\x11\x45xtendCallRequest\x12\x0e\n\x06permit\x18\x01 \x01(\x0c\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\x12\x30\n\rhold_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa2\x01\n\x12\x45xtendCallResponse\x12/\n\x0b\x65xpire_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x08\x66inished\x18\x02 \x01(\x0b\x32%.headgate.api.gateway.v1.FinishedCall\x12\x0c\n\x04stop\x18\x03 \x01(\x08\x12\x14\n\x0cstop_message\x18\x04 \x01(\t\"N\n\x13\x45stimateCostRequest\x12\x37\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32).headgate.api.gateway.v1.AdmitCallRequest\"\x8d\x01\n\x14\x45stimateCostResponse\x12>\n\ncandidates\x18\x01 \x03(\x0b\x32*.headgate.api.gateway.v1.CandidateEstimate\x12\x1e\n\x16max_output_token_count\x18\x02 \x01(\x03\x12\x15\n\rprice_version\x18\x03 \x01(\x03\"\xd6\x01\n\x11\x43\x61ndidateEstimate\x12\x34\n\tcandidate\x18\x01 \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x12\x18\n\x10worst_case_nanos\x18\x02 \x01(\x03\x12\x12\n\nheld_nanos\x18\x03 \x01(\x03\x12\x18\n\x10held_token_count\x18\x04 \x01(\x03\x12\x0c\n\x04\x66its\x18\x05 \x01(\x08\x12\x35\n\nviolations\x18\x06 \x03(\x0b\x32!.headgate.api.common.v1.Violation\"M\n\x12WatchLimitsRequest\x12\x37\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32).headgate.api.gateway.v1.AdmitCallRequest\"\xda\x01\n\x13WatchLimitsResponse\x12\x36\n\x08\x63ounters\x18\x01 \x03(\x0b\x32$.headgate.api.common.v1.CounterState\x12\x0c\n\x04open\x18\x02 \x01(\x08\x12.\n\x0bretry_delay\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\nretry_kind\x18\x04 \x01(\x0e\x32!.headgate.api.common.v1.RetryKind\x12\x16\n\x0elimits_version\x18\x05 \x01(\x03\"\x12\n\x10GetStatusRequest\"\xc6\x01\n\x11GetStatusResponse\x12\x34\n\x05state\x18\x01 \x01(\x0e\x32%.headgate.api.gateway.v1.ServiceState\x12\x31\n\x05kills\x18\x02 \x03(\x0b\x32\".headgate.api.common.v1.KillSwitch\x12\x39\n\tproviders\x18\x03 \x03(\x0b\x32&.headgate.api.common.v1.ProviderHealth\x12\r\n\x05stale\x18\x04 \x01(\x08*c\n\x0c\x45stimateMode\x12\x1d\n\x19\x45STIMATE_MODE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45STIMATE_MODE_STRICT\x10\x01\x12\x1a\n\x16\x45STIMATE_MODE_ADAPTIVE\x10\x02*\xbd\x01\n\rFinishedState\x12\x1e\n\x1a\x46INISHED_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46INISHED_STATE_SETTLED\x10\x01\x12\x1b\n\x17\x46INISHED_STATE_RELEASED\x10\x02\x12\x1a\n\x16\x46INISHED_STATE_EXPIRED\x10\x03\x12\x17\n\x13\x46INISHED_STATE_LATE\x10\x04\x12\x1e\n\x1a\x46INISHED_STATE_WRITTEN_OFF\x10\x05*\x7f\n\x0cServiceState\x12\x1d\n\x19SERVICE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15SERVICE_STATE_HEALTHY\x10\x01\x12\x1a\n\x16SERVICE_STATE_DEGRADED\x10\x02\x12\x19\n\x15SERVICE_STATE_STOPPED\x10\x03\x32\x86\x05\n\x0eGatewayService\x12\x62\n\tAdmitCall\x12).headgate.api.gateway.v1.AdmitCallRequest\x1a*.headgate.api.gateway.v1.AdmitCallResponse\x12\x65\n\nAdmitCalls\x12*.headgate.api.gateway.v1.AdmitCallsRequest\x1a+.headgate.api.gateway.v1.AdmitCallsResponse\x12k\n\x0c\x43ompleteCall\x12,.headgate.api.gateway.v1.CompleteCallRequest\x1a-.headgate.api.gateway.v1.CompleteCallResponse\x12n\n\rCompleteCalls\x12-.headgate.api.gateway.v1.CompleteCallsRequest\x1a..headgate.api.gateway.v1.CompleteCallsResponse\x12h\n\x0bReleaseCall\x12+.headgate.api.gateway.v1.ReleaseCallRequest\x1a,.headgate.api.gateway.v1.ReleaseCallResponse\x12\x62\n\tGetStatus\x12).headgate.api.gateway.v1.GetStatusRequest\x1a*.headgate.api.gateway.v1.GetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,46 +39,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ADMITCALLREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_ADMITCALLREQUEST_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_FINISHEDSTATE']._serialized_start=2680
-  _globals['_FINISHEDSTATE']._serialized_end=2837
-  _globals['_SERVICESTATE']._serialized_start=2839
-  _globals['_SERVICESTATE']._serialized_end=2966
-  _globals['_ADMITCALLREQUEST']._serialized_start=241
-  _globals['_ADMITCALLREQUEST']._serialized_end=631
-  _globals['_ADMITCALLREQUEST_LABELSENTRY']._serialized_start=559
-  _globals['_ADMITCALLREQUEST_LABELSENTRY']._serialized_end=604
-  _globals['_ADMITCALLRESPONSE']._serialized_start=633
-  _globals['_ADMITCALLRESPONSE']._serialized_end=709
-  _globals['_ADMITCALLSREQUEST']._serialized_start=711
-  _globals['_ADMITCALLSREQUEST']._serialized_end=788
-  _globals['_ADMITCALLSRESPONSE']._serialized_start=790
-  _globals['_ADMITCALLSRESPONSE']._serialized_end=868
-  _globals['_CALLDECISION']._serialized_start=871
-  _globals['_CALLDECISION']._serialized_end=1115
-  _globals['_ADMISSION']._serialized_start=1118
-  _globals['_ADMISSION']._serialized_end=1419
-  _globals['_FINISHEDCALL']._serialized_start=1421
-  _globals['_FINISHEDCALL']._serialized_end=1530
-  _globals['_COMPLETECALLREQUEST']._serialized_start=1533
-  _globals['_COMPLETECALLREQUEST']._serialized_end=1793
-  _globals['_COMPLETECALLRESPONSE']._serialized_start=1795
-  _globals['_COMPLETECALLRESPONSE']._serialized_end=1872
-  _globals['_COMPLETECALLSREQUEST']._serialized_start=1874
-  _globals['_COMPLETECALLSREQUEST']._serialized_end=1957
-  _globals['_COMPLETECALLSRESPONSE']._serialized_start=1959
-  _globals['_COMPLETECALLSRESPONSE']._serialized_end=2042
-  _globals['_COMPLETIONRESULT']._serialized_start=2045
-  _globals['_COMPLETIONRESULT']._serialized_end=2182
-  _globals['_CALLRECEIPT']._serialized_start=2184
-  _globals['_CALLRECEIPT']._serialized_end=2308
-  _globals['_RELEASECALLREQUEST']._serialized_start=2310
-  _globals['_RELEASECALLREQUEST']._serialized_end=2376
-  _globals['_RELEASECALLRESPONSE']._serialized_start=2378
-  _globals['_RELEASECALLRESPONSE']._serialized_end=2456
-  _globals['_GETSTATUSREQUEST']._serialized_start=2458
-  _globals['_GETSTATUSREQUEST']._serialized_end=2476
-  _globals['_GETSTATUSRESPONSE']._serialized_start=2479
-  _globals['_GETSTATUSRESPONSE']._serialized_end=2677
-  _globals['_GATEWAYSERVICE']._serialized_start=2969
-  _globals['_GATEWAYSERVICE']._serialized_end=3615
+  _globals['_ESTIMATEMODE']._serialized_start=3976
+  _globals['_ESTIMATEMODE']._serialized_end=4075
+  _globals['_FINISHEDSTATE']._serialized_start=4078
+  _globals['_FINISHEDSTATE']._serialized_end=4267
+  _globals['_SERVICESTATE']._serialized_start=4269
+  _globals['_SERVICESTATE']._serialized_end=4396
+  _globals['_ADMITCALLREQUEST']._serialized_start=277
+  _globals['_ADMITCALLREQUEST']._serialized_end=793
+  _globals['_ADMITCALLREQUEST_LABELSENTRY']._serialized_start=721
+  _globals['_ADMITCALLREQUEST_LABELSENTRY']._serialized_end=766
+  _globals['_ADMITCALLRESPONSE']._serialized_start=795
+  _globals['_ADMITCALLRESPONSE']._serialized_end=871
+  _globals['_ADMITCALLSREQUEST']._serialized_start=873
+  _globals['_ADMITCALLSREQUEST']._serialized_end=950
+  _globals['_ADMITCALLSRESPONSE']._serialized_start=952
+  _globals['_ADMITCALLSRESPONSE']._serialized_end=1030
+  _globals['_CALLDECISION']._serialized_start=1033
+  _globals['_CALLDECISION']._serialized_end=1277
+  _globals['_ADMISSION']._serialized_start=1280
+  _globals['_ADMISSION']._serialized_end=1693
+  _globals['_FINISHEDCALL']._serialized_start=1695
+  _globals['_FINISHEDCALL']._serialized_end=1804
+  _globals['_COMPLETECALLREQUEST']._serialized_start=1807
+  _globals['_COMPLETECALLREQUEST']._serialized_end=2067
+  _globals['_COMPLETECALLRESPONSE']._serialized_start=2069
+  _globals['_COMPLETECALLRESPONSE']._serialized_end=2146
+  _globals['_COMPLETECALLSREQUEST']._serialized_start=2148
+  _globals['_COMPLETECALLSREQUEST']._serialized_end=2231
+  _globals['_COMPLETECALLSRESPONSE']._serialized_start=2233
+  _globals['_COMPLETECALLSRESPONSE']._serialized_end=2316
+  _globals['_COMPLETIONRESULT']._serialized_start=2319
+  _globals['_COMPLETIONRESULT']._serialized_end=2456
+  _globals['_CALLRECEIPT']._serialized_start=2458
+  _globals['_CALLRECEIPT']._serialized_end=2582
+  _globals['_RELEASECALLREQUEST']._serialized_start=2584
+  _globals['_RELEASECALLREQUEST']._serialized_end=2650
+  _globals['_RELEASECALLRESPONSE']._serialized_start=2652
+  _globals['_RELEASECALLRESPONSE']._serialized_end=2730
+  _globals['_EXTENDCALLREQUEST']._serialized_start=2732
+  _globals['_EXTENDCALLREQUEST']._serialized_end=2847
+  _globals['_EXTENDCALLRESPONSE']._serialized_start=2850
+  _globals['_EXTENDCALLRESPONSE']._serialized_end=3012
+  _globals['_ESTIMATECOSTREQUEST']._serialized_start=3014
+  _globals['_ESTIMATECOSTREQUEST']._serialized_end=3092
+  _globals['_ESTIMATECOSTRESPONSE']._serialized_start=3095
+  _globals['_ESTIMATECOSTRESPONSE']._serialized_end=3236
+  _globals['_CANDIDATEESTIMATE']._serialized_start=3239
+  _globals['_CANDIDATEESTIMATE']._serialized_end=3453
+  _globals['_WATCHLIMITSREQUEST']._serialized_start=3455
+  _globals['_WATCHLIMITSREQUEST']._serialized_end=3532
+  _globals['_WATCHLIMITSRESPONSE']._serialized_start=3535
+  _globals['_WATCHLIMITSRESPONSE']._serialized_end=3753
+  _globals['_GETSTATUSREQUEST']._serialized_start=3755
+  _globals['_GETSTATUSREQUEST']._serialized_end=3773
+  _globals['_GETSTATUSRESPONSE']._serialized_start=3776
+  _globals['_GETSTATUSRESPONSE']._serialized_end=3974
+  _globals['_GATEWAYSERVICE']._serialized_start=4399
+  _globals['_GATEWAYSERVICE']._serialized_end=5045
 # @@protoc_insertion_point(module_scope)

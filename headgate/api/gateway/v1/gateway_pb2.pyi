@@ -13,6 +13,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from headgate.api.common.v1 import call_pb2 as _call_pb2
 from headgate.api.common.v1 import denial_pb2 as _denial_pb2
 from headgate.api.common.v1 import health_pb2 as _health_pb2
+from headgate.api.common.v1 import limit_pb2 as _limit_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -23,6 +24,36 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _EstimateMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EstimateModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EstimateMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ESTIMATE_MODE_UNSPECIFIED: _EstimateMode.ValueType  # 0
+    """As `ESTIMATE_MODE_STRICT`."""
+    ESTIMATE_MODE_STRICT: _EstimateMode.ValueType  # 1
+    """The worst case: no call costs more than it holds."""
+    ESTIMATE_MODE_ADAPTIVE: _EstimateMode.ValueType  # 2
+    """What calls of this operation and model hardly ever exceed, learned from those that ended; at
+    most the worst case, and the worst case when a limit is nearly used up. Limits that it touches
+    are kept statistically.
+    """
+
+class EstimateMode(_EstimateMode, metaclass=_EstimateModeEnumTypeWrapper):
+    """How a hold is estimated. More may be added."""
+
+ESTIMATE_MODE_UNSPECIFIED: EstimateMode.ValueType  # 0
+"""As `ESTIMATE_MODE_STRICT`."""
+ESTIMATE_MODE_STRICT: EstimateMode.ValueType  # 1
+"""The worst case: no call costs more than it holds."""
+ESTIMATE_MODE_ADAPTIVE: EstimateMode.ValueType  # 2
+"""What calls of this operation and model hardly ever exceed, learned from those that ended; at
+most the worst case, and the worst case when a limit is nearly used up. Limits that it touches
+are kept statistically.
+"""
+Global___EstimateMode: _TypeAlias = EstimateMode  # noqa: Y015
 
 class _FinishedState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -40,6 +71,8 @@ class _FinishedStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Finishe
     """Nobody reported in time; charged at the hold."""
     FINISHED_STATE_LATE: _FinishedState.ValueType  # 4
     """Reported after it had expired or been released, and charged."""
+    FINISHED_STATE_WRITTEN_OFF: _FinishedState.ValueType  # 5
+    """Never reported, and taken out of the books by staff."""
 
 class FinishedState(_FinishedState, metaclass=_FinishedStateEnumTypeWrapper):
     """How a finished call ended. More may be added."""
@@ -54,6 +87,8 @@ FINISHED_STATE_EXPIRED: FinishedState.ValueType  # 3
 """Nobody reported in time; charged at the hold."""
 FINISHED_STATE_LATE: FinishedState.ValueType  # 4
 """Reported after it had expired or been released, and charged."""
+FINISHED_STATE_WRITTEN_OFF: FinishedState.ValueType  # 5
+"""Never reported, and taken out of the books by staff."""
 Global___FinishedState: _TypeAlias = FinishedState  # noqa: Y015
 
 class _ServiceState:
@@ -119,6 +154,12 @@ class AdmitCallRequest(_message.Message):
     INPUT_BYTE_COUNT_FIELD_NUMBER: _builtins.int
     MAX_OUTPUT_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    TEAM_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    IP_FIELD_NUMBER: _builtins.int
+    FEATURE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Caller-chosen UUID of the attempt. With the org it identifies the attempt for ever."""
     org: _builtins.str
@@ -137,14 +178,28 @@ class AdmitCallRequest(_message.Message):
     """Bound of the output in tokens, reasoning included, that the caller will enforce at the
     provider. 0 to 100,000,000. Unset: the operation's default, which the answer echoes.
     """
+    team: _builtins.str
+    """Team within the org. Dimensions are what limits and fences can tell calls apart by. Optional,
+    1-128 printable ASCII characters without spaces, as are the four that follow.
+    """
+    user: _builtins.str
+    """End user on whose behalf the call is made; an opaque id of the backend's."""
+    session: _builtins.str
+    """Session of the end user."""
+    ip: _builtins.str
+    """Address of the end user, IPv4 or IPv6. Compared in canonical form."""
+    feature: _builtins.str
+    """Feature of the backend's product that makes the call."""
+    priority: _limit_pb2.Priority.ValueType
+    """How important the call is when room is short. Unspecified: default."""
     @_builtins.property
     def excluded_candidates(self) -> _containers.RepeatedCompositeFieldContainer[_call_pb2.Candidate]:
         """Candidates that failed already and must not be chosen again. At most 4."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Free labels for reports, such as {"ticket": "T-17"}. At most 8; keys 1-64, values 1-128
-        characters.
+        """Free labels for reports and limits, such as {"ticket": "T-17"}. At most 8; keys 1-64 of a-z, 0-9,
+        "-", "_", "."; values 1-128 characters.
         """
 
     def __init__(
@@ -159,10 +214,16 @@ class AdmitCallRequest(_message.Message):
         input_byte_count: _builtins.int = ...,
         max_output_token_count: _builtins.int | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        team: _builtins.str = ...,
+        user: _builtins.str = ...,
+        session: _builtins.str = ...,
+        ip: _builtins.str = ...,
+        feature: _builtins.str = ...,
+        priority: _limit_pb2.Priority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count", "max_output_token_count", b"max_output_token_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count", "call_id", b"call_id", "excluded_candidates", b"excluded_candidates", "input_byte_count", b"input_byte_count", "input_token_count", b"input_token_count", "labels", b"labels", "max_output_token_count", b"max_output_token_count", "operation", b"operation", "org", b"org", "parent_call_id", b"parent_call_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count", "call_id", b"call_id", "excluded_candidates", b"excluded_candidates", "feature", b"feature", "input_byte_count", b"input_byte_count", "input_token_count", b"input_token_count", "ip", b"ip", "labels", b"labels", "max_output_token_count", b"max_output_token_count", "operation", b"operation", "org", b"org", "parent_call_id", b"parent_call_id", "priority", b"priority", "session", b"session", "team", b"team", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_output_token_count: _TypeAlias = _typing.Literal["max_output_token_count"]  # noqa: Y015
     _WhichOneofArgType__max_output_token_count: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count"]  # noqa: Y015
@@ -302,6 +363,9 @@ class Admission(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     FALLBACK_TEXT_FIELD_NUMBER: _builtins.int
+    ESTIMATE_MODE_FIELD_NUMBER: _builtins.int
+    HELD_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    LIMITS_VERSION_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Id of the call."""
     org: _builtins.str
@@ -316,6 +380,12 @@ class Admission(_message.Message):
     """True if an earlier AdmitCall with this id made the hold."""
     fallback_text: _builtins.str
     """Text that the backend may show if every attempt fails. Empty if the route has none."""
+    estimate_mode: Global___EstimateMode.ValueType
+    """How the hold was estimated."""
+    held_token_count: _builtins.int
+    """Tokens held: input and output at most. Counted by limits on tokens."""
+    limits_version: _builtins.int
+    """Version of the limits that decided."""
     @_builtins.property
     def candidate(self) -> _call_pb2.Candidate:
         """Where it must go."""
@@ -341,10 +411,13 @@ class Admission(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         replayed: _builtins.bool = ...,
         fallback_text: _builtins.str = ...,
+        estimate_mode: Global___EstimateMode.ValueType = ...,
+        held_token_count: _builtins.int = ...,
+        limits_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "candidate", b"candidate", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "call_id", b"call_id", "candidate", b"candidate", "expire_time", b"expire_time", "fallback_text", b"fallback_text", "held_nanos", b"held_nanos", "max_output_token_count", b"max_output_token_count", "org", b"org", "permit", b"permit", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "call_id", b"call_id", "candidate", b"candidate", "estimate_mode", b"estimate_mode", "expire_time", b"expire_time", "fallback_text", b"fallback_text", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "limits_version", b"limits_version", "max_output_token_count", b"max_output_token_count", "org", b"org", "permit", b"permit", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -628,6 +701,252 @@ class ReleaseCallResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReleaseCallResponse: _TypeAlias = ReleaseCallResponse  # noqa: Y015
+
+@_typing.final
+class ExtendCallRequest(_message.Message):
+    """A running call that takes longer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERMIT_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    HOLD_DURATION_FIELD_NUMBER: _builtins.int
+    permit: _builtins.bytes
+    """The permit from the admission. Alone sufficient: it names the call."""
+    org: _builtins.str
+    """Org of the call, if the permit was lost. Unset: the key's org, if it has exactly one."""
+    call_id: _builtins.str
+    """Id of the call, if the permit was lost."""
+    @_builtins.property
+    def hold_duration(self) -> _duration_pb2.Duration:
+        """Time that the call still needs, counted from now. 1 second to 24 hours. Unset: the operation's
+        own. A hold is never shortened.
+        """
+
+    def __init__(
+        self,
+        *,
+        permit: _builtins.bytes = ...,
+        org: _builtins.str = ...,
+        call_id: _builtins.str = ...,
+        hold_duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hold_duration", b"hold_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "hold_duration", b"hold_duration", "org", b"org", "permit", b"permit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendCallRequest: _TypeAlias = ExtendCallRequest  # noqa: Y015
+
+@_typing.final
+class ExtendCallResponse(_message.Message):
+    """The call after the extension."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
+    STOP_FIELD_NUMBER: _builtins.int
+    STOP_MESSAGE_FIELD_NUMBER: _builtins.int
+    stop: _builtins.bool
+    """True if a kill switch covers the call: stop the stream and report what it used."""
+    stop_message: _builtins.str
+    """What the kill switch tells callers."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the hold now expires. Unset if the call has ended."""
+
+    @_builtins.property
+    def finished(self) -> Global___FinishedCall:
+        """The call, if it has ended already: nothing was extended."""
+
+    def __init__(
+        self,
+        *,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        finished: Global___FinishedCall | None = ...,
+        stop: _builtins.bool = ...,
+        stop_message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "finished", b"finished"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "finished", b"finished", "stop", b"stop", "stop_message", b"stop_message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendCallResponse: _TypeAlias = ExtendCallResponse  # noqa: Y015
+
+@_typing.final
+class EstimateCostRequest(_message.Message):
+    """A call that is not made yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def call(self) -> Global___AdmitCallRequest:
+        """The call as it would be admitted. `call_id` may be empty."""
+
+    def __init__(
+        self,
+        *,
+        call: Global___AdmitCallRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EstimateCostRequest: _TypeAlias = EstimateCostRequest  # noqa: Y015
+
+@_typing.final
+class EstimateCostResponse(_message.Message):
+    """What the call would hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    MAX_OUTPUT_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    PRICE_VERSION_FIELD_NUMBER: _builtins.int
+    max_output_token_count: _builtins.int
+    """Bound of the output in tokens that the estimate rests on."""
+    price_version: _builtins.int
+    """Version of the price book that priced it."""
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___CandidateEstimate]:
+        """One for each candidate that is priced, in order of preference."""
+
+    def __init__(
+        self,
+        *,
+        candidates: _abc.Iterable[Global___CandidateEstimate] | None = ...,
+        max_output_token_count: _builtins.int = ...,
+        price_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "max_output_token_count", b"max_output_token_count", "price_version", b"price_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EstimateCostResponse: _TypeAlias = EstimateCostResponse  # noqa: Y015
+
+@_typing.final
+class CandidateEstimate(_message.Message):
+    """What a call would hold on one candidate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    WORST_CASE_NANOS_FIELD_NUMBER: _builtins.int
+    HELD_NANOS_FIELD_NUMBER: _builtins.int
+    HELD_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    FITS_FIELD_NUMBER: _builtins.int
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    worst_case_nanos: _builtins.int
+    """The most that it can cost, in nano-US-dollars."""
+    held_nanos: _builtins.int
+    """What would be held now: less than the worst case if the operation's estimates are adaptive."""
+    held_token_count: _builtins.int
+    """Tokens that would be held."""
+    fits: _builtins.bool
+    """True if every limit has room for it now."""
+    @_builtins.property
+    def candidate(self) -> _call_pb2.Candidate:
+        """Where it would go."""
+
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[_denial_pb2.Violation]:
+        """Limits that have no room."""
+
+    def __init__(
+        self,
+        *,
+        candidate: _call_pb2.Candidate | None = ...,
+        worst_case_nanos: _builtins.int = ...,
+        held_nanos: _builtins.int = ...,
+        held_token_count: _builtins.int = ...,
+        fits: _builtins.bool = ...,
+        violations: _abc.Iterable[_denial_pb2.Violation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "fits", b"fits", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "violations", b"violations", "worst_case_nanos", b"worst_case_nanos"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CandidateEstimate: _TypeAlias = CandidateEstimate  # noqa: Y015
+
+@_typing.final
+class WatchLimitsRequest(_message.Message):
+    """Whose limits to watch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def call(self) -> Global___AdmitCallRequest:
+        """A call as it would be admitted: its org, operation and dimensions say which limits apply.
+        `call_id` may be empty.
+        """
+
+    def __init__(
+        self,
+        *,
+        call: Global___AdmitCallRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchLimitsRequest: _TypeAlias = WatchLimitsRequest  # noqa: Y015
+
+@_typing.final
+class WatchLimitsResponse(_message.Message):
+    """The limits as they stand."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTERS_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
+    RETRY_DELAY_FIELD_NUMBER: _builtins.int
+    RETRY_KIND_FIELD_NUMBER: _builtins.int
+    LIMITS_VERSION_FIELD_NUMBER: _builtins.int
+    open: _builtins.bool
+    """True if the call would be admitted to some candidate now."""
+    retry_kind: _denial_pb2.RetryKind.ValueType
+    """What `retry_delay` means."""
+    limits_version: _builtins.int
+    """Version of the limits."""
+    @_builtins.property
+    def counters(self) -> _containers.RepeatedCompositeFieldContainer[_limit_pb2.CounterState]:
+        """Counters of the limits that apply, with their caps, over all candidates."""
+
+    @_builtins.property
+    def retry_delay(self) -> _duration_pb2.Duration:
+        """If it would not: wait before it would. Unset if unknown or never."""
+
+    def __init__(
+        self,
+        *,
+        counters: _abc.Iterable[_limit_pb2.CounterState] | None = ...,
+        open: _builtins.bool = ...,
+        retry_delay: _duration_pb2.Duration | None = ...,
+        retry_kind: _denial_pb2.RetryKind.ValueType = ...,
+        limits_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_delay", b"retry_delay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "limits_version", b"limits_version", "open", b"open", "retry_delay", b"retry_delay", "retry_kind", b"retry_kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchLimitsResponse: _TypeAlias = WatchLimitsResponse  # noqa: Y015
 
 @_typing.final
 class GetStatusRequest(_message.Message):

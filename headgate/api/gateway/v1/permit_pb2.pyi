@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from headgate.api.common.v1 import call_pb2 as _call_pb2
+from headgate.api.common.v1 import limit_pb2 as _limit_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -60,6 +61,13 @@ class Permit(_message.Message):
     HELD_NANOS_FIELD_NUMBER: _builtins.int
     API_KEY_ID_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    TEAM_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    IP_FIELD_NUMBER: _builtins.int
+    FEATURE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    HELD_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     signing_key_id: _builtins.str
     """Id of the gateways' signing key, so that keys can be rotated."""
     org: _builtins.str
@@ -82,6 +90,20 @@ class Permit(_message.Message):
     """Nano-US-dollars held."""
     api_key_id: _builtins.str
     """Public part of the API key that admitted it."""
+    team: _builtins.str
+    """Dimensions given by the caller, where present."""
+    user: _builtins.str
+    """Likewise."""
+    session: _builtins.str
+    """Likewise."""
+    ip: _builtins.str
+    """Likewise."""
+    feature: _builtins.str
+    """Likewise."""
+    priority: _limit_pb2.Priority.ValueType
+    """Priority of the call."""
+    held_token_count: _builtins.int
+    """Most tokens that the call may use: what is charged on limits of tokens if no usage is reported."""
     @_builtins.property
     def candidate(self) -> _call_pb2.Candidate:
         """Where it was admitted to."""
@@ -106,10 +128,17 @@ class Permit(_message.Message):
         held_nanos: _builtins.int = ...,
         api_key_id: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        team: _builtins.str = ...,
+        user: _builtins.str = ...,
+        session: _builtins.str = ...,
+        ip: _builtins.str = ...,
+        feature: _builtins.str = ...,
+        priority: _limit_pb2.Priority.ValueType = ...,
+        held_token_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time_micros", b"admit_time_micros", "api_key_id", b"api_key_id", "breaker_epoch", b"breaker_epoch", "call_id", b"call_id", "candidate", b"candidate", "expire_time_micros", b"expire_time_micros", "held_nanos", b"held_nanos", "labels", b"labels", "operation", b"operation", "org", b"org", "parent_call_id", b"parent_call_id", "price_version", b"price_version", "signing_key_id", b"signing_key_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time_micros", b"admit_time_micros", "api_key_id", b"api_key_id", "breaker_epoch", b"breaker_epoch", "call_id", b"call_id", "candidate", b"candidate", "expire_time_micros", b"expire_time_micros", "feature", b"feature", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "ip", b"ip", "labels", b"labels", "operation", b"operation", "org", b"org", "parent_call_id", b"parent_call_id", "price_version", b"price_version", "priority", b"priority", "session", b"session", "signing_key_id", b"signing_key_id", "team", b"team", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
