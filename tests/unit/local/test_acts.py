@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -58,19 +59,21 @@ def test_a_denial_without_owner_or_delay_is_described_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "truthful"),
+    ("fields", "truthful"),
     [
-        (denial(), True),
-        (denial(limit_id="another"), False),
-        (denial(owner="somebody else"), False),
-        (denial(delay=None), False),
-        (denial(reset_in=None), False),
-        (denial(delay=DELAY - timedelta(hours=1)), False),
-        (denial(delay=DELAY + timedelta(hours=1)), False),
+        ({}, True),
+        ({"limit_id": "another"}, False),
+        ({"owner": "somebody else"}, False),
+        ({"delay": None}, False),
+        ({"reset_in": None}, False),
+        ({"delay": DELAY - timedelta(hours=1)}, False),
+        ({"delay": DELAY + timedelta(hours=1)}, False),
     ],
 )
-def test_a_denial_is_truthful_if_it_names_cap_owner_and_end(told: Denial, truthful: bool) -> None:
-    assert is_truthful(told) is truthful
+def test_a_denial_is_truthful_if_it_names_cap_owner_and_end(
+    fields: dict[str, Any], truthful: bool
+) -> None:
+    assert is_truthful(denial(**fields)) is truthful
 
 
 @pytest.mark.parametrize(
