@@ -31,6 +31,7 @@ class DenialReason(enum.Enum):
     """Why a call was denied, in the order in which reasons are checked."""
 
     FENCED = "FENCED"
+    TOGGLE_OFF = "TOGGLE_OFF"
     BREAKER_OPEN = "BREAKER_OPEN"
     UNPRICED_MODEL = "UNPRICED_MODEL"
     RATE_EXCEEDED = "RATE_EXCEEDED"
@@ -59,6 +60,9 @@ class Metric(enum.Enum):
     CALLS = "CALLS"
     # In nano-US-dollars.
     COST = "COST"
+    TOKENS = "TOKENS"
+    # Calls that are open at the same time.
+    CONCURRENCY = "CONCURRENCY"
     UNRECOGNIZED = "UNRECOGNIZED"
 
 
@@ -69,6 +73,7 @@ class FinishedState(enum.Enum):
     RELEASED = "RELEASED"
     EXPIRED = "EXPIRED"
     LATE = "LATE"
+    WRITTEN_OFF = "WRITTEN_OFF"
     UNRECOGNIZED = "UNRECOGNIZED"
 
 
