@@ -60,6 +60,7 @@ from headgate.errors import (
     InvalidArgument,
     NotFound,
     NotSent,
+    NotServed,
     Overloaded,
     PermissionDenied,
     RpcError,
@@ -68,6 +69,7 @@ from headgate.errors import (
     Unavailable,
 )
 from headgate.money import format_usd, from_usd, parse_usd, to_usd
+from headgate.transports import Provider, governed_async_client
 
 __all__ = [
     "Admission",
@@ -94,8 +96,10 @@ __all__ = [
     "Metric",
     "NotFound",
     "NotSent",
+    "NotServed",
     "Overloaded",
     "PermissionDenied",
+    "Provider",
     "Receipt",
     "RetryKind",
     "RpcError",
@@ -108,6 +112,7 @@ __all__ = [
     "Violation",
     "format_usd",
     "from_usd",
+    "governed_async_client",
     "parse_usd",
     "to_usd",
 ]

@@ -150,10 +150,7 @@ class Call:
         reasoning. None leaves a meter as it is. Call it as often as the provider tells more.
         Raises ValueError if a meter is negative or no integer.
         """
-        self._require_open("report")
-        if self._released:
-            raise CallMisused("the call was released: it can't have used anything")
-        self._meters.note(
+        self.report_meters(
             input_token_count=input_tokens,
             cache_read_token_count=cache_read_tokens,
             cache_write_5m_token_count=cache_write_5m_tokens,
@@ -161,6 +158,13 @@ class Call:
             output_token_count=output_tokens,
             reasoning_token_count=reasoning_tokens,
         )
+
+    def report_meters(self, **counts: int | None) -> None:
+        """Notes meters by the contract's names, as `headgate.usage` gives them; see `report`."""
+        self._require_open("report")
+        if self._released:
+            raise CallMisused("the call was released: it can't have used anything")
+        self._meters.note(**counts)
         self._end_seconds = time.monotonic()
 
     def fail(self, outcome: CallOutcome, *, error_type: str = "") -> None:
@@ -232,7 +236,7 @@ class Call:
         if self._state is not _State.OPEN:
             return False
         self._state = _State.ENDED
-        self._verdict = verdict = self._judge(error)
+        self._verdict = verdict = self._failure or classify(error)
         never_left = self._released or verdict.never_left
         work = self._release() if never_left and not self._meters else self._complete(verdict)
         ending = start_ending(self._connection, work)
@@ -256,10 +260,6 @@ class Call:
             if self._plan.fresh_id:
                 start_ending(self._connection, self._release())
             raise
-
-    def _judge(self, error: BaseException | None) -> Verdict:
-        told = classify(error) if error is not None else Verdict(outcome=CallOutcome.SUCCEEDED)
-        return self._failure or told
 
     async def _release(self) -> None:
         request = gateway_pb2.ReleaseCallRequest(org=self._plan.org, call_id=self.call_id)

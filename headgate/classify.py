@@ -56,8 +56,10 @@ class Verdict:
     error_type: str = ""
 
 
-def classify(error: BaseException) -> Verdict:
+def classify(error: BaseException | None) -> Verdict:
     """Returns what the exception tells; a group of one exception tells what that one does."""
+    if error is None:
+        return Verdict(outcome=CallOutcome.SUCCEEDED)
     if isinstance(error, NotSent):
         return Verdict(outcome=CallOutcome.ABORTED, never_left=True, error_type=_name(error))
     members = getattr(error, "exceptions", None)

@@ -4,6 +4,7 @@ HeadgateError
 ├── Denied                the call must not go; an answer, not a failure
 ├── Finished              a call with this id has ended already
 ├── AllCandidatesFailed   every candidate was tried, or the rest was denied
+├── NotServed             no candidate of the route can be asked with this HTTP request
 ├── NotSent               raised *by* the body of a call that provably never left
 ├── CallMisused           a method was called at the wrong time
 ├── ClientClosed          the client takes no more calls
@@ -99,6 +100,18 @@ class AllCandidatesFailed(HeadgateError):
     def __str__(self) -> str:
         last = self.failures[-1]
         return f"{len(self.failures)} attempts failed, the last with {type(last).__name__}: {last}"
+
+
+class NotServed(HeadgateError):
+    """No candidate of the route can be asked in the protocol of this HTTP request."""
+
+    def __init__(self, *, fallback_text: str) -> None:
+        super().__init__(
+            "no candidate of the route speaks this request's protocol at a known address: "
+            "give the governed client its `providers`"
+        )
+        # Text that may be shown instead of an answer. Empty if the route has none.
+        self.fallback_text = fallback_text
 
 
 class NotSent(HeadgateError):

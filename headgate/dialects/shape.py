@@ -1,0 +1,111 @@
+"""What one endpoint's requests and answers look like."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from headgate.usage.counts import Meters
+
+
+class UnreadableError(Exception):
+    """The request is not one that this endpoint takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a request asks for."""
+
+    # Where the request goes, without what belongs to the provider's base URL.
+    path: str
+    body: Mapping[str, Any]
+    model: str
+    streams: bool = False
+    # Bound of the whole output, over all choices. None: the request sets none.
+    max_output_tokens: int | None = None
+    # How many answers are asked for; each may be as long as the bound that is sent.
+    choice_count: int = 1
+    # Upper bound of the input.
+    input_tokens: int = 0
+
+
+@dataclass(slots=True)
+class Watch:
+    """What a stream has told so far."""
+
+    # What holds if the stream is cut now; a count that only tells how it began is none.
+    meters: Meters = field(default_factory=dict)
+    # The answer is complete.
+    ended: bool = False
+    # The provider's word for why it broke off. Empty: it did not.
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoken:
+    """A text as an answer of the provider would carry it."""
+
+    content_type: str
+    content: bytes
+
+
+class Shape(ABC):
+    """One endpoint. Its methods are pure, but for what `see` notes."""
+
+    # Whose base URL and authentication the endpoint belongs to.
+    dialect: str
+
+    @abstractmethod
+    def read(self, path: str, content: bytes) -> Asked:
+        """Returns what a request asks for. Raises UnreadableError."""
+
+    @abstractmethod
+    def write(self, asked: Asked, *, model: str, max_output_tokens: int) -> tuple[str, bytes]:
+        """Returns path and content of the request for a model, bounded and telling its usage."""
+
+    @abstractmethod
+    def meters(self, asked: Asked, answer: object) -> Meters:
+        """Returns what a whole answer says was used."""
+
+    def see(self, asked: Asked, watch: Watch, event: Mapping[str, Any]) -> bool:
+        """Notes what an event of a stream tells. False: the caller must not see it."""
+        return True
+
+    def speak(self, asked: Asked, text: str) -> Spoken | None:
+        """Returns a text as this endpoint's answer. None: its answers are no texts."""
+        return None
+
+
+def parse_object(content: bytes) -> dict[str, Any]:
+    """Returns the JSON object. Raises UnreadableError."""
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        raise UnreadableError("the body is no JSON") from None
+    if not isinstance(body, dict):
+        raise UnreadableError("the body is no JSON object")
+    return body
+
+
+def render(body: Mapping[str, Any]) -> bytes:
+    """Returns the JSON text; the escapes keep what is no character as it was."""
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def event(body: Mapping[str, Any], name: str = "") -> bytes:
+    """Returns a server-sent event."""
+    line = b"data: " + render(body) + b"\n\n"
+    return b"event: " + name.encode() + b"\n" + line if name else line
+
+
+def whole(value: object) -> int | None:
+    """Returns the value if it is an integer of 0 or more."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def text(value: object) -> str:
+    """Returns the value if it is a text, else an empty one."""
+    return value if isinstance(value, str) else ""
