@@ -92,6 +92,10 @@ chaos: $(READY) ## The slow tests: many crashes, long runs
 bench: $(READY) ## Measures speed against a bare echo of the same run
 	@exec $(PYTHON) -m bench.admit $(ARGS)
 
+.PHONY: bench-sdk
+bench-sdk: $(READY) ## Measures the SDK, and what authentication costs
+	@exec $(PYTHON) -m bench.sdk $(ARGS)
+
 ##@ Change it
 
 .PHONY: setup

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from headgate.api.common.v1 import call_pb2
 from headgate.api.gateway.v1 import gateway_pb2 as pb
 from headgate.api.gateway.v1 import gateway_pb2_grpc
 
@@ -21,10 +22,16 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class Echo(gateway_pb2_grpc.GatewayServiceServicer):
-    """Answers every call with the same admission."""
+    """Answers every call with the same admission, and every report with the same receipt."""
 
     def __init__(self, answer: pb.AdmitCallResponse) -> None:
         self._answer = answer
+        self._receipt = pb.CallReceipt(
+            call_id=answer.decision.admission.call_id,
+            total_nanos=answer.decision.admission.held_nanos,
+            cost_basis=call_pb2.COST_BASIS_METERS,
+        )
+        self._result = pb.CompletionResult(receipt=self._receipt)
 
     async def AdmitCall(  # noqa: N802 - the contract's name
         self, request: pb.AdmitCallRequest, context: Context
@@ -38,11 +45,23 @@ class Echo(gateway_pb2_grpc.GatewayServiceServicer):
         """Answers at once, for each member."""
         return pb.AdmitCallsResponse(decisions=[self._answer.decision] * len(request.calls))
 
+    async def CompleteCall(  # noqa: N802 - the contract's name
+        self, request: pb.CompleteCallRequest, context: Context
+    ) -> pb.CompleteCallResponse:
+        """Answers at once."""
+        return pb.CompleteCallResponse(receipt=self._receipt)
+
+    async def CompleteCalls(  # noqa: N802 - the contract's name
+        self, request: pb.CompleteCallsRequest, context: Context
+    ) -> pb.CompleteCallsResponse:
+        """Answers at once, for each member."""
+        return pb.CompleteCallsResponse(results=[self._result] * len(request.calls))
+
 
 async def serve(answer: pb.AdmitCallResponse) -> None:
     """Serves until the standard input closes: the parent's end is this process's end."""
     server = grpc.aio.server()
-    # It serves two methods of several.
+    # It serves four methods of several.
     echo = Echo(answer)  # type: ignore[abstract]
     gateway_pb2_grpc.add_GatewayServiceServicer_to_server(echo, server)
     print(server.add_insecure_port("127.0.0.1:0"), flush=True)

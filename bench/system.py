@@ -45,10 +45,8 @@ class Endpoints:
         """Processor time of each process so far; "load" is this one."""
         totals = {"load": _processor_seconds(psutil.Process())}
         for name, pid in sorted(self.content["pids"].items()):
-            process = psutil.Process(pid)
-            family = [process, *process.children()] if name == "postgres" else [process]
             if name != "supervisor":
-                totals[name] = sum(_processor_seconds(each) for each in family)
+                totals[name] = processor_seconds(pid, family=name == "postgres")
         return totals
 
     def resident_mebibytes(self) -> dict[str, float]:
@@ -58,6 +56,13 @@ class Endpoints:
             for name, pid in sorted(self.content["pids"].items())
             if name not in ("supervisor", "postgres")
         }
+
+
+def processor_seconds(pid: int, *, family: bool = False) -> float:
+    """Processor time of a process so far, with that of its children if asked for."""
+    process = psutil.Process(pid)
+    members = [process, *process.children()] if family else [process]
+    return sum(_processor_seconds(each) for each in members)
 
 
 def _processor_seconds(process: psutil.Process) -> float:
@@ -102,11 +107,32 @@ def _wait_until_ready(process: subprocess.Popen[bytes], state: Path) -> Endpoint
         time.sleep(0.05)
 
 
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A server with fixed answers."""
+
+    address: str
+    pid: int
+
+
 @contextlib.contextmanager
 def running_echo(answer: bytes) -> Iterator[str]:
     """Starts the baseline with the answer it gives; yields its address."""
+    with _running_baseline(["bench.echo"], answer) as baseline:
+        yield baseline.address
+
+
+@contextlib.contextmanager
+def running_doors(mode: str, answer: bytes) -> Iterator[Baseline]:
+    """Starts a server of the chassis with ("on") or without ("off") authentication."""
+    with _running_baseline(["bench.doors", mode], answer) as baseline:
+        yield baseline
+
+
+@contextlib.contextmanager
+def _running_baseline(words: list[str], answer: bytes) -> Iterator[Baseline]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.echo"],
+        [sys.executable, "-m", *words],
         cwd=config.CHECKOUT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -117,7 +143,7 @@ def running_echo(answer: bytes) -> Iterator[str]:
     try:
         process.stdin.write(answer.hex() + "\n")
         process.stdin.flush()
-        yield f"127.0.0.1:{int(process.stdout.readline())}"
+        yield Baseline(f"127.0.0.1:{int(process.stdout.readline())}", process.pid)
     finally:
         process.stdin.close()
         process.wait(timeout=STOP_SECONDS_MAX)

@@ -72,8 +72,12 @@ class Batcher(Generic[T, R]):
         Raises BatcherFullError or BatcherClosedError before anything was sent, TimeoutError if the
         deadline (loop time) passed before the item's batch left.
         """
+        return await self.put(item, deadline=deadline)
+
+    def put(self, item: T, *, deadline: float | None = None) -> asyncio.Future[R]:
+        """Takes an item and returns where its result will be; see `submit`."""
         self._check_room(1)
-        return await self._enqueue(item, deadline)
+        return self._enqueue(item, deadline)
 
     async def submit_all(
         self, items: Sequence[T], *, deadline: float | None = None

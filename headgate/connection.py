@@ -16,6 +16,7 @@ import grpc.aio
 from headgate import wire
 from headgate.api.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from headgate.batching import Batcher, BatcherClosedError, BatcherFullError
+from headgate.deadlines import Deadlines
 from headgate.decisions import Decision, FinishedCall, Receipt, Status
 from headgate.errors import (
     CallMisused,
@@ -71,9 +72,11 @@ class Connection:
         self._report_seconds_max = report_seconds_max
         self._stub: GatewayServiceAsyncStub = gateway_pb2_grpc.GatewayServiceStub(channel)
         self._owned: set[asyncio.Task[None]] = set()
-        # Who waits for a decision, and until when at most.
-        self._asking: dict[asyncio.Future[None], float] = {}
-        self._closing = False
+        self._deadlines = Deadlines(self.loop)
+        # When each caller that waits for a decision has given up at the latest.
+        self._asking: dict[object, float] = {}
+        # Done when nobody asks any more. None: it matters to `close` only.
+        self._silence: asyncio.Future[None] | None = None
         self._admissions: Batcher[_Message[gateway_pb2.AdmitCallRequest], Decision] = Batcher(
             self._send_admissions, flight_count_max=FLIGHT_COUNT_MAX
         )
@@ -102,14 +105,14 @@ class Connection:
         async def attempt() -> Decision:
             return await self._try(self._admissions, request, deadline)
 
-        asked: asyncio.Future[None] = self.loop.create_future()
-        self._asking[asked] = deadline
+        self._asking[attempt] = deadline
         try:
             decision = await repeat(attempt, deadline=deadline, retried=_RETRIED)
         finally:
-            del self._asking[asked]
-            asked.set_result(None)
-        if self._closing:
+            del self._asking[attempt]
+            if self._silence is not None and not self._asking and not self._silence.done():
+                self._silence.set_result(None)
+        if self._silence is not None:
             raise _closed()
         return decision
 
@@ -167,28 +170,37 @@ class Connection:
 
         Calls that are being admitted meanwhile are refused, and their holds returned.
         """
-        self._closing = True
+        self._silence = self.loop.create_future()
         try:
             await self._admissions.close()
-            while (askers := self._find_askers()) or self._owned:
-                await asyncio.wait(
-                    {*askers, *self._owned}, timeout=max(askers.values(), default=None)
-                )
+            if self._asking:
+                # Who was abandoned in its wait, its task forgotten, never says that it has ended.
+                longest = max(self._asking.values()) - self.loop.time()
+                await asyncio.wait({self._silence}, timeout=max(longest, 0))
+            while self._owned:
+                await asyncio.wait(self._owned)
             await self._reports.close()
         finally:
             await self._channel.close()
 
     async def _try(self, batcher: Batcher[_Message[Q], R], request: Q, deadline: float) -> R:
+        """Returns the member's answer, not later than its deadline."""
         bound = min(deadline, self.loop.time() + TRY_SECONDS_MAX)
-        return await _submit(batcher, _Message(request, bound))
-
-    def _find_askers(self) -> dict[asyncio.Future[None], float]:
-        """Returns who waits for a decision, and for how many seconds at most.
-
-        A caller that was abandoned in its wait, its task forgotten, never says that it has ended.
-        """
-        now = self.loop.time()
-        return {each: end - now for each, end in self._asking.items() if end > now}
+        try:
+            answer = batcher.put(_Message(request, bound), deadline=bound)
+        except BatcherFullError:
+            raise _full() from None
+        except BatcherClosedError:
+            raise _closed() from None
+        step = self._deadlines.add(answer, bound)
+        try:
+            return await answer
+        except TimeoutError:
+            raise _no_answer() from None
+        finally:
+            self._deadlines.discard(answer, step)
+            # Marks it as seen when our own caller was cancelled at the same time.
+            _ = answer.cancel() or answer.cancelled() or answer.exception()
 
     async def _send_admissions(
         self, messages: Sequence[_Message[gateway_pb2.AdmitCallRequest]]
@@ -249,32 +261,12 @@ def start_ending(
     return connection.own(work)
 
 
-async def _submit(batcher: Batcher[_Message[Q], R], message: _Message[Q]) -> R:
-    """Returns the member's answer, not later than its deadline."""
-    loop = asyncio.get_running_loop()
-    waiter = asyncio.ensure_future(batcher.submit(message, deadline=message.deadline))
-    try:
-        # Unlike wait_for, wait never trades a cancellation for a result.
-        await asyncio.wait({waiter}, timeout=message.deadline - loop.time())
-        if not waiter.done():
-            raise _no_answer()
-        return waiter.result()
-    except TimeoutError:
-        raise _no_answer() from None
-    except BatcherFullError:
-        raise Overloaded("too many calls wait in this client", code="RESOURCE_EXHAUSTED") from None
-    except BatcherClosedError:
-        raise _closed() from None
-    finally:
-        if not waiter.done():
-            waiter.cancel()
-        elif not waiter.cancelled():
-            # Marks it as seen when our own caller was cancelled at the same time.
-            waiter.exception()
-
-
 def _closed() -> ClientClosed:
     return ClientClosed("the client is closed")
+
+
+def _full() -> RpcError:
+    return Overloaded("too many calls wait in this client", code="RESOURCE_EXHAUSTED")
 
 
 def _no_answer() -> RpcError:

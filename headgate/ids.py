@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from typing import Final
 
@@ -68,4 +67,5 @@ class IdMaker:
 def _render(time_ms: int, random: int) -> str:
     high, low = random >> _LOW_BIT_COUNT, random & _LOW_MASK
     number = (time_ms << _TIME_SHIFT) | _VERSION_BITS | (high << 64) | _VARIANT_BITS | low
-    return str(uuid.UUID(int=number))
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

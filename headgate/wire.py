@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, TypeVar
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
 E = TypeVar("E", bound=enum.Enum)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def parse_decision(
@@ -154,7 +156,8 @@ def _parse_candidate(message: call_pb2.Candidate) -> decisions.Candidate:
 
 
 def _parse_time(timestamp: Timestamp) -> datetime:
-    return timestamp.ToDatetime(tzinfo=timezone.utc)
+    # As `ToDatetime` does, in a fifth of its time.
+    return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
 
 
 def _parse_enum(kind: type[E], descriptor: EnumDescriptor, number: int) -> E:
