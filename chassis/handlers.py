@@ -1,7 +1,8 @@
 """What surrounds every RPC method, applied once when it is registered.
 
-Outside in: telemetry, errors, authentication, deadline, decoding, the method itself. Interceptors
-would do the same at a price per call; a method wrapped beforehand pays for what it uses.
+Outside in: telemetry, errors, authentication, deadline, decoding, authorization, the method.
+Interceptors would do the same at a price per call; a method wrapped beforehand pays for what it
+uses.
 """
 
 from __future__ import annotations
@@ -58,6 +59,13 @@ class Authenticator(Protocol):
         """Returns the principal; raises Unauthenticated or PermissionDenied."""
 
 
+class Authorizer(Protocol):
+    """Tells whether a caller may do what the request asks for."""
+
+    def __call__(self, principal: object, method: str, request: Any, /) -> None:
+        """Raises PermissionDenied."""
+
+
 def principal() -> object:
     """Returns who makes the current RPC. Raises LookupError outside of one."""
     return _principal.get()
@@ -109,6 +117,8 @@ class Wrapper:
     service_name: str
     # None: anybody may call.
     authenticate: Authenticator | None
+    # None: whoever may begin a method may ask it for anything.
+    authorize: Authorizer | None = None
     # False: served under overload too, and not counted.
     is_shed: bool = True
 
@@ -142,6 +152,7 @@ class _Rpc:
         self._telemetry = wrapped_by.telemetry
         self._traffic = wrapped_by.traffic
         self._authenticate = wrapped_by.authenticate
+        self._authorize = wrapped_by.authorize
         self._is_shed = wrapped_by.is_shed
         # What is never shed takes no place of what may be.
         self._weight = int(wrapped_by.is_shed)
@@ -232,10 +243,13 @@ class _Rpc:
 
     def _parse(self, raw: bytes) -> Any:
         try:
-            return self._decode(raw)
+            request = self._decode(raw)
         except DecodeError:
             violation = FieldViolation("", "cannot be decoded: texts are UTF-8, see the contract")
             raise InvalidArgument([violation]) from None
+        if self._authorize is not None:
+            self._authorize(_principal.get(), self._method, request)
+        return request
 
     def _begin_span(self, metadata: dict[str, Any]) -> Span:
         span = self._telemetry.start_rpc_span(self._method, metadata)

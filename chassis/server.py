@@ -22,6 +22,7 @@ from chassis.config import ConfigError, Settings
 from chassis.errors import Unauthenticated
 from chassis.handlers import (
     Authenticator,
+    Authorizer,
     Handler,
     Metadata,
     Methods,
@@ -35,6 +36,7 @@ from chassis.telemetry import Telemetry
 
 __all__ = [
     "Authenticator",
+    "Authorizer",
     "Metadata",
     "ReadinessCheck",
     "Server",
@@ -81,13 +83,15 @@ class Server:
         *,
         service_name: str,
         authenticate: Authenticator,
+        authorize: Authorizer | None = None,
     ) -> None:
-        """Adds a servicer by its generated function.
+        """Adds a servicer by its generated function; `authorize` looks at each decoded request.
 
         Methods that the servicer does not define answer UNIMPLEMENTED. Raises ValueError when the
         service is there already or is not the one that the function registers.
         """
-        self._register(add_to_server, servicer, self._wrapper(service_name, authenticate))
+        wrapper = self._wrapper(service_name, authenticate, authorize=authorize)
+        self._register(add_to_server, servicer, wrapper)
 
     def add_readiness(self, name: str, check: ReadinessCheck) -> None:
         """Adds a check, run every 2 s; the process is ready while none raises."""
@@ -141,13 +145,19 @@ class Server:
         log.info("drained")
 
     def _wrapper(
-        self, service_name: str, authenticate: Authenticator | None, *, is_shed: bool = True
+        self,
+        service_name: str,
+        authenticate: Authenticator | None,
+        *,
+        authorize: Authorizer | None = None,
+        is_shed: bool = True,
     ) -> Wrapper:
         return Wrapper(
             telemetry=self._telemetry,
             traffic=self._traffic,
             service_name=service_name,
             authenticate=authenticate,
+            authorize=authorize,
             is_shed=is_shed,
         )
 

@@ -4,9 +4,9 @@ Its promises, each with the tests that hold it to them (under tests/):
 
 1. A call acts for an org that its key was made for, and strangers learn nothing of another org's
    calls (test_strangers_learn_nothing_of_another_orgs_calls).
-2. Every method asks for a key of its role, and a revoked key passes for at most two seconds
-   (test_each_role_has_its_service_and_both_the_status,
-   test_a_new_key_works_at_once_and_a_revoked_one_stops_within_two_seconds).
+2. Every method asks for a role, and a revoked or expired key passes for less than a second more
+   (test_each_role_may_call_its_methods_and_no_other, test_a_role_for_an_org_ends_at_that_org,
+   test_a_revoked_key_is_refused_within_a_second_on_every_gateway).
 3. What is held for a call covers every bill within its bounds
    (test_no_bill_within_the_bounds_exceeds_the_hold).
 4. A permit is believed only as a gateway signed it, and prices the report as the call was admitted

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from chassis import database
+from chassis import database, notifications
 from chassis.peers import open_channel
 from chassis.process import Deployable, Process, run
 from gateway.config import GatewaySettings
@@ -36,6 +36,7 @@ async def serve(settings: GatewaySettings, process: Process) -> AsyncIterator[No
             admission=Admission(admission_channel),
             accounting=Accounting(accounting_channel),
             health=Health(health_channel),
+            listen=notifications.listener(settings, schema=SCHEMA),
         )
         await parts.load()
         parts.add_to(process, settings)

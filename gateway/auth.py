@@ -1,69 +1,32 @@
-"""Who is calling, by API key, and which methods that key may call."""
+"""Who is calling, by API key or session, from a memory that costs no round trip."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
 
 from chassis import clock
-from chassis.errors import PermissionDenied, Unauthenticated, translate
-from gateway import keys
-from gateway.keys import Principal, Role
+from chassis.errors import Unauthenticated, translate
+from gateway import access, keys
+from gateway.principals import Principal
 
-# A changed key binds everywhere within this, as long as the database answers.
-POLL_SECONDS: Final = 0.5
+# The poll behind the notifications: how late a changed key binds when they are lost.
+POLL_SECONDS: Final = 0.25
 # What is remembered counts for so long after the last poll: a revoked key passes no longer.
-FRESH_SECONDS: Final = 2.0
+FRESH_SECONDS: Final = 0.9
 # Keys remembered, unknown ones included: a guesser must not fill the memory.
 REMEMBERED_COUNT_MAX: Final = 4_096
 
-_BACKEND: Final = "/headgate.api.gateway.v1.GatewayService/"
-_ADMIN: Final = "/headgate.api.gateway.v1.AdminService/"
-# Role that each method asks for. A method that is nowhere here is refused to everybody.
-ROLE_BY_METHOD: Final[Mapping[str, Role]] = {
-    **{
-        _BACKEND + method: Role.BACKEND
-        for method in (
-            "AdmitCall",
-            "AdmitCalls",
-            "CompleteCall",
-            "CompleteCalls",
-            "ReleaseCall",
-        )
-    },
-    **{
-        _ADMIN + method: Role.ADMIN
-        for method in (
-            "CreateApiKey",
-            "RevokeApiKey",
-            "ListApiKeys",
-            "PutRoute",
-            "DeleteRoute",
-            "ListRoutes",
-            "PutLimit",
-            "DeleteLimit",
-            "ListLimits",
-            "ListCounters",
-            "PutPrice",
-            "DeletePrice",
-            "ListPrices",
-            "GetUsage",
-            "Kill",
-            "Resume",
-            "ListAuditEntries",
-        )
-    },
-}
-# What every valid key may call: staff watch what backends see.
-OPEN_METHODS: Final = frozenset({_BACKEND + "GetStatus"})
 _MISSING: Final = "send `authorization: Bearer <API key>`"
-_UNKNOWN: Final = "the API key is unknown or revoked"
+_UNKNOWN: Final = "the API key is unknown, expired or revoked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +35,9 @@ class StoredKey:
 
     principal: Principal
     key_hash: bytes
-    revoked: bool
+    # Seconds for which it is valid yet, by the database's clock: infinite without an expiry, not
+    # positive once it is expired or revoked.
+    remaining_seconds: float
 
 
 log = structlog.get_logger()
@@ -82,16 +47,28 @@ class KeySource(Protocol):
     """Where keys are stored."""
 
     async def fetch_key(self, key_id: str) -> StoredKey | None:
-        """Returns a key by its public part, revoked or not."""
+        """Returns a key by its public part, valid or not."""
 
     async def fetch_key_version(self) -> int:
         """Returns a number that grows with each change of a key."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    # None: no such key, or one that is valid no more.
+    principal: Principal | None
+    methods: frozenset[str]
+    # Until then what is known here holds, if nothing changes.
+    until: float
+
+
+_NOBODY: Final = _Known(None, frozenset(), math.inf)
+
+
 class KeyAuthenticator:
     """Authenticates by API key, from a memory that a poll of the keys' version keeps true.
 
-    A revoked key is refused at most `FRESH_SECONDS` after the revocation committed, whatever is
+    A revoked or expired key is refused at most `FRESH_SECONDS` after that committed, whatever is
     down. Without a fresh poll every key is looked up, and if the database does not answer nobody
     gets in.
     """
@@ -99,10 +76,13 @@ class KeyAuthenticator:
     def __init__(self, source: KeySource, *, now: clock.Clock = clock.monotonic) -> None:
         self._source = source
         self._now = now
-        # By the whole key's SHA-256, so that no secret stays in memory. None: no such key, or a
-        # revoked one.
-        self._remembered: OrderedDict[bytes, Principal | None] = OrderedDict()
-        self._lookups: dict[bytes, asyncio.Task[Principal | None]] = {}
+        # Set by whoever hears that something changed: the next poll is due at once.
+        self.woken = asyncio.Event()
+        # Public parts of the keys that were used since somebody last took them.
+        self.used: set[str] = set()
+        # By the whole key's SHA-256, so that no secret stays in memory.
+        self._remembered: OrderedDict[bytes, _Known] = OrderedDict()
+        self._lookups: dict[bytes, asyncio.Task[_Known]] = {}
         self._version = 0
         self._fresh_until = self._now()
 
@@ -111,12 +91,13 @@ class KeyAuthenticator:
         header = metadata.get("authorization", "")
         if header[:7].lower() != "bearer ":
             raise Unauthenticated(_MISSING)
-        principal = await self._identify(header[7:])
+        known = await self._identify(header[7:])
+        principal = known.principal
         if principal is None:
             raise Unauthenticated(_UNKNOWN)
-        if ROLE_BY_METHOD.get(method) is not principal.role and method not in OPEN_METHODS:
-            role = principal.role.value
-            raise PermissionDenied(f"a key of role {role} may not call {method}", role=role)
+        self.used.add(principal.actor)
+        if method not in known.methods:
+            raise access.refuse(principal, method)
         return principal
 
     async def refresh(self) -> None:
@@ -134,25 +115,29 @@ class KeyAuthenticator:
         """Polls until cancelled."""
         failing = False
         while True:
+            self.woken.clear()
             try:
                 await self.refresh()
                 failing = False
             except Exception as error:  # noqa: BLE001 - the keys' memory just grows old
-                # Once for each outage, not twice a second.
+                # Once for each outage, not four times a second.
                 if not failing:
                     log.warning("keys_not_refreshed", reason=translate(error).reason)
                 failing = True
-            await asyncio.sleep(interval_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(interval_seconds):
+                    await self.woken.wait()
 
-    async def _identify(self, key: str) -> Principal | None:
+    async def _identify(self, key: str) -> _Known:
         digest = keys.hash_key(key)
-        if digest in self._remembered and self._now() < self._fresh_until:
+        known = self._remembered.get(digest)
+        if known is not None and self._now() < min(self._fresh_until, known.until):
             # Guesses push out what nobody uses, never a key in use.
             self._remembered.move_to_end(digest)
-            return self._remembered[digest]
+            return known
         key_id = keys.parse_key_id(key)
         if key_id is None:
-            return None
+            return _NOBODY
         lookup = self._lookups.get(digest)
         if lookup is None:
             lookup = asyncio.create_task(self._look_up(key_id, digest))
@@ -161,26 +146,27 @@ class KeyAuthenticator:
         # One caller that gives up must not fail the others who wait for the same answer.
         return await asyncio.shield(lookup)
 
-    async def _look_up(self, key_id: str, digest: bytes) -> Principal | None:
-        version = self._version
+    async def _look_up(self, key_id: str, digest: bytes) -> _Known:
+        version, asked = self._version, self._now()
         stored = await self._source.fetch_key(key_id)
-        principal = None
+        known = _NOBODY
         if (
             stored is not None
             and hmac.compare_digest(stored.key_hash, digest)
-            and not stored.revoked
+            and stored.remaining_seconds > 0
         ):
-            principal = stored.principal
+            methods = access.methods_of(stored.principal)
+            known = _Known(stored.principal, methods, asked + stored.remaining_seconds)
         if version == self._version:
-            self._remember(digest, principal)
-        return principal
+            self._remember(digest, known)
+        return known
 
-    def _remember(self, digest: bytes, principal: Principal | None) -> None:
-        self._remembered[digest] = principal
+    def _remember(self, digest: bytes, known: _Known) -> None:
+        self._remembered[digest] = known
         self._remembered.move_to_end(digest)
         while len(self._remembered) > REMEMBERED_COUNT_MAX:
             self._remembered.popitem(last=False)
 
-    def _forget_lookup(self, digest: bytes, done: asyncio.Task[Principal | None]) -> None:
+    def _forget_lookup(self, digest: bytes, done: asyncio.Task[_Known]) -> None:
         if self._lookups.get(digest) is done:
             del self._lookups[digest]

@@ -6,8 +6,11 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
+from chassis import notifications
 from chassis.errors import ServiceError
+from chassis.notifications import Connect
 from chassis.process import Process
+from gateway.access import check_reach
 from gateway.admin.audit import Audit
 from gateway.admin.servicer import AdminServicer
 from gateway.auth import KeyAuthenticator
@@ -15,6 +18,8 @@ from gateway.calls import Calls
 from gateway.completions import Completions
 from gateway.config import GatewaySettings
 from gateway.health_watch import HealthCopy, HealthWatch
+from gateway.key_store import KeyStore
+from gateway.key_uses import KeyUses
 from gateway.observations import Observations
 from gateway.peers import Accounting, Admission, Health
 from gateway.permits import Signer
@@ -27,6 +32,8 @@ from headgate.api.gateway.v1 import admin_pb2_grpc, gateway_pb2_grpc
 
 GATEWAY_SERVICE: Final = "headgate.api.gateway.v1.GatewayService"
 ADMIN_SERVICE: Final = "headgate.api.gateway.v1.AdminService"
+# Where the gateways' database tells of changes.
+CHANNEL: Final = "headgate_gateway"
 # A start does not wait longer for health: readiness does.
 HEALTH_WAIT_SECONDS: Final = 1.0
 
@@ -35,17 +42,32 @@ class Parts:
     """What the servicers share."""
 
     def __init__(
-        self, *, store: Store, admission: Admission, accounting: Accounting, health: Health
+        self,
+        *,
+        store: Store,
+        admission: Admission,
+        accounting: Accounting,
+        health: Health,
+        listen: Connect | None,
     ) -> None:
+        """`listen` opens a connection for notifications; None: the polls alone find changes."""
         self.store = store
+        self.listen = listen
         self.admission = admission
         self.accounting = accounting
         self.health = health
         self.routes = Routes(store)
         self.prices = Prices(accounting.pull_price_book)
         self.copy = HealthCopy()
-        self.authenticator = KeyAuthenticator(store)
+        self.keys = KeyStore(store)
+        self.authenticator = KeyAuthenticator(self.keys)
+        self.key_uses = KeyUses(self.authenticator, self.keys)
         self.audit = Audit(store)
+
+    def wake(self) -> None:
+        """Makes the polls of what the gateways' database holds due at once."""
+        self.authenticator.woken.set()
+        self.routes.woken.set()
 
     async def load(self) -> None:
         """Fills the copies. Peers may come later; until then what needs them is UNAVAILABLE."""
@@ -71,12 +93,15 @@ class Parts:
         ):
             process.server.add_readiness(name, check)
         closers = (self.admission.close, self.accounting.close, self.health.close)
-        for close in (self.audit.close, observations.drain, *closers):
+        for close in (self.audit.close, self.key_uses.flush, observations.drain, *closers):
             process.server.on_drain(close)
 
     def _spawn(self, process: Process, observations: Observations) -> None:
         process.spawn("keys", self.authenticator.keep_fresh())
+        process.spawn("key_uses", self.key_uses.run())
         process.spawn("routes", self.routes.keep_fresh())
+        if self.listen is not None:
+            process.spawn("changes", notifications.follow(self.listen, CHANNEL, self.wake))
         process.spawn("prices", self.prices.keep_fresh())
         process.spawn("health", HealthWatch(self.health.watch, self.copy).run())
         process.spawn("observations", observations.run())
@@ -111,10 +136,12 @@ class Parts:
             AdminServicer(
                 audit=self.audit,
                 store=self.store,
+                keys=self.keys,
                 admission=self.admission,
                 accounting=self.accounting,
                 health=self.health,
             ),
             service_name=ADMIN_SERVICE,
             authenticate=self.authenticator,
+            authorize=check_reach,
         )

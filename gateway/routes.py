@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -12,7 +13,7 @@ from chassis.errors import NotFound, ServiceError, translate
 from gateway.domain.calls import Route
 from gateway.store import Store
 
-# A changed route binds everywhere within a second.
+# The poll behind the notifications: how late a changed route binds when they are lost.
 POLL_SECONDS: Final = 0.5
 
 log = structlog.get_logger()
@@ -23,6 +24,8 @@ class Routes:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        # Set by whoever hears that something changed: the next poll is due at once.
+        self.woken = asyncio.Event()
         self._version = 0
         self._routes: Mapping[str, Route] = {}
 
@@ -45,6 +48,7 @@ class Routes:
         """Polls until cancelled."""
         failing = False
         while True:
+            self.woken.clear()
             try:
                 await self._refresh_or_fail()
                 failing = False
@@ -52,7 +56,9 @@ class Routes:
                 if not failing:
                     log.warning("routes_not_refreshed", reason=error.reason)
                 failing = True
-            await asyncio.sleep(interval_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(interval_seconds):
+                    await self.woken.wait()
 
     async def check_ready(self) -> None:
         """Raises RuntimeError until the routes were read once; there may be none."""

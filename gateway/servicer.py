@@ -11,8 +11,8 @@ from gateway import wire, wire_reports
 from gateway.calls import Calls
 from gateway.completions import Completions
 from gateway.health_watch import HealthCopy
-from gateway.keys import Principal
 from gateway.permits import Signer
+from gateway.principals import Principal
 from headgate.api.gateway.v1 import gateway_pb2 as pb
 from headgate.api.gateway.v1 import gateway_pb2_grpc
 

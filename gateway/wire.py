@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from chassis.checks import Checks
-from chassis.errors import NotFound, ServiceError
+from chassis.errors import NotFound, PermissionDenied, ServiceError
 from gateway.decisions import Admitted, DecisionOrError, Denied, Finished
 from gateway.domain.calls import Call, Candidate
-from gateway.keys import Principal
+from gateway.principals import Principal
 from headgate.api.admission.v1 import admission_pb2
 from headgate.api.common.v1 import call_pb2
 from headgate.api.gateway.v1 import gateway_pb2
@@ -61,7 +61,7 @@ def parse_call(
     call = Call(
         org=org,
         call_id=call_id,
-        api_key_id=principal.key_id,
+        api_key_id=principal.actor,
         operation=checks.text(
             "operation", request.operation, max_length=OPERATION_LENGTH_MAX, pattern=NAME
         ),
@@ -78,6 +78,7 @@ def parse_call(
     )
     checks.raise_if_any()
     require_org(org, principal)
+    require_operation(call.operation, principal)
     return call
 
 
@@ -139,6 +140,14 @@ def require_org(org: str, principal: Principal) -> None:
     """Raises NotFound for an org that the key may not act for, whether or not it exists."""
     if org not in principal.orgs:
         raise NotFound("org", org)
+
+
+def require_operation(operation: str, principal: Principal) -> None:
+    """Raises PermissionDenied for an operation that the key was not made for."""
+    if principal.operations and operation not in principal.operations:
+        raise PermissionDenied(
+            f"the key makes no calls for the operation {operation}", operation=operation
+        )
 
 
 def read_id(checks: Checks, field: str, value: str) -> str:

@@ -12,8 +12,8 @@ from gateway import wire
 from gateway.decisions import CallName, ReceiptOrError, Report
 from gateway.domain.fitness import Overall, overall
 from gateway.health_watch import HealthCopy
-from gateway.keys import Principal
 from gateway.permits import Signer
+from gateway.principals import Principal
 from headgate.api.common.v1 import call_pb2
 from headgate.api.gateway.v1 import gateway_pb2
 
@@ -55,7 +55,7 @@ def parse_report(
         _check_latency(checks, request.latency)
     checks.text("error_type", request.error_type, min_length=0, max_length=ERROR_TYPE_LENGTH_MAX)
     checks.raise_if_any()
-    wire.require_org(name.org, principal)
+    _require_call(name, principal)
     return Report(name=name, outcome=request.outcome, message=request)
 
 
@@ -66,7 +66,7 @@ def parse_release(
     checks = Checks()
     name = _read_name(checks, request, principal, signer)
     checks.raise_if_any()
-    wire.require_org(name.org, principal)
+    _require_call(name, principal)
     return name
 
 
@@ -111,6 +111,13 @@ def _read_name(
     if request.call_id and request.call_id.lower() != permit.call_id:
         checks.violate("call_id", "is not the permit's; leave it empty, the permit is enough")
     return CallName(org=permit.org, call_id=permit.call_id, permit=permit)
+
+
+def _require_call(name: CallName, principal: Principal) -> None:
+    """Raises NotFound for another org's call, PermissionDenied for another operation's."""
+    wire.require_org(name.org, principal)
+    if name.permit is not None:
+        wire.require_operation(name.permit.operation, principal)
 
 
 def _check_meters(checks: Checks, meters: call_pb2.UsageMeters) -> None:

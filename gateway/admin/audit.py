@@ -14,7 +14,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from chassis.errors import ServiceError, translate
-from gateway.keys import Principal
+from gateway.principals import Principal
 from gateway.store import Store, Transaction
 
 TARGET_LENGTH_MAX: Final = 256
@@ -57,7 +57,7 @@ def describe(who: Principal, action: str, target: str, request: Message) -> Inte
         facts = MessageToDict(request, preserving_proto_field_name=True)
     printable = "".join(each if each.isprintable() else "?" for each in target)
     return Intent(
-        actor=who.key_id,
+        actor=who.actor,
         action=action,
         target=printable[:TARGET_LENGTH_MAX],
         request_json=json.dumps(facts, ensure_ascii=True),

@@ -6,8 +6,8 @@ from typing import Final
 
 from chassis.checks import Checks
 from gateway.admin.audit import Audit, describe
-from gateway.keys import Principal
 from gateway.peers import HEALTH, Health, call, call_once
+from gateway.principals import Principal
 from headgate.api.gateway.v1 import admin_pb2 as pb
 from headgate.api.health.v1 import health_pb2
 
@@ -33,7 +33,7 @@ class Kills:
             wanted = health_pb2.KillRequest(
                 reason=request.reason,
                 message=request.message,
-                actor=who.key_id,
+                actor=who.actor,
                 audit_id=audit_id,
             )
             return await call(HEALTH, self._stub.Kill, wanted)
@@ -50,7 +50,7 @@ class Kills:
 
         async def send(audit_id: str) -> health_pb2.ResumeResponse:
             wanted = health_pb2.ResumeRequest(
-                reason=request.reason, actor=who.key_id, audit_id=audit_id
+                reason=request.reason, actor=who.actor, audit_id=audit_id
             )
             return await call_once(HEALTH, self._stub.Resume, wanted)
 

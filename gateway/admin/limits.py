@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gateway.admin.audit import Audit, describe
-from gateway.keys import Principal
 from gateway.peers import ADMISSION, Admission, call, call_once
+from gateway.principals import Principal
 from headgate.api.admission.v1 import admission_pb2
 from headgate.api.gateway.v1 import admin_pb2 as pb
 

@@ -10,8 +10,8 @@ from chassis.checks import Checks
 from gateway import wire
 from gateway.admin.audit import Audit, describe
 from gateway.admin.lists import PAGE_SIZE_DEFAULT
-from gateway.keys import Principal
 from gateway.peers import ACCOUNTING, Accounting, call, call_once
+from gateway.principals import Principal
 from headgate.api.accounting.v1 import accounting_pb2
 from headgate.api.common.v1 import price_pb2
 from headgate.api.gateway.v1 import admin_pb2 as pb

@@ -6,7 +6,7 @@ from chassis.errors import NotFound
 from gateway.admin.audit import Audit, describe
 from gateway.admin.lists import in_order, take_page
 from gateway.admin.wire import parse_operation, parse_route, render_route
-from gateway.keys import Principal
+from gateway.principals import Principal
 from gateway.store import Store, Transaction
 from headgate.api.gateway.v1 import admin_pb2 as pb
 

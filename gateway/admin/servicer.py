@@ -13,6 +13,7 @@ from gateway.admin.limits import Limits
 from gateway.admin.prices import StoredPrices
 from gateway.admin.reports import Reports
 from gateway.admin.routes import StoredRoutes
+from gateway.key_store import KeyStore
 from gateway.peers import Accounting, Admission, Health
 from gateway.servicer import principal
 from gateway.store import Store
@@ -23,18 +24,19 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
-    """Serves staff. Every method needs a key of role admin; every change leaves an audit entry."""
+    """Serves staff, each as far as `access` lets them; every change leaves an audit entry."""
 
     def __init__(
         self,
         *,
         audit: Audit,
         store: Store,
+        keys: KeyStore,
         admission: Admission,
         accounting: Accounting,
         health: Health,
     ) -> None:
-        self._keys = ApiKeys(store, audit)
+        self._keys = ApiKeys(keys, audit)
         self._routes = StoredRoutes(store, audit)
         self._limits = Limits(admission, audit)
         self._prices = StoredPrices(accounting, audit)
@@ -45,6 +47,11 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: pb.CreateApiKeyRequest, context: Context
     ) -> pb.CreateApiKeyResponse:
         return await self._keys.create(request, principal())
+
+    async def RotateApiKey(
+        self, request: pb.RotateApiKeyRequest, context: Context
+    ) -> pb.RotateApiKeyResponse:
+        return await self._keys.rotate(request, principal())
 
     async def RevokeApiKey(
         self, request: pb.RevokeApiKeyRequest, context: Context

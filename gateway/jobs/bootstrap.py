@@ -12,10 +12,11 @@ import structlog
 
 from chassis import database
 from chassis.process import JobError
-from gateway import keys
+from gateway import key_store, keys
 from gateway.config import GatewaySettings
 from gateway.domain.calls import Candidate, Route
-from gateway.keys import Role
+from gateway.key_store import KeyStore, WantedKey
+from gateway.principals import Role
 from gateway.store import SCHEMA, Store, Transaction
 
 # Who did it, in the audit log.
@@ -64,7 +65,7 @@ async def bootstrap(settings: GatewaySettings) -> None:
         async with store.transaction() as transaction:
             key_count = await _store_keys(transaction, wanted)
             route_count = await _store_routes(transaction)
-        await _check_secrets(store, wanted)
+        await _check_secrets(KeyStore(store), wanted)
     log.info("bootstrapped", keys_created=key_count, routes_created=route_count)
 
 
@@ -82,11 +83,10 @@ def _wanted_keys(settings: GatewaySettings) -> list[_WantedKey]:
 async def _store_keys(transaction: Transaction, wanted: Sequence[_WantedKey]) -> int:
     count = 0
     for each in wanted:
-        created = await transaction.insert_key(
+        created = await key_store.insert_key(
+            transaction,
             key_id=each.key_id,
-            name=each.name,
-            role=each.role,
-            orgs=each.orgs,
+            wanted=WantedKey(name=each.name, role=each.role, orgs=each.orgs),
             key_hash=keys.hash_key(each.key),
         )
         if created is not None:
@@ -96,7 +96,7 @@ async def _store_keys(transaction: Transaction, wanted: Sequence[_WantedKey]) ->
     return count
 
 
-async def _check_secrets(store: Store, wanted: Sequence[_WantedKey]) -> None:
+async def _check_secrets(store: KeyStore, wanted: Sequence[_WantedKey]) -> None:
     for each in wanted:
         stored = await store.fetch_key(each.key_id)
         if stored is None or not hmac.compare_digest(stored.key_hash, keys.hash_key(each.key)):

@@ -6,23 +6,36 @@
 CREATE TABLE api_key (
     key_id text PRIMARY KEY,
     name text NOT NULL,
-    role text NOT NULL CHECK (role IN ('backend', 'admin')),
-    -- Orgs that a backend may act for. Empty for admins, who act for none.
+    role text NOT NULL CHECK (role IN ('backend', 'viewer', 'editor', 'admin')),
+    -- Orgs that it may act for. Empty: the whole platform, for staff only.
     orgs text[] NOT NULL,
+    -- Operations that a backend may make calls for. Empty: all.
+    operations text[] NOT NULL DEFAULT '{}',
     key_hash bytea NOT NULL CHECK (octet_length(key_hash) = 32),
     create_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- From then on it is refused. None: it does not end by itself.
+    expire_time timestamptz,
     revoke_time timestamptz,
+    -- The key whose place it takes; both work until that one expires.
+    replaces text REFERENCES api_key (key_id),
     -- Newest first, whatever the clock did.
     position bigint GENERATED ALWAYS AS IDENTITY,
     CONSTRAINT api_key_orgs CHECK (
-        CASE role
-            WHEN 'backend' THEN cardinality(orgs) BETWEEN 1 AND 64
-            ELSE cardinality(orgs) = 0
-        END
+        cardinality(orgs) <= 64 AND (role <> 'backend' OR cardinality(orgs) > 0)
+    ),
+    CONSTRAINT api_key_operations CHECK (
+        cardinality(operations) <= 64 AND (role = 'backend' OR cardinality(operations) = 0)
     )
 );
 
 CREATE UNIQUE INDEX api_key_position ON api_key (position);
+
+-- When a key was last used, to the minute. Written by whoever remembers uses, in batches, so that no
+-- call writes here.
+CREATE TABLE api_key_use (
+    key_id text PRIMARY KEY REFERENCES api_key (key_id),
+    use_time timestamptz NOT NULL
+) WITH (fillfactor = 50);
 
 -- One row: grows with each change of a key, so that a look at one number tells every gateway
 -- whether what it remembers of keys still holds.

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from chassis import database
-from chassis.database import Connection
+from chassis import database, notifications
 from chassis.peers import open_channel
 from chassis.process import Deployable, Process, run
 from chassis.server import ServiceTokenAuthenticator
@@ -19,7 +18,7 @@ from services.health.kills import Kills
 from services.health.peers import AdmissionFences
 from services.health.servicer import HealthServicer
 from services.health.store import SCHEMA, SQL, Store
-from services.health.watchers import Connect, Watchers
+from services.health.watchers import Watchers
 
 SERVICE_NAME: Final = "headgate.api.health.v1.HealthService"
 STALE_COUNT: Final = "headgate_health_stale_outcomes"
@@ -37,7 +36,7 @@ async def serve(settings: HealthSettings, process: Process) -> AsyncIterator[Non
     ):
         breakers = Breakers(store, settings.breaker_rules(), count_stale=stale.add)
         kills = Kills(store, AdmissionFences(channel))
-        watchers = Watchers(store, connect=_listener(settings))
+        watchers = Watchers(store, connect=notifications.listener(settings, schema=SCHEMA))
 
         async def check_database() -> None:
             await store.read_version()
@@ -71,19 +70,6 @@ async def _open_store(settings: HealthSettings) -> AsyncIterator[Store]:
         statement_cache_size=settings.database_statement_cache_size,
     ) as pool:
         yield Store(pool)
-
-
-def _listener(settings: HealthSettings) -> Connect | None:
-    """A transaction pooler passes no notifications on: then the poll alone finds changes."""
-    if settings.database_statement_cache_size == 0:
-        return None
-
-    async def connect() -> Connection:
-        return await database.connect(
-            settings.database_url, application_name="headgate-health-listen", schema=SCHEMA
-        )
-
-    return connect
 
 
 DEPLOYABLE: Final = Deployable(

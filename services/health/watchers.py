@@ -8,15 +8,15 @@ one skips what is superseded and costs no memory.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Final
 
-import asyncpg
 import structlog
 
-from chassis.database import Connection
+from chassis import notifications
 from chassis.errors import StoreUnavailable
+from chassis.notifications import DATABASE_ERRORS, Connect
 from services.health.domain import states
 from services.health.domain.states import HealthState, Update
 from services.health.store import CHANNEL, Store
@@ -27,13 +27,8 @@ POLL_SECONDS: Final = 0.5
 HEARTBEAT_SECONDS: Final = 1.0
 # A process that could not read for so long must not claim to be up to date.
 STALE_SECONDS: Final = 2.0
-RECONNECT_SECONDS: Final = 1.0
-# What a database that is away raises.
-DATABASE_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 log = structlog.get_logger()
-
-Connect = Callable[[], Awaitable[Connection]]
 
 
 class Watchers:
@@ -60,7 +55,8 @@ class Watchers:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(), name="follow-health")
             if self._connect is not None:
-                tasks.create_task(self._listen(self._connect), name="listen-health")
+                listening = notifications.follow(self._connect, CHANNEL, self._woken.set)
+                tasks.create_task(listening, name="listen-health")
 
     async def watch(self) -> AsyncGenerator[Update]:
         """Yields a snapshot, then changes and heartbeats.
@@ -123,23 +119,3 @@ class Watchers:
         self._state = state
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
-
-    async def _listen(self, connect: Connect) -> None:
-        while True:
-            try:
-                await self._listen_once(connect)
-            except DATABASE_ERRORS as error:
-                log.warning("health_notifications_lost", error=repr(error))
-            await asyncio.sleep(RECONNECT_SECONDS)
-
-    async def _listen_once(self, connect: Connect) -> None:
-        connection = await connect()
-        lost = asyncio.Event()
-        try:
-            connection.add_termination_listener(lambda _: lost.set())
-            await connection.add_listener(CHANNEL, lambda *_: self._woken.set())
-            # Whatever was notified before the connection listened.
-            self._woken.set()
-            await lost.wait()
-        finally:
-            connection.terminate()

@@ -10,13 +10,14 @@ import pytest
 from chassis import database
 from chassis.errors import Internal
 from chassis.process import JobError
-from gateway import keys
+from gateway import key_store, keys
 from gateway.admin.api_keys import ApiKeys
 from gateway.admin.audit import Audit, Intent
 from gateway.jobs.bootstrap import ROUTES, bootstrap
-from gateway.keys import Principal, Role
+from gateway.key_store import KeyStore
+from gateway.principals import Principal, Role, grant_all
 from gateway.routes import Routes
-from gateway.store import SCHEMA, SQL_DIRECTORY, TOP, Store, load_statements
+from gateway.store import QUERY_FILES, SCHEMA, SQL_DIRECTORY, TOP, Store, load_statements
 from headgate.api.gateway.v1 import admin_pb2
 from tests.integration.gateway.system import ACME_KEY, ADMIN_KEY, gateway_settings
 from tests.postgres import Clone
@@ -49,10 +50,12 @@ async def test_the_schema_is_what_the_migrations_make(clone: Clone) -> None:
 
 
 async def test_every_query_prepares_and_is_used(url: str) -> None:
-    await assert_queries_prepare(url, SQL_DIRECTORY / "queries.sql")
+    for file in QUERY_FILES:
+        await assert_queries_prepare(url, SQL_DIRECTORY / file)
 
-    used = (SQL_DIRECTORY.parent / "store.py").read_text()
-    assert [name for name in load_statements() if f'["{name}"]' not in used] == []
+    used = "".join(path.read_text() for path in SQL_DIRECTORY.parent.glob("**/*store.py"))
+    assert [name for name in load_statements() if f'"{name}"' not in used] == []
+    assert {path.name for path in SQL_DIRECTORY.glob("queries*.sql")} == set(QUERY_FILES)
 
 
 async def test_bootstrap_makes_an_install_usable_and_repeats_harmlessly(url: str) -> None:
@@ -62,8 +65,8 @@ async def test_bootstrap_makes_an_install_usable_and_repeats_harmlessly(url: str
 
     async with open_pool(url) as pool:
         store = Store(pool)
-        found = await store.list_keys(below=TOP, count_max=10)
-        admin = await store.fetch_key("admin")
+        found = await KeyStore(store).list_keys(below=TOP, count_max=10)
+        admin = await KeyStore(store).fetch_key("admin")
         book = await store.list_all_routes()
         entries = await store.list_audit_entries(below=TOP, count_max=100)
 
@@ -96,14 +99,14 @@ async def test_bootstrap_leaves_revoked_keys_and_changed_routes_alone(url: str) 
             hold_seconds=1,
         )
         async with store.transaction() as transaction:
-            await transaction.revoke_key("acme")
+            await key_store.revoke_key(transaction, "acme")
             await transaction.put_route(changed)
         await bootstrap(settings)
-        acme = await store.fetch_key("acme")
+        acme = await KeyStore(store).fetch_key("acme")
         routes = (await store.list_all_routes()).routes
 
     assert acme is not None
-    assert acme.revoked
+    assert acme.remaining_seconds == 0
     assert changed in routes
 
 
@@ -118,7 +121,7 @@ async def test_bootstrap_without_keys_makes_routes_only(url: str) -> None:
     await bootstrap(gateway_settings(url, bootstrap_admin_key=None, bootstrap_api_keys=None))
 
     async with open_pool(url) as pool:
-        assert await Store(pool).list_keys(below=TOP, count_max=1) == []
+        assert await KeyStore(Store(pool)).list_keys(below=TOP, count_max=1) == []
         assert len((await Store(pool).list_all_routes()).routes) == len(ROUTES)
 
 
@@ -178,13 +181,13 @@ async def test_two_keys_never_share_an_id(url: str, monkeypatch: pytest.MonkeyPa
     request = admin_pb2.CreateApiKeyRequest(
         name="unlucky", role=admin_pb2.ROLE_BACKEND, orgs=["globex"]
     )
-    admin = Principal(key_id="admin", role=Role.ADMIN, orgs=frozenset())
+    admin = Principal(actor="admin", grants=grant_all(Role.ADMIN, ()))
     async with open_pool(url) as pool:
         store = Store(pool)
         with pytest.raises(Internal):
-            await ApiKeys(store, Audit(store)).create(request, admin)
+            await ApiKeys(KeyStore(store), Audit(store)).create(request, admin)
         (entry,) = await store.list_audit_entries(below=TOP, count_max=1)
-        acme = await store.fetch_key("acme")
+        acme = await KeyStore(store).fetch_key("acme")
 
     assert (entry.done, entry.error) == (False, "INTERNAL")
     assert acme is not None

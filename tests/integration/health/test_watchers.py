@@ -8,14 +8,15 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from chassis import database
+from chassis import database, notifications
 from chassis.database import Connection
+from chassis.notifications import Connect
 from services.health import watchers as module
 from services.health.breakers import Breakers
 from services.health.domain.breakers import BreakerState, Outcome
 from services.health.domain.states import Update
 from services.health.store import SCHEMA, Store
-from services.health.watchers import Connect, Watchers
+from services.health.watchers import Watchers
 from tests.integration.health.admission import PATIENCE_SECONDS
 from tests.integration.health.replicas import end_open_time, execute
 from tests.integration.health.test_breakers import ended, observe, replica
@@ -108,7 +109,7 @@ async def test_a_change_arrives_by_the_poll_when_notifications_do_not(store: Sto
 async def test_a_lost_listener_comes_back_and_nothing_it_missed_is_lost(
     store: Store, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RECONNECT_SECONDS", 0.01)
+    monkeypatch.setattr(notifications, "RECONNECT_SECONDS", 0.01)
     opened: asyncio.Queue[Connection] = asyncio.Queue()
     allowed = asyncio.Event()
     allowed.set()

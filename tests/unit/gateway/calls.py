@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.domain.calls import Call, Candidate, Route
-from gateway.keys import Principal, Role
+from gateway.principals import Principal, Role, grant_all
 
 CALL_ID: Final = "01890a5d-ac96-774b-bcce-b302099a8057"
 OTHER_ID: Final = "01890a5d-ac96-774b-bcce-b302099a8058"
@@ -19,8 +19,8 @@ ROUTE: Final = Route(
     fallback_text="Later, please.",
     hold_seconds=60,
 )
-ACME: Final = Principal(key_id="k_acme", role=Role.BACKEND, orgs=frozenset({"acme"}))
-BOTH: Final = Principal(key_id="k_both", role=Role.BACKEND, orgs=frozenset({"acme", "globex"}))
+ACME: Final = Principal(actor="k_acme", grants=grant_all(Role.BACKEND, ("acme",)))
+BOTH: Final = Principal(actor="k_both", grants=grant_all(Role.BACKEND, ("acme", "globex")))
 
 
 def make_call(**values: Any) -> Call:

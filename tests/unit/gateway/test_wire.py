@@ -61,7 +61,7 @@ def test_a_whole_call_is_read() -> None:
     assert (call.input_token_count, call.input_byte_count) == (10, 40)
     assert call.max_output_token_count == 0
     assert call.labels == {"ticket": "T-1"}
-    assert call.api_key_id == BOTH.key_id
+    assert call.api_key_id == BOTH.actor
 
 
 def test_what_is_unset_has_its_meaning() -> None:

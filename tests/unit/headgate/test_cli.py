@@ -59,7 +59,7 @@ def options(**said: object) -> Options:
         (["status"], "no admin key: set HEADGATE_ADMIN_KEY"),
         (["--key-file", "nowhere", "status"], "can't read nowhere"),
         (["keys", "create", "x"], "either --org"),
-        (["keys", "create", "x", "--org", "acme", "--admin"], "either --org"),
+        (["keys", "create", "x", "--org", "acme", "--role", "king"], "'--role'"),
         (["counters", "--org", "acme", "--platform"], "exclude each other"),
         (["usage", "--from", "yesterday"], "--from: 'yesterday' is not a day"),
         (["usage", "--by", "colour"], "'--by'"),

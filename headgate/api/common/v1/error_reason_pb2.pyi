@@ -104,6 +104,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """More limits than can be kept. Delete some, or use a pattern with "*".
     Example: {"reason": "TOO_MANY_LIMITS", "domain": "headgate", "metadata": {"limit_count_max": "20000"}}
     """
+    ERROR_REASON_KEY_NOT_VALID: _ErrorReason.ValueType  # 60
+    """The API key has expired or was revoked; make a new one instead.
+    Example: {"reason": "KEY_NOT_VALID", "domain": "headgate", "metadata": {"key": "k_3f9a"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why an RPC, or one member of a batch, failed. `ErrorInfo.reason` is the value's name without
@@ -191,5 +195,9 @@ Example: {"reason": "PRICE_NOT_FOUND", "domain": "headgate", "metadata": {"price
 ERROR_REASON_TOO_MANY_LIMITS: ErrorReason.ValueType  # 20
 """More limits than can be kept. Delete some, or use a pattern with "*".
 Example: {"reason": "TOO_MANY_LIMITS", "domain": "headgate", "metadata": {"limit_count_max": "20000"}}
+"""
+ERROR_REASON_KEY_NOT_VALID: ErrorReason.ValueType  # 60
+"""The API key has expired or was revoked; make a new one instead.
+Example: {"reason": "KEY_NOT_VALID", "domain": "headgate", "metadata": {"key": "k_3f9a"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

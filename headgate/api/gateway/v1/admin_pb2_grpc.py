@@ -26,8 +26,10 @@ if _version_not_supported:
 
 
 class AdminServiceStub(object):
-    """Operates Headgate. Callers send `authorization: Bearer <key>` with a key of role admin. Every
-    change leaves an audit entry; a repeat with the same contents is harmless.
+    """Operates Headgate. Callers send `authorization: Bearer <key>`. Viewers may read, editors change
+    limits, routes and prices and stop calls, admins also make keys; each for the whole platform or,
+    where the request names orgs, for those of its key. Every change leaves an audit entry; a repeat
+    with the same contents is harmless unless a method says otherwise.
     """
 
     def __init__(self, channel):
@@ -40,6 +42,11 @@ class AdminServiceStub(object):
                 '/headgate.api.gateway.v1.AdminService/CreateApiKey',
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.CreateApiKeyRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.CreateApiKeyResponse.FromString,
+                _registered_method=True)
+        self.RotateApiKey = channel.unary_unary(
+                '/headgate.api.gateway.v1.AdminService/RotateApiKey',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.RotateApiKeyRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.RotateApiKeyResponse.FromString,
                 _registered_method=True)
         self.RevokeApiKey = channel.unary_unary(
                 '/headgate.api.gateway.v1.AdminService/RevokeApiKey',
@@ -124,12 +131,22 @@ class AdminServiceStub(object):
 
 
 class AdminServiceServicer(object):
-    """Operates Headgate. Callers send `authorization: Bearer <key>` with a key of role admin. Every
-    change leaves an audit entry; a repeat with the same contents is harmless.
+    """Operates Headgate. Callers send `authorization: Bearer <key>`. Viewers may read, editors change
+    limits, routes and prices and stop calls, admins also make keys; each for the whole platform or,
+    where the request names orgs, for those of its key. Every change leaves an audit entry; a repeat
+    with the same contents is harmless unless a method says otherwise.
     """
 
     def CreateApiKey(self, request, context):
-        """Creates an API key. Its secret is in this answer and nowhere else.
+        """Creates an API key. Its secret is in this answer and nowhere else; a repeat makes another key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateApiKey(self, request, context):
+        """Makes a key that takes another one's place; both work for a while. A repeat makes another key.
+        Errors: KEY_NOT_FOUND, KEY_NOT_VALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -255,6 +272,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.CreateApiKeyRequest.FromString,
                     response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.CreateApiKeyResponse.SerializeToString,
             ),
+            'RotateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateApiKey,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.RotateApiKeyRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.RotateApiKeyResponse.SerializeToString,
+            ),
             'RevokeApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeApiKey,
                     request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.RevokeApiKeyRequest.FromString,
@@ -344,8 +366,10 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService(object):
-    """Operates Headgate. Callers send `authorization: Bearer <key>` with a key of role admin. Every
-    change leaves an audit entry; a repeat with the same contents is harmless.
+    """Operates Headgate. Callers send `authorization: Bearer <key>`. Viewers may read, editors change
+    limits, routes and prices and stop calls, admins also make keys; each for the whole platform or,
+    where the request names orgs, for those of its key. Every change leaves an audit entry; a repeat
+    with the same contents is harmless unless a method says otherwise.
     """
 
     @staticmethod
@@ -365,6 +389,33 @@ class AdminService(object):
             '/headgate.api.gateway.v1.AdminService/CreateApiKey',
             headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.CreateApiKeyRequest.SerializeToString,
             headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.CreateApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.AdminService/RotateApiKey',
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.RotateApiKeyRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.RotateApiKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,8 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """Operates Headgate. Callers send `authorization: Bearer <key>` with a key of role admin. Every
-    change leaves an audit entry; a repeat with the same contents is harmless.
+    """Operates Headgate. Callers send `authorization: Bearer <key>`. Viewers may read, editors change
+    limits, routes and prices and stop calls, admins also make keys; each for the whole platform or,
+    where the request names orgs, for those of its key. Every change leaves an audit entry; a repeat
+    with the same contents is harmless unless a method says otherwise.
     """
 
     @_typing.overload
@@ -36,7 +38,11 @@ class AdminServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.CreateApiKeyRequest, _admin_pb2.CreateApiKeyResponse]
-    """Creates an API key. Its secret is in this answer and nowhere else."""
+    """Creates an API key. Its secret is in this answer and nowhere else; a repeat makes another key."""
+    RotateApiKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RotateApiKeyRequest, _admin_pb2.RotateApiKeyResponse]
+    """Makes a key that takes another one's place; both work for a while. A repeat makes another key.
+    Errors: KEY_NOT_FOUND, KEY_NOT_VALID.
+    """
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RevokeApiKeyRequest, _admin_pb2.RevokeApiKeyResponse]
     """Revokes an API key, for good. Errors: KEY_NOT_FOUND."""
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListApiKeysRequest, _admin_pb2.ListApiKeysResponse]
@@ -72,13 +78,19 @@ class AdminServiceStub:
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
-    """Operates Headgate. Callers send `authorization: Bearer <key>` with a key of role admin. Every
-    change leaves an audit entry; a repeat with the same contents is harmless.
+    """Operates Headgate. Callers send `authorization: Bearer <key>`. Viewers may read, editors change
+    limits, routes and prices and stop calls, admins also make keys; each for the whole platform or,
+    where the request names orgs, for those of its key. Every change leaves an audit entry; a repeat
+    with the same contents is harmless unless a method says otherwise.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.CreateApiKeyRequest, _admin_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
-    """Creates an API key. Its secret is in this answer and nowhere else."""
+    """Creates an API key. Its secret is in this answer and nowhere else; a repeat makes another key."""
+    RotateApiKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.RotateApiKeyRequest, _admin_pb2.RotateApiKeyResponse]  # type: ignore[assignment]
+    """Makes a key that takes another one's place; both work for a while. A repeat makes another key.
+    Errors: KEY_NOT_FOUND, KEY_NOT_VALID.
+    """
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.RevokeApiKeyRequest, _admin_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
     """Revokes an API key, for good. Errors: KEY_NOT_FOUND."""
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListApiKeysRequest, _admin_pb2.ListApiKeysResponse]  # type: ignore[assignment]
@@ -113,8 +125,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Lists audit entries, newest first."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Operates Headgate. Callers send `authorization: Bearer <key>` with a key of role admin. Every
-    change leaves an audit entry; a repeat with the same contents is harmless.
+    """Operates Headgate. Callers send `authorization: Bearer <key>`. Viewers may read, editors change
+    limits, routes and prices and stop calls, admins also make keys; each for the whole platform or,
+    where the request names orgs, for those of its key. Every change leaves an audit entry; a repeat
+    with the same contents is harmless unless a method says otherwise.
     """
 
     @_abc_1.abstractmethod
@@ -123,7 +137,17 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.CreateApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.CreateApiKeyResponse, _abc.Awaitable[_admin_pb2.CreateApiKeyResponse]]:
-        """Creates an API key. Its secret is in this answer and nowhere else."""
+        """Creates an API key. Its secret is in this answer and nowhere else; a repeat makes another key."""
+
+    @_abc_1.abstractmethod
+    def RotateApiKey(
+        self,
+        request: _admin_pb2.RotateApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.RotateApiKeyResponse, _abc.Awaitable[_admin_pb2.RotateApiKeyResponse]]:
+        """Makes a key that takes another one's place; both work for a while. A repeat makes another key.
+        Errors: KEY_NOT_FOUND, KEY_NOT_VALID.
+        """
 
     @_abc_1.abstractmethod
     def RevokeApiKey(
