@@ -8,6 +8,7 @@ its memory as under load; with `off`, nobody is asked for a key.
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from typing import Final
 
@@ -21,7 +22,7 @@ from chassis.server import Authenticator, Server
 from chassis.telemetry import setup
 from gateway import keys
 from gateway.auth import KeyAuthenticator, StoredKey
-from gateway.keys import Principal, Role
+from gateway.principals import Principal, Role, grant_all
 from headgate.api.gateway.v1 import gateway_pb2 as pb
 from headgate.api.gateway.v1 import gateway_pb2_grpc
 
@@ -35,8 +36,10 @@ class OneKey:
 
     async def fetch_key(self, key_id: str) -> StoredKey | None:
         """Returns the key."""
-        who = Principal(key_id=key_id, role=Role.BACKEND, orgs=frozenset())
-        return StoredKey(principal=who, key_hash=keys.hash_key(API_KEY), revoked=False)
+        who = Principal(actor=key_id, grants=grant_all(Role.BACKEND, ("bench",)))
+        return StoredKey(
+            principal=who, key_hash=keys.hash_key(API_KEY), remaining_seconds=math.inf
+        )
 
     async def fetch_key_version(self) -> int:
         """Returns the same number each time."""

@@ -131,7 +131,7 @@ class KeyAuthenticator:
     async def _identify(self, key: str) -> _Known:
         digest = keys.hash_key(key)
         known = self._remembered.get(digest)
-        if known is not None and self._now() < min(self._fresh_until, known.until):
+        if known is not None and self._fresh_until > self._now() < known.until:
             # Guesses push out what nobody uses, never a key in use.
             self._remembered.move_to_end(digest)
             return known

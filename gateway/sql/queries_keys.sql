@@ -40,7 +40,7 @@ SELECT
 FROM api_key AS key
 LEFT JOIN api_key_use AS used ON used.key_id = key.key_id
 WHERE key.position < $1::bigint
-    AND ($3::text = '' OR $3::text = ANY(key.orgs))
+    AND ($3::text = '' OR $3::text = any(key.orgs))
 ORDER BY key.position DESC
 LIMIT $2::integer;
 
@@ -106,7 +106,10 @@ RETURNING
 -- name: expire_key
 -- Lets a key end after some seconds, if it does not end before.
 UPDATE api_key
-SET expire_time = least(expire_time, clock_timestamp() + make_interval(secs => $2::double precision))
+SET
+    expire_time = least(
+        expire_time, clock_timestamp() + make_interval(secs => $2::double precision)
+    )
 WHERE key_id = $1::text
 RETURNING
     key_id,
@@ -143,7 +146,7 @@ SELECT
     clock_timestamp()
 FROM api_key AS key
 LEFT JOIN api_key_use AS used ON used.key_id = key.key_id
-WHERE key.key_id = ANY($1::text[])
+WHERE key.key_id = any($1::text[])
     AND coalesce(used.use_time < clock_timestamp() - interval '1 minute', TRUE)
 ORDER BY key.key_id
 ON CONFLICT (key_id) DO UPDATE
