@@ -13,9 +13,9 @@ from headgate.api.accounting.v1 import accounting_pb2_grpc
 from services.accounting.config import AccountingSettings
 from services.accounting.connections import connect, open_accounting_pool
 from services.accounting.imports import import_catalogue
+from services.accounting.jobs.aggregate_usage import aggregate_usage
 from services.accounting.jobs.create_partitions import create_partitions
 from services.accounting.jobs.import_prices import import_prices
-from services.accounting.jobs.verify_rollups import verify_rollups
 from services.accounting.ledger import Ledger
 from services.accounting.partitions import ensure_coming_days
 from services.accounting.price_store import PriceStore
@@ -61,7 +61,7 @@ DEPLOYABLE: Final = Deployable(
     jobs={
         "create-partitions": create_partitions,
         "import-prices": import_prices,
-        "verify-rollups": verify_rollups,
+        "aggregate-usage": aggregate_usage,
     },
 )
 

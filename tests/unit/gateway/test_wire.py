@@ -184,7 +184,7 @@ def test_a_lost_permit_is_replaced_by_org_and_id() -> None:
         ({"outcome": 99}, ["outcome"]),
         *(
             ({"meters": call_pb2.UsageMeters(**{field: count})}, [f"meters.{field}"])
-            for field in wire_reports.METERS
+            for field in call_pb2.UsageMeters.DESCRIPTOR.fields_by_name
             for count in (-1, wire_reports.METER_COUNT_MAX + 1)
         ),
         ({"latency": Duration(seconds=-1)}, ["latency"]),
