@@ -149,7 +149,9 @@ def test_an_error_of_a_member_carries_all_that_a_status_would() -> None:
     )[0]
     assert isinstance(error, ServiceError)
 
-    rendered = wire.render_decision(error).error
+    message = pb.CallDecision()
+    wire.write_decision(error, message)
+    rendered = message.error
 
     assert rendered.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
     assert rendered.reason == "INVALID_ARGUMENT"
