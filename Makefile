@@ -85,8 +85,8 @@ e2e: $(READY) ## Tests of the whole system as a person starts it
 	$(PYTEST) -m "not slow" tests/e2e $(ARGS)
 
 .PHONY: chaos
-chaos: $(READY) ## The slow tests: many crashes, long runs
-	$(PYTEST) -m slow tests $(ARGS)
+chaos: $(READY) ## The slow tests: ten minutes of faults of every kind, many crashes, long runs
+	$(PYTEST) -m slow -s -o faulthandler_timeout=1800 tests $(ARGS)
 
 .PHONY: bench
 bench: $(READY) ## Measures speed against a bare echo of the same run

@@ -204,6 +204,9 @@ class EmbeddedPostgres:
             start = log.tell()
             child = self._spawn(argv, log)
         if self._await_ready(child):
+            if self._child is not None:
+                # The server before this one has ended; nobody has looked at how yet.
+                self._child.poll()
             self._child, self._process, self._port = child, psutil.Process(child.pid), port
             (self._folder / "port").write_text(str(port))
             return True

@@ -8,7 +8,7 @@ import itertools
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import asyncpg
 import grpc
@@ -159,7 +159,13 @@ async def find_differences(
     return list(await connection.fetch(QUERIES.audit_counters.sql))
 
 
-async def prepare(system: System) -> None:
+class Reachable(Protocol):
+    """A running system, as `local up` describes it."""
+
+    endpoints: dict[str, Any]
+
+
+async def prepare(system: Reachable) -> None:
     """A price and a route, known to every gateway, and platform caps out of the way."""
     async with open_channel(system.endpoints["gateways"][0]) as channel:
         stub = admin_pb2_grpc.AdminServiceStub(channel)
@@ -190,7 +196,7 @@ async def prepare(system: System) -> None:
         await _wait_until_routed(gateway, system)
 
 
-async def _wait_until_routed(gateway: str, system: System) -> None:
+async def _wait_until_routed(gateway: str, system: Reachable) -> None:
     org = "demo-acme"
     async with open_channel(gateway) as channel, asyncio.timeout(15):
         stub = gateway_pb2_grpc.GatewayServiceStub(channel)
