@@ -1,7 +1,8 @@
-"""Generates the reference pages: docs/configuration.md and docs/errors.md.
+"""Generates the reference pages: docs/configuration.md, docs/errors.md and docs/events.md.
 
 Run as `python -m docs.generate [FOLDER]`; the default is this folder. A test generates into a
-temporary folder and compares. The sources are the settings classes and the contract's comments.
+temporary folder and compares. The sources are the settings classes, the contract's
+comments and the catalogue of events.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from chassis.config import Settings, variable
+from docs.event_page import render_events
 
 DOCS = Path(__file__).resolve().parent
 PROTOS = DOCS.parent / "protos"
@@ -183,6 +185,7 @@ def main(folder: Path) -> None:
     """Writes the pages into the folder."""
     (folder / "errors.md").write_text(render_errors())
     (folder / "configuration.md").write_text(render_configuration())
+    (folder / "events.md").write_text(render_events(MARK))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ class Credentials:
     service_token: str
     # What permits are signed with, in hexadecimal.
     permit_key: str
+    # What seals the secrets of channels, in hexadecimal.
+    channel_key: str
     # The whole keys by the org that they may act for.
     api_keys: dict[str, str]
     admin_key: str
@@ -56,6 +58,7 @@ def load_or_make(folder: Path, *, deployables: Iterable[str]) -> Credentials:
     return Credentials(
         service_token=files.secret("service-token", _make_token),
         permit_key=files.secret("permit-key", partial(secrets.token_hex, _TOKEN_BYTES)),
+        channel_key=files.secret("channel-key", partial(secrets.token_hex, _TOKEN_BYTES)),
         passwords={role: files.secret(f"password-{role}", _make_token) for role in roles},
         api_keys={org: files.secret(f"key-{org}", partial(_make_key, org)) for org in ORGS},
         admin_key=files.secret("key-admin", partial(_make_key, "admin")),

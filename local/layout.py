@@ -96,6 +96,10 @@ class Layout:
         if deployable == "health":
             fields["OPEN_SECONDS"] = str(BREAKER_OPEN_SECONDS)
             fields["PROBE_SECONDS"] = str(PROBE_SECONDS)
+        if deployable == "accounting":
+            fields["CHANNEL_KEYS"] = f"local:{self.credentials.channel_key}"
+            # A developer's receiver listens on this machine.
+            fields["DELIVERY_NETWORKS"] = "127.0.0.0/8,::1/128"
         if deployable == FRONT:
             fields["PERMIT_KEYS"] = f"local:{self.credentials.permit_key}"
         return fields

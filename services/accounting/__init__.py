@@ -4,9 +4,8 @@ Its promises, each with the tests that hold it to them (under tests/):
 
 1. An attempt is booked once, over any replicas, concurrently, twice in one batch and after
    midnight; with another payload it is refused (integration/accounting/test_idempotency.py).
-2. The rollups of hours, days, dimensions and platform are the sums of the usage log, always: with
-   duplicates, refused members and killed connections (integration/accounting/test_sums.py); an
-   org's distinct values of a dimension are bounded (integration/accounting/test_dimensions.py).
+2. The rollups of orgs and platform are the sums of the usage log, always: with duplicates,
+   refused members and killed connections (integration/accounting/test_sums.py).
 3. The settlement feed gives every booked revision, also if transactions commit out of order
    (integration/accounting/test_feed.py).
 4. A call is priced at the version of the price book that it was admitted at, each meter by
@@ -21,6 +20,15 @@ Its promises, each with the tests that hold it to them (under tests/):
 8. Every job is harmless when run twice or never; what verification repairs it reports
    (integration/accounting/test_jobs.py).
 9. The server's own role can change rows, not tables (integration/accounting/test_schema.py).
+10. A condition that lasts is one alert, whoever notices it; its event is written with it, or
+    neither is (integration/accounting/test_alerts.py).
+11. Each event reaches each channel that wants it at least once, whoever dies on the way and
+    however long the channel fails (integration/accounting/test_delivery.py,
+    integration/accounting/test_receivers.py, integration/accounting/test_mail.py).
+12. Nobody who may set a channel reaches what only our servers can reach
+    (unit/accounting/test_addresses.py, integration/accounting/test_receivers.py).
+13. What a channel keeps secret is stored sealed, and leaves in no answer
+    (integration/accounting/test_channels.py).
 """
 
 from __future__ import annotations

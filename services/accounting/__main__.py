@@ -10,12 +10,14 @@ from typing import Final
 from chassis.process import Deployable, Process, run
 from chassis.server import ServiceTokenAuthenticator
 from headgate.api.accounting.v1 import accounting_pb2_grpc
+from services.accounting.alerting import build_alerting
 from services.accounting.config import AccountingSettings
 from services.accounting.connections import connect, open_accounting_pool
 from services.accounting.imports import import_catalogue
-from services.accounting.jobs.aggregate_usage import aggregate_usage
 from services.accounting.jobs.create_partitions import create_partitions
+from services.accounting.jobs.deliver_notifications import deliver_notifications
 from services.accounting.jobs.import_prices import import_prices
+from services.accounting.jobs.verify_rollups import verify_rollups
 from services.accounting.ledger import Ledger
 from services.accounting.partitions import ensure_coming_days
 from services.accounting.price_store import PriceStore
@@ -49,6 +51,7 @@ async def serve(settings: AccountingSettings, process: Process) -> AsyncIterator
                 service_name=SERVICE_NAME,
                 authenticate=ServiceTokenAuthenticator(settings.service_token),
             )
+            build_alerting(settings, pool, process.telemetry.meter).add_to(process, settings)
             process.spawn("prices", prices.follow())
             yield
 
@@ -60,8 +63,9 @@ DEPLOYABLE: Final = Deployable(
     serve=serve,
     jobs={
         "create-partitions": create_partitions,
+        "deliver-notifications": deliver_notifications,
         "import-prices": import_prices,
-        "aggregate-usage": aggregate_usage,
+        "verify-rollups": verify_rollups,
     },
 )
 

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-from pydantic_settings import SettingsConfigDict
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from chassis.config import Settings
+from services.accounting.delivery.vault import Vault, parse_keys
+from services.accounting.domain.addresses import Network, parse_network
+
+_NETWORK_FORM: Final = "set networks such as 10.1.0.0/16,fd00::/8"
+
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+# Networks, comma-separated in the environment.
+Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class AccountingSettings(Settings):
@@ -17,3 +33,39 @@ class AccountingSettings(Settings):
         default="127.0.0.1:7402",
         description="Host and port the RPC server listens on; port 0 takes a free one.",
     )
+    channel_keys: SecretStr | None = Field(
+        default=None,
+        description="Keys that seal what channels keep secret, as `id:hex[,id:hex]` of 32 bytes "
+        "each. The first seals, all open; unset: there can be no channels.",
+    )
+    delivery_networks: Networks = Field(
+        default=(),
+        description="Networks beside the public ones that events may be sent to, such as "
+        "`10.1.0.0/16`; also allows `http` to them.",
+    )
+
+    @field_validator("channel_keys")
+    @classmethod
+    def _check_channel_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_keys(value.get_secret_value())
+        return value
+
+    @field_validator("delivery_networks")
+    @classmethod
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                parse_network(each)
+            except ValueError:
+                raise ValueError(_NETWORK_FORM) from None
+        return value
+
+    def vault(self) -> Vault:
+        """Returns what seals and opens the secrets of channels."""
+        keys = self.channel_keys
+        return Vault({} if keys is None else parse_keys(keys.get_secret_value()))
+
+    def networks(self) -> tuple[Network, ...]:
+        """Returns the networks that events may be sent to besides the public ones."""
+        return tuple(map(parse_network, self.delivery_networks))

@@ -1,4 +1,4 @@
-"""The named queries of sql/queries.sql and sql/verification.sql."""
+"""The named queries of the files in sql/."""
 
 from __future__ import annotations
 
@@ -12,3 +12,7 @@ SQL: Final = Path(__file__).parent / "sql"
 # The loader makes an attribute of each query, so the type checker sees none of them.
 QUERIES: Final[Any] = load_queries(SQL / "queries.sql")
 VERIFICATION: Final[Any] = load_queries(SQL / "verification.sql")
+# Events and alerts.
+ALERTS: Final[Any] = load_queries(SQL / "alerts.sql")
+# Channels and what is on its way to them.
+DELIVERY: Final[Any] = load_queries(SQL / "delivery.sql")

@@ -11,11 +11,15 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from chassis.database import Connection, open_pool
+from chassis.database import Connection, Pool, open_pool
 from chassis.peers import open_channel
 from headgate.api.accounting.v1.accounting_pb2_grpc import AccountingServiceStub
 from services.accounting.config import AccountingSettings
+from services.accounting.connections import open_accounting_pool
 from services.accounting.price_store import PriceStore
+from tests.integration.accounting.delivering import Office
+from tests.integration.accounting.noticing import build as build_parts
+from tests.integration.accounting.receivers import Receiver, receiving
 from tests.integration.accounting.replicas import (
     Open,
     OpenConnection,
@@ -46,6 +50,8 @@ def settings_for(url: str) -> AccountingSettings:
         database_url=SecretStr(runtime_url(url, "accounting")),
         service_token=SecretStr(TOKEN),
         log_level="error",
+        channel_keys=SecretStr("k1:" + "0f" * 32),
+        delivery_networks=("127.0.0.1/32",),
     )
 
 
@@ -116,3 +122,23 @@ async def channel(port: int, settings: AccountingSettings) -> AsyncIterator[grpc
 def stub(channel: grpc.aio.Channel) -> Stub:
     """A client of it."""
     return AccountingServiceStub(channel)
+
+
+@pytest_asyncio.fixture
+async def pool(settings: AccountingSettings) -> AsyncIterator[Pool]:
+    """Connections of the server's own role."""
+    async with open_accounting_pool(settings, name="tests") as opened:
+        yield opened
+
+
+@pytest.fixture
+def office(settings: AccountingSettings, pool: Pool, admin: Connection) -> Office:
+    """Channels and their deliveries, without a server."""
+    return Office(settings=settings, pool=pool, alerting=build_parts(settings, pool), admin=admin)
+
+
+@pytest_asyncio.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A webhook receiver that does as it is told."""
+    async with receiving() as opened:
+        yield opened

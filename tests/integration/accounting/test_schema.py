@@ -24,18 +24,18 @@ FORBIDDEN = (
     "ALTER TABLE accounting.usage_log ADD COLUMN mine integer",
     "TRUNCATE accounting.usage_log",
     "ALTER FUNCTION accounting.ensure_partition(date, integer, integer) SECURITY INVOKER",
-    "ALTER FUNCTION accounting.sum_log_day(date) RENAME TO mine",
+    "ALTER FUNCTION accounting.sum_log_org_day(date) RENAME TO mine",
     "UPDATE accounting.schema_migration SET sha256 = ''",
 )
 
 
 async def test_the_written_schema_is_what_the_migrations_make(clone: Clone) -> None:
     await assert_schema_equals_migrations(
-        clone, "accounting", files=("schema.sql", "shares.sql", "rollups.sql", "functions.sql")
+        clone, "accounting", files=("schema.sql", "functions.sql", "alerts_schema.sql")
     )
 
 
-@pytest.mark.parametrize("file", ["queries.sql", "verification.sql"])
+@pytest.mark.parametrize("file", ["queries.sql", "verification.sql", "alerts.sql", "delivery.sql"])
 async def test_every_query_prepares_as_the_servers_role(database_url: str, file: str) -> None:
     await assert_queries_prepare(database_url, SQL / file)
 

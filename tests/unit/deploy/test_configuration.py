@@ -77,6 +77,7 @@ def test_every_container_gets_a_configuration_that_it_accepts(
         "database-url": "postgresql://role:password@host:5432/headgate",
         "token": "0" * 64,
         "permit-keys": "k1:" + "0" * 64,
+        "channel-keys": "k1:" + "0" * 64,
     }
 
     for container in manifests.containers(template):
@@ -139,7 +140,7 @@ def test_peers_are_reachable_where_the_configuration_points(deployable: str) -> 
         for manifest in manifests.of_kind("NetworkPolicy")
         if manifest["metadata"]["name"] == deployable
     ]
-    open_ports = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
+    open_ports = {port["port"] for rule in policy["egress"] for port in rule.get("ports", ())}
 
     for name, value in config_map(deployable).items():
         if name.endswith("_ADDRESSES"):

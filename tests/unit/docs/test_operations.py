@@ -68,7 +68,9 @@ def test_every_secret_that_the_cluster_needs_is_listed_with_its_key() -> None:
             general = re.sub(
                 r"^headgate-(admission|accounting|health|gateway)", r"headgate-<service>", name
             )
-            needed.add((f"`{name if key == 'permit-keys' else general}`", f"`{key}`"))
+            needed.add(
+                (f"`{name if key in ('permit-keys', 'channel-keys') else general}`", f"`{key}`")
+            )
 
     assert {row[:2] for row in rows(columns=3) if row[0].startswith("`headgate-")} == needed
 

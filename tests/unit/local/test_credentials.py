@@ -19,7 +19,11 @@ def test_secrets_are_made_once_and_then_read(tmp_path: Path) -> None:
     assert (first.fresh, second.fresh) == (True, False)
     assert first.api_keys == second.api_keys
     assert first.passwords == second.passwords
-    assert (first.service_token, first.permit_key) == (second.service_token, second.permit_key)
+    assert (first.service_token, first.permit_key, first.channel_key) == (
+        second.service_token,
+        second.permit_key,
+        second.channel_key,
+    )
 
 
 def test_only_their_owner_can_read_the_files(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from local.ports import BASE_FIRST, BLOCK_COUNT, BLOCK_SIZE, CLAIM_OFFSET
 CREDENTIALS = Credentials(
     service_token="t" * 32,
     permit_key="ab" * 32,
+    channel_key="cd" * 32,
     api_keys={"demo-acme": "hg_a_x", "demo-globex": "hg_g_y"},
     admin_key="hg_admin_z",
     passwords={
@@ -76,6 +77,7 @@ def test_a_server_gets_no_secret_that_it_does_not_need() -> None:
         others = [name for name in MODULES if name != plan.deployable]
         assert [name for name in others if f"of%20{name}" in values] == []
         assert (CREDENTIALS.permit_key in values) == (plan.deployable == "gateway")
+        assert (CREDENTIALS.channel_key in values) == (plan.deployable == "accounting")
 
 
 def test_the_bootstrap_job_gets_each_orgs_key() -> None:

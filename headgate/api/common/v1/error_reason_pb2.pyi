@@ -108,6 +108,30 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The API key has expired or was revoked; make a new one instead.
     Example: {"reason": "KEY_NOT_VALID", "domain": "headgate", "metadata": {"key": "k_3f9a"}}
     """
+    ERROR_REASON_ALERT_NOT_FOUND: _ErrorReason.ValueType  # 80
+    """There is no alert with this number.
+    Example: {"reason": "ALERT_NOT_FOUND", "domain": "headgate", "metadata": {"alert": "17"}}
+    """
+    ERROR_REASON_ALERT_RESOLVED: _ErrorReason.ValueType  # 81
+    """The alert is over: there is nothing to take on.
+    Example: {"reason": "ALERT_RESOLVED", "domain": "headgate", "metadata": {"alert": "17"}}
+    """
+    ERROR_REASON_MUTE_NOT_FOUND: _ErrorReason.ValueType  # 82
+    """There is no such mute, or not any more.
+    Example: {"reason": "MUTE_NOT_FOUND", "domain": "headgate", "metadata": {"mute": "01890a5d-ac96-774b-bcce-b302099a8057"}}
+    """
+    ERROR_REASON_CHANNEL_NOT_FOUND: _ErrorReason.ValueType  # 83
+    """There is no channel of this name in the org.
+    Example: {"reason": "CHANNEL_NOT_FOUND", "domain": "headgate", "metadata": {"channel": "acme-oncall"}}
+    """
+    ERROR_REASON_CHANNEL_KIND_DIFFERS: _ErrorReason.ValueType  # 84
+    """The channel is of another kind than the one that is asked for.
+    Example: {"reason": "CHANNEL_KIND_DIFFERS", "domain": "headgate", "metadata": {"channel": "acme-oncall"}}
+    """
+    ERROR_REASON_CHANNEL_KEYS_MISSING: _ErrorReason.ValueType  # 85
+    """Accounting has no key to seal the secrets of channels with.
+    Example: {"reason": "CHANNEL_KEYS_MISSING", "domain": "headgate", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why an RPC, or one member of a batch, failed. `ErrorInfo.reason` is the value's name without
@@ -199,5 +223,29 @@ Example: {"reason": "TOO_MANY_LIMITS", "domain": "headgate", "metadata": {"limit
 ERROR_REASON_KEY_NOT_VALID: ErrorReason.ValueType  # 60
 """The API key has expired or was revoked; make a new one instead.
 Example: {"reason": "KEY_NOT_VALID", "domain": "headgate", "metadata": {"key": "k_3f9a"}}
+"""
+ERROR_REASON_ALERT_NOT_FOUND: ErrorReason.ValueType  # 80
+"""There is no alert with this number.
+Example: {"reason": "ALERT_NOT_FOUND", "domain": "headgate", "metadata": {"alert": "17"}}
+"""
+ERROR_REASON_ALERT_RESOLVED: ErrorReason.ValueType  # 81
+"""The alert is over: there is nothing to take on.
+Example: {"reason": "ALERT_RESOLVED", "domain": "headgate", "metadata": {"alert": "17"}}
+"""
+ERROR_REASON_MUTE_NOT_FOUND: ErrorReason.ValueType  # 82
+"""There is no such mute, or not any more.
+Example: {"reason": "MUTE_NOT_FOUND", "domain": "headgate", "metadata": {"mute": "01890a5d-ac96-774b-bcce-b302099a8057"}}
+"""
+ERROR_REASON_CHANNEL_NOT_FOUND: ErrorReason.ValueType  # 83
+"""There is no channel of this name in the org.
+Example: {"reason": "CHANNEL_NOT_FOUND", "domain": "headgate", "metadata": {"channel": "acme-oncall"}}
+"""
+ERROR_REASON_CHANNEL_KIND_DIFFERS: ErrorReason.ValueType  # 84
+"""The channel is of another kind than the one that is asked for.
+Example: {"reason": "CHANNEL_KIND_DIFFERS", "domain": "headgate", "metadata": {"channel": "acme-oncall"}}
+"""
+ERROR_REASON_CHANNEL_KEYS_MISSING: ErrorReason.ValueType  # 85
+"""Accounting has no key to seal the secrets of channels with.
+Example: {"reason": "CHANNEL_KEYS_MISSING", "domain": "headgate", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,0 +1,58 @@
+"""The outbox: events, written with their deliveries in the transaction that caused them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from chassis.database import Connection
+from services.accounting.domain.alerts import Mute, is_muted
+from services.accounting.domain.event_types import Facts
+from services.accounting.domain.events import Event
+from services.accounting.queries import ALERTS
+
+# Quoted: it is generic for the type checker only.
+Transaction: TypeAlias = "Connection | PoolConnectionProxy[asyncpg.Record]"
+
+
+async def write_event(
+    transaction: Transaction, event: Event, *, alert_id: int | None = None
+) -> uuid.UUID:
+    """Writes an event and its deliveries; returns its id. What is muted has no deliveries."""
+    rows = await transaction.fetch(ALERTS.list_active_mutes.sql)
+    mutes = [Mute(type=row["type"], org=row["org"], subject=row["subject"]) for row in rows]
+    return await _insert(transaction, event, alert_id=alert_id, muted=is_muted(event, mutes))
+
+
+async def write_quietly(transaction: Transaction, event: Event) -> uuid.UUID:
+    """Writes an event that no channel gets by itself; returns its id."""
+    return await _insert(transaction, event, alert_id=None, muted=True)
+
+
+def encode_facts(facts: Facts) -> str:
+    """Returns facts as JSON, in a fixed order."""
+    return json.dumps(facts, sort_keys=True, ensure_ascii=False)
+
+
+async def _insert(
+    transaction: Transaction, event: Event, *, alert_id: int | None, muted: bool
+) -> uuid.UUID:
+    event_id = uuid.uuid4()
+    await transaction.fetch(
+        ALERTS.insert_event.sql,
+        event_id,
+        event.type,
+        event.version,
+        event.weight,
+        event.org,
+        event.subject,
+        event.title,
+        encode_facts(event.data),
+        alert_id,
+        muted,
+    )
+    return event_id

@@ -1,0 +1,276 @@
+"""The catalogue of events: every type that is ever written, with its version and its facts.
+
+docs/events.md is generated from it. Within one version of a type facts are only added; a fact that
+goes away or changes its meaning makes a new version.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+# What a fact may be: JSON without fractions, so that no amount is ever rounded.
+Fact: TypeAlias = str | int | bool | Mapping[str, str] | None
+Facts: TypeAlias = Mapping[str, Fact]
+
+
+class Severity(enum.IntEnum):
+    """How much an event matters."""
+
+    INFO = 1
+    WARNING = 2
+    CRITICAL = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventType:
+    """One type of events."""
+
+    name: str
+    version: int
+    # Severity unless the event says otherwise.
+    severity: Severity
+    # When it is written. A sentence for docs/events.md.
+    meaning: str
+    # What is in its data: name -> meaning, with the unit.
+    facts: Mapping[str, str]
+    # Data as it may look.
+    example: Facts
+
+
+_LIMIT: Final = {
+    "limit_id": "the limit",
+    "scope": 'values of the limit\'s dimensions, such as `{"org": "acme"}`',
+    "metric": "what it counts: `calls`, `tokens`, `cost`",
+    "window": "its window, such as `month UTC`",
+    "period_start": "first instant of the period, RFC 3339",
+}
+_LIMIT_EXAMPLE: Final[dict[str, Fact]] = {
+    "limit_id": "acme-monthly",
+    "scope": {"org": "acme"},
+    "metric": "cost",
+    "window": "month UTC",
+    "period_start": "2026-11-01T00:00:00Z",
+}
+_THRESHOLD: Final = _LIMIT | {
+    "threshold_percent": "the threshold, in percent of the cap",
+    "settled": "what ended calls had used then, in the metric's unit (cost: nano-US-dollars)",
+    "cap": "the cap then, in the same unit",
+}
+_THRESHOLD_EXAMPLE: Final[dict[str, Fact]] = {
+    **_LIMIT_EXAMPLE,
+    "threshold_percent": 80,
+    "settled": 200_100_000_000,
+    "cap": 250_000_000_000,
+}
+_ANOMALY: Final = {
+    "operation": "the operation",
+    "day": "the day in UTC, YYYY-MM-DD",
+    "usual_day_count": "days of the trailing week that had been counted",
+}
+_ANOMALY_EXAMPLE: Final[dict[str, Fact]] = {
+    "operation": "summarize",
+    "day": "2026-11-26",
+    "usual_day_count": 7,
+}
+_PROVIDER: Final = {"provider": "the provider", "epoch": "the breaker's epoch"}
+_PROVIDER_EXAMPLE: Final[dict[str, Fact]] = {"provider": "openai", "epoch": 7}
+_KILL: Final = {"kill_id": "the switch", "reason": "why", "actor": "who"}
+_KILL_EXAMPLE: Final[dict[str, Fact]] = {
+    "kill_id": "platform",
+    "reason": "runaway agent in acme",
+    "actor": "k_3f9a0c41d2e7",
+}
+_CALLS: Final = {
+    "operation": "the operation; empty: several",
+    "provider": "the provider",
+    "model": "the model",
+    "call_count": "calls since the last event of this kind",
+    "cost_nanos": "what they were charged, in nano-US-dollars",
+}
+_CALLS_EXAMPLE: Final[dict[str, Fact]] = {
+    "operation": "summarize",
+    "provider": "openai",
+    "model": "gpt-9",
+    "call_count": 12,
+    "cost_nanos": 84_000_000,
+}
+
+_TYPES: Final = (
+    EventType(
+        name="cost.budget.warning",
+        version=1,
+        severity=Severity.WARNING,
+        meaning="What a limit's ended calls have used crossed a threshold below its cap, for the "
+        "first time in this period. Once for each limit, threshold and period.",
+        facts=_THRESHOLD,
+        example=_THRESHOLD_EXAMPLE,
+    ),
+    EventType(
+        name="cost.budget.exceeded",
+        version=1,
+        severity=Severity.CRITICAL,
+        meaning="What a limit's ended calls have used reached its cap, for the first time in this "
+        "period. Once for each limit, threshold and period.",
+        facts=_THRESHOLD,
+        example=_THRESHOLD_EXAMPLE | {"threshold_percent": 100, "settled": 250_000_000_000},
+    ),
+    EventType(
+        name="cost.budget.exhausted",
+        version=1,
+        severity=Severity.CRITICAL,
+        meaning="A limit denies calls because nothing, or too little, is left of it.",
+        facts=_LIMIT | {"denial_count": "calls that it denied in this period so far"},
+        example=_LIMIT_EXAMPLE | {"denial_count": 31},
+    ),
+    EventType(
+        name="cost.forecast.high",
+        version=1,
+        severity=Severity.WARNING,
+        meaning="At the present pace a budget will not last until its period ends. Once for each "
+        "counter and period.",
+        facts=_LIMIT
+        | {
+            "spent_nanos": "spent so far",
+            "expected_nanos": "spent at the end of the period, most likely",
+            "low_nanos": "in one of ten cases less",
+            "high_nanos": "in one of ten cases more",
+            "cap": "the cap, in nano-US-dollars",
+            "exhaustion_time": "when the cap will be reached, most likely, RFC 3339",
+        },
+        example=_LIMIT_EXAMPLE
+        | {
+            "spent_nanos": 130_000_000_000,
+            "expected_nanos": 310_000_000_000,
+            "low_nanos": 290_000_000_000,
+            "high_nanos": 342_000_000_000,
+            "cap": 250_000_000_000,
+            "exhaustion_time": "2026-11-24T15:00:00Z",
+        },
+    ),
+    EventType(
+        name="cost.overrun",
+        version=1,
+        severity=Severity.WARNING,
+        meaning="Calls cost more than was held for them: their declared bounds were wrong.",
+        facts=_CALLS | {"overrun_nanos": "what they cost beyond their holds"},
+        example=_CALLS_EXAMPLE | {"overrun_nanos": 3_000_000},
+    ),
+    EventType(
+        name="cost.anomaly.spend",
+        version=1,
+        severity=Severity.WARNING,
+        meaning="An org has spent at least twice as much on an operation today as on a usual day "
+        "of the trailing week. Once a day.",
+        facts=_ANOMALY
+        | {
+            "cost_nanos": "spent today so far",
+            "usual_cost_nanos": "spent on a usual day",
+        },
+        example=_ANOMALY_EXAMPLE
+        | {"cost_nanos": 41_000_000_000, "usual_cost_nanos": 12_500_000_000},
+    ),
+    EventType(
+        name="cost.anomaly.calls",
+        version=1,
+        severity=Severity.WARNING,
+        meaning="An org has made at least three times as many calls of an operation today as on a "
+        "usual day of the trailing week. Once a day.",
+        facts=_ANOMALY
+        | {"call_count": "calls today so far", "usual_call_count": "calls on a usual day"},
+        example=_ANOMALY_EXAMPLE | {"call_count": 4_100, "usual_call_count": 800},
+    ),
+    EventType(
+        name="usage.unpriced",
+        version=1,
+        severity=Severity.CRITICAL,
+        meaning="Calls reported usage that has no price; they were charged at their holds.",
+        facts=_CALLS,
+        example=_CALLS_EXAMPLE,
+    ),
+    EventType(
+        name="usage.unreported",
+        version=1,
+        severity=Severity.WARNING,
+        meaning="Calls ended without a report of what they used: charged at their holds.",
+        facts=_CALLS,
+        example=_CALLS_EXAMPLE,
+    ),
+    EventType(
+        name="breaker.opened",
+        version=1,
+        severity=Severity.CRITICAL,
+        meaning="A provider is not called any more because its calls fail.",
+        facts=_PROVIDER,
+        example=_PROVIDER_EXAMPLE,
+    ),
+    EventType(
+        name="breaker.closed",
+        version=1,
+        severity=Severity.INFO,
+        meaning="A provider is called again.",
+        facts=_PROVIDER,
+        example=_PROVIDER_EXAMPLE | {"epoch": 9},
+    ),
+    EventType(
+        name="kill.set",
+        version=1,
+        severity=Severity.CRITICAL,
+        meaning="Somebody has stopped calls.",
+        facts=_KILL,
+        example=_KILL_EXAMPLE,
+    ),
+    EventType(
+        name="kill.lifted",
+        version=1,
+        severity=Severity.WARNING,
+        meaning="Calls pass again.",
+        facts={"kill_id": "the switch"},
+        example={"kill_id": "platform"},
+    ),
+    EventType(
+        name="notification.failing",
+        version=1,
+        severity=Severity.WARNING,
+        meaning="A channel does not take what is sent to it. The channel itself is not told.",
+        facts={
+            "channel_id": "the channel",
+            "failure_count": "attempts that failed in a row",
+            "error": "what the last one said",
+        },
+        example={
+            "channel_id": "acme-oncall",
+            "failure_count": 5,
+            "error": "answered 500",
+        },
+    ),
+    EventType(
+        name="notification.test",
+        version=1,
+        severity=Severity.INFO,
+        meaning="Somebody tries a channel.",
+        facts={"channel_id": "the channel", "actor": "who"},
+        example={"channel_id": "acme-oncall", "actor": "k_3f9a0c41d2e7"},
+    ),
+    EventType(
+        name="period.closed",
+        version=1,
+        severity=Severity.INFO,
+        meaning="A month's statement is final: what is booked for it later goes to the next one.",
+        facts={
+            "period": "the month, YYYY-MM",
+            "cost_nanos": "what it charges, corrections of earlier months included",
+            "correction_nanos": "the part that corrects earlier months",
+            "call_count": "calls that it charges",
+        },
+        example={
+            "period": "2026-10",
+            "cost_nanos": 812_345_678_901,
+            "correction_nanos": -1_200_000,
+            "call_count": 182_004,
+        },
+    ),
+)
+CATALOGUE: Final[Mapping[str, EventType]] = {each.name: each for each in _TYPES}
