@@ -37,11 +37,15 @@ _READS_FOR_ALL: Final = Rule(Role.VIEWER, Reach.ANYWHERE)
 # Whoever could change the limits, routes or prices of an org alone could lift what protects the
 # platform from it: these ask for the whole platform.
 _CHANGES: Final = Rule(Role.EDITOR, Reach.PLATFORM)
+# What an org hears of changes nothing for anybody else.
+_CHANGES_OF_ORG: Final = Rule(Role.EDITOR, Reach.NAMED)
 _KEYS_OF_ORG: Final = Rule(Role.ADMIN, Reach.NAMED)
 _KEYS: Final = Rule(Role.ADMIN, Reach.ANYWHERE)
 
 _BACKEND: Final = "/headgate.api.gateway.v1.GatewayService/"
 _ADMIN: Final = "/headgate.api.gateway.v1.AdminService/"
+_ALERTS: Final = "/headgate.api.gateway.v1.AlertAdminService/"
+_CHANNELS: Final = "/headgate.api.gateway.v1.ChannelAdminService/"
 RULES: Final[Mapping[str, Rule]] = {
     _BACKEND + "AdmitCall": _CALLS,
     _BACKEND + "AdmitCalls": _CALLS,
@@ -66,6 +70,21 @@ RULES: Final[Mapping[str, Rule]] = {
     _ADMIN + "Kill": _CHANGES,
     _ADMIN + "Resume": _CHANGES,
     _ADMIN + "ListAuditEntries": _READS,
+    _ALERTS + "ListAlerts": _READS_OF_ORG,
+    _ALERTS + "GetAlert": _READS_OF_ORG,
+    _ALERTS + "AcknowledgeAlert": _CHANGES_OF_ORG,
+    _ALERTS + "ResolveAlert": _CHANGES_OF_ORG,
+    _ALERTS + "CreateAlertMute": _CHANGES_OF_ORG,
+    _ALERTS + "DeleteAlertMute": _CHANGES_OF_ORG,
+    _ALERTS + "ListAlertMutes": _READS_OF_ORG,
+    _ALERTS + "ListEvents": _READS_OF_ORG,
+    _CHANNELS + "PutChannel": _CHANGES_OF_ORG,
+    _CHANNELS + "DeleteChannel": _CHANGES_OF_ORG,
+    _CHANNELS + "ListChannels": _READS_OF_ORG,
+    _CHANNELS + "RotateChannelSecret": _CHANGES_OF_ORG,
+    _CHANNELS + "TestChannel": _CHANGES_OF_ORG,
+    _CHANNELS + "ListDeliveries": _READS_OF_ORG,
+    _CHANNELS + "ReplayDeliveries": _CHANGES_OF_ORG,
 }
 # What everybody known may call: staff watch what backends see.
 OPEN_METHODS: Final = frozenset({_BACKEND + "GetStatus"})

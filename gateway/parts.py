@@ -11,7 +11,9 @@ from chassis.errors import ServiceError
 from chassis.notifications import Connect
 from chassis.process import Process
 from gateway.access import check_reach
+from gateway.admin.alerts_servicer import AlertAdminServicer
 from gateway.admin.audit import Audit
+from gateway.admin.channels_servicer import ChannelAdminServicer
 from gateway.admin.servicer import AdminServicer
 from gateway.auth import KeyAuthenticator
 from gateway.calls import Calls
@@ -28,10 +30,17 @@ from gateway.probes import Probes
 from gateway.routes import Routes
 from gateway.servicer import GatewayServicer
 from gateway.store import Store
-from headgate.api.gateway.v1 import admin_pb2_grpc, gateway_pb2_grpc
+from headgate.api.gateway.v1 import (
+    admin_pb2_grpc,
+    alert_admin_pb2_grpc,
+    channel_admin_pb2_grpc,
+    gateway_pb2_grpc,
+)
 
 GATEWAY_SERVICE: Final = "headgate.api.gateway.v1.GatewayService"
 ADMIN_SERVICE: Final = "headgate.api.gateway.v1.AdminService"
+ALERT_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.AlertAdminService"
+CHANNEL_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.ChannelAdminService"
 # Where the gateways' database tells of changes.
 CHANNEL: Final = "headgate_gateway"
 # A start does not wait longer for health: readiness does.
@@ -131,6 +140,9 @@ class Parts:
             service_name=GATEWAY_SERVICE,
             authenticate=self.authenticator,
         )
+        self._add_admin(process)
+
+    def _add_admin(self, process: Process) -> None:
         process.server.add(
             admin_pb2_grpc.add_AdminServiceServicer_to_server,
             AdminServicer(
@@ -145,3 +157,22 @@ class Parts:
             authenticate=self.authenticator,
             authorize=check_reach,
         )
+        for add, servicer, name in (
+            (
+                alert_admin_pb2_grpc.add_AlertAdminServiceServicer_to_server,
+                AlertAdminServicer(self.accounting, self.audit),
+                ALERT_ADMIN_SERVICE,
+            ),
+            (
+                channel_admin_pb2_grpc.add_ChannelAdminServiceServicer_to_server,
+                ChannelAdminServicer(self.accounting, self.audit),
+                CHANNEL_ADMIN_SERVICE,
+            ),
+        ):
+            process.server.add(
+                add,
+                servicer,
+                service_name=name,
+                authenticate=self.authenticator,
+                authorize=check_reach,
+            )

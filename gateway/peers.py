@@ -11,7 +11,12 @@ import grpc
 from chassis.errors import translate
 from chassis.handlers import deadline
 from gateway.batches import DEFAULT_SECONDS, MARGIN_SECONDS, BatchedMethod, Send, attempt_twice
-from headgate.api.accounting.v1 import accounting_pb2, accounting_pb2_grpc
+from headgate.api.accounting.v1 import (
+    accounting_pb2,
+    accounting_pb2_grpc,
+    alerts_pb2_grpc,
+    channels_pb2_grpc,
+)
 from headgate.api.admission.v1 import admission_pb2, admission_pb2_grpc
 from headgate.api.health.v1 import health_pb2, health_pb2_grpc
 
@@ -59,6 +64,8 @@ class Accounting:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         pb = accounting_pb2
         self.stub = accounting_pb2_grpc.AccountingServiceStub(channel)
+        self.alerts = alerts_pb2_grpc.AlertServiceStub(channel)
+        self.channels = channels_pb2_grpc.ChannelServiceStub(channel)
         self.record: BatchedMethod[pb.UsageReport, pb.RecordResult] = _batched(
             ACCOUNTING, self.stub.Record, lambda items: pb.RecordRequest(reports=items)
         )

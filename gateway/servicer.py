@@ -35,9 +35,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> pb.AdmitCallResponse:
         call = wire.parse_call(request, principal())
         decision = await self._calls.admit(call, deadline=server.deadline())
-        response = pb.AdmitCallResponse()
-        wire.write_decision(decision, response.decision)
-        return response
+        return pb.AdmitCallResponse(decision=wire.render_decision(decision))
 
     async def AdmitCalls(
         self, request: pb.AdmitCallsRequest, context: Context
@@ -45,10 +43,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         who = principal()
         calls = wire.parse_each(request.calls, lambda call, at: wire.parse_call(call, who, at))
         decisions = await self._calls.admit_all(calls, deadline=server.deadline())
-        response = pb.AdmitCallsResponse()
-        for decision in decisions:
-            wire.write_decision(decision, response.decisions.add())
-        return response
+        return pb.AdmitCallsResponse(decisions=map(wire.render_decision, decisions))
 
     async def CompleteCall(
         self, request: pb.CompleteCallRequest, context: Context

@@ -56,10 +56,21 @@ class Session:
         repeatable: bool = True,
     ) -> R:
         """Returns the answer of the admin RPC that `pick` chooses."""
+        service = admin_pb2_grpc.AdminServiceStub
+        return self.ask_at(service, pick, request, repeatable=repeatable)
+
+    def ask_at(
+        self,
+        service: Callable[[grpc.aio.Channel], Any],
+        pick: Callable[[Any], Callable[..., Awaitable[R]]],
+        request: object,
+        *,
+        repeatable: bool = True,
+    ) -> R:
+        """Returns the answer of the RPC that `pick` chooses from another of staff's services."""
 
         async def work(opened: grpc.aio.Channel) -> R:
-            method = pick(admin_pb2_grpc.AdminServiceStub(opened))
-            return await self._call(method, request, repeatable=repeatable)
+            return await self._call(pick(service(opened)), request, repeatable=repeatable)
 
         return self._run(work)
 
@@ -69,9 +80,18 @@ class Session:
         request: _PageRequest,
     ) -> P:
         """Returns all pages of a list as one answer."""
+        return self.collect_at(admin_pb2_grpc.AdminServiceStub, pick, request)
+
+    def collect_at(
+        self,
+        service: Callable[[grpc.aio.Channel], Any],
+        pick: Callable[[Any], Callable[..., Awaitable[P]]],
+        request: _PageRequest,
+    ) -> P:
+        """Returns all pages of a list of another of staff's services as one answer."""
 
         async def work(opened: grpc.aio.Channel) -> P:
-            method = pick(admin_pb2_grpc.AdminServiceStub(opened))
+            method = pick(service(opened))
             request.page_size = _PAGE_SIZE_MAX
             whole = await self._call(method, request)
             request.page_token = whole.next_page_token

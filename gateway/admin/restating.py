@@ -1,0 +1,76 @@
+"""Staff's requests to a service that has the same messages: what is said twice is said alike.
+
+The public contract never imports an inner one, so each has messages of its own. A test holds that
+every field of the one is in the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from gateway.admin.audit import Audit, describe
+from gateway.peers import ACCOUNTING, call, call_once
+from gateway.servicer import principal
+
+M = TypeVar("M", bound=Message)
+
+
+def restate(said: Message, kind: type[M], **more: Any) -> M:
+    """Returns a message of another kind with the fields of this one, and more."""
+    restated = kind(**more)
+    for field, value in said.ListFields():
+        if field.is_repeated:
+            getattr(restated, field.name).extend(value)
+        elif field.message_type is not None:
+            getattr(restated, field.name).CopyFrom(value)
+        else:
+            setattr(restated, field.name, value)
+    return restated
+
+
+class Restating:
+    """Passes staff's requests on, the changes with an audit entry."""
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+
+    async def read(
+        self,
+        method: Callable[..., Awaitable[Message]],
+        request: Message,
+        kind: type[Message],
+        answer: type[M],
+    ) -> M:
+        """Asks for what changes nothing."""
+        return restate(await call(ACCOUNTING, method, restate(request, kind)), answer)
+
+    async def change(
+        self,
+        target: str,
+        method: Callable[..., Awaitable[Message]],
+        request: Message,
+        kind: type[Message],
+        answer: type[M],
+        *,
+        shown: Message | None = None,
+        repeatable: bool = True,
+    ) -> M:
+        """Asks for a change. `shown` is what the audit entry keeps, if the request has secrets.
+
+        The service gets the actor and the entry's id where its message has a place for them.
+        """
+        who = principal()
+        places = kind.DESCRIPTOR.fields_by_name
+        action = kind.DESCRIPTOR.name.removesuffix("Request")
+        actor = {"actor": who.actor} if "actor" in places else {}
+
+        async def send(audit_id: str) -> Message:
+            more = actor | ({"audit_id": audit_id} if "audit_id" in places else {})
+            wanted = restate(request, kind, **more)
+            return await (call if repeatable else call_once)(ACCOUNTING, method, wanted)
+
+        intent = describe(who, action, target, request if shown is None else shown)
+        return restate(await self._audit.change_elsewhere(intent, send), answer)
