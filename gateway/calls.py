@@ -172,15 +172,17 @@ class Calls:
             call_id=call.call_id,
             parent_call_id=call.parent_call_id,
             operation=call.operation,
-            candidate=hold.candidate,
             admit_time_micros=_micros(hold.admit_time.seconds, hold.admit_time.nanos),
             expire_time_micros=_micros(hold.expire_time.seconds, hold.expire_time.nanos),
             price_version=hold.price_version,
             breaker_epoch=hold.breaker_epoch,
             held_nanos=hold.held_nanos,
             api_key_id=call.api_key_id,
-            labels=call.labels,
         )
+        # Messages and maps given to the constructor are copied twice.
+        permit.candidate.CopyFrom(hold.candidate)
+        if call.labels:
+            permit.labels.update(call.labels)
         if ask.probe is not None and hold.candidate.provider != ask.probe.candidate.provider:
             self._probes.give_back(ask.probe)
         return Admitted(

@@ -210,6 +210,7 @@ def _add_report(usage: accounting_pb2.UsageReport, report: Report) -> accounting
     message = report.message
     usage.outcome = report.outcome
     usage.error_type = message.error_type
+    usage.service_tier = message.service_tier
     if message.HasField("meters"):
         usage.meters.CopyFrom(message.meters)
     if message.HasField("latency"):

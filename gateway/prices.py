@@ -10,7 +10,7 @@ import structlog
 
 from chassis.errors import PeerUnavailable, ServiceError
 from gateway.domain.books import PriceBook
-from gateway.domain.estimates import Ceiling, Rate, Tier, ceiling
+from gateway.domain.estimates import UNITS_PER_PRICE, Ceiling, Rate, Tier, ceiling
 from gateway.peers import ACCOUNTING
 from headgate.api.accounting.v1 import accounting_pb2
 from headgate.api.common.v1 import price_pb2
@@ -25,6 +25,18 @@ _INPUT_METERS: Final = frozenset(
         price_pb2.METER_CACHE_READ,
         price_pb2.METER_CACHE_WRITE_5M,
         price_pb2.METER_CACHE_WRITE_1H,
+        price_pb2.METER_AUDIO_INPUT,
+        price_pb2.METER_AUDIO_CACHE_READ,
+        price_pb2.METER_IMAGE_INPUT,
+        price_pb2.METER_IMAGE_CACHE_READ,
+    }
+)
+_OUTPUT_METERS: Final = frozenset(
+    {
+        price_pb2.METER_OUTPUT,
+        price_pb2.METER_REASONING,
+        price_pb2.METER_AUDIO_OUTPUT,
+        price_pb2.METER_IMAGE_OUTPUT,
     }
 )
 
@@ -85,15 +97,20 @@ async def build_book(version: int, prices: Iterable[price_pb2.ModelPrice]) -> Pr
     for count, price in enumerate(prices, start=1):
         if not count % PRICES_AT_ONCE:
             await asyncio.sleep(0)
-        book = overrides.setdefault(price.org, {}) if price.org else platform
-        book[(price.provider, price.model)] = _ceiling(price)
+        bound = _ceiling(price)
+        if bound is not None:
+            book = overrides.setdefault(price.org, {}) if price.org else platform
+            book[(price.provider, price.model)] = bound
     return PriceBook(version=version, platform=platform, overrides=overrides)
 
 
-def _ceiling(price: price_pb2.ModelPrice) -> Ceiling:
+def _ceiling(price: price_pb2.ModelPrice) -> Ceiling | None:
+    """Returns the ceiling, or None if neither tokens nor calls bound what a call costs."""
     inputs: list[Rate] = []
     outputs: list[Rate] = []
-    for meter in price.meters:
+    call_nanos = 0
+    lists = [price.meters, *(variant.meters for variant in price.variants)]
+    for meter in (each for meters in lists for each in meters):
         tiers = tuple(
             Tier(
                 input_token_threshold=tier.input_token_threshold,
@@ -102,5 +119,13 @@ def _ceiling(price: price_pb2.ModelPrice) -> Ceiling:
             for tier in meter.tiers
         )
         rate = Rate(nanos_per_million=meter.nanos_per_million, tiers=tiers)
-        (inputs if meter.meter in _INPUT_METERS else outputs).append(rate)
-    return ceiling(input_rates=inputs, output_rates=outputs)
+        if meter.meter in _INPUT_METERS:
+            inputs.append(rate)
+        elif meter.meter in _OUTPUT_METERS:
+            outputs.append(rate)
+        elif meter.meter == price_pb2.METER_CALL:
+            prices = (meter.nanos_per_million, *(tier.nanos_per_million for tier in tiers))
+            call_nanos = max(call_nanos, -(-max(prices) // UNITS_PER_PRICE))
+    if not inputs and not outputs and not call_nanos:
+        return None
+    return ceiling(input_rates=inputs, output_rates=outputs, call_nanos=call_nanos)

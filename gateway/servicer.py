@@ -35,7 +35,9 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> pb.AdmitCallResponse:
         call = wire.parse_call(request, principal())
         decision = await self._calls.admit(call, deadline=server.deadline())
-        return pb.AdmitCallResponse(decision=wire.render_decision(decision))
+        response = pb.AdmitCallResponse()
+        wire.write_decision(decision, response.decision)
+        return response
 
     async def AdmitCalls(
         self, request: pb.AdmitCallsRequest, context: Context
@@ -43,7 +45,10 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         who = principal()
         calls = wire.parse_each(request.calls, lambda call, at: wire.parse_call(call, who, at))
         decisions = await self._calls.admit_all(calls, deadline=server.deadline())
-        return pb.AdmitCallsResponse(decisions=map(wire.render_decision, decisions))
+        response = pb.AdmitCallsResponse()
+        for decision in decisions:
+            wire.write_decision(decision, response.decisions.add())
+        return response
 
     async def CompleteCall(
         self, request: pb.CompleteCallRequest, context: Context

@@ -102,17 +102,19 @@ def parse_each(
     return parsed
 
 
-def render_decision(decision: DecisionOrError) -> gateway_pb2.CallDecision:
-    """Renders one decision, or why there is none."""
+def write_decision(decision: DecisionOrError, message: gateway_pb2.CallDecision) -> None:
+    """Writes one decision, or why there is none, into an answer: a message that is built first and
+    put into its answer afterwards is copied at each level.
+    """
     match decision:
         case Admitted():
-            return gateway_pb2.CallDecision(admission=_render_admission(decision))
+            _write_admission(decision, message.admission)
         case Denied():
-            return gateway_pb2.CallDecision(denial=decision.denial)
+            message.denial.CopyFrom(decision.denial)
         case Finished():
-            return gateway_pb2.CallDecision(finished=render_finished(decision))
+            message.finished.CopyFrom(render_finished(decision))
         case ServiceError():
-            return gateway_pb2.CallDecision(error=decision.to_member_error())
+            message.error.CopyFrom(decision.to_member_error())
 
 
 def render_finished(finished: Finished) -> gateway_pb2.FinishedCall:
@@ -212,17 +214,15 @@ def _read_labels(checks: Checks, labels: Mapping[str, str]) -> Mapping[str, str]
     return dict(labels)
 
 
-def _render_admission(admitted: Admitted) -> gateway_pb2.Admission:
-    hold = admitted.hold
-    return gateway_pb2.Admission(
-        call_id=admitted.call.call_id,
-        org=admitted.call.org,
-        candidate=hold.candidate,
-        held_nanos=hold.held_nanos,
-        max_output_token_count=admitted.max_output_token_count,
-        permit=admitted.permit,
-        admit_time=hold.admit_time,
-        expire_time=hold.expire_time,
-        replayed=hold.replayed,
-        fallback_text=admitted.fallback_text,
-    )
+def _write_admission(admitted: Admitted, message: gateway_pb2.Admission) -> None:
+    call, hold = admitted.call, admitted.hold
+    message.call_id = call.call_id
+    message.org = call.org
+    message.candidate.CopyFrom(hold.candidate)
+    message.held_nanos = hold.held_nanos
+    message.max_output_token_count = admitted.max_output_token_count
+    message.permit = admitted.permit
+    message.admit_time.CopyFrom(hold.admit_time)
+    message.expire_time.CopyFrom(hold.expire_time)
+    message.replayed = hold.replayed
+    message.fallback_text = admitted.fallback_text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -17,18 +18,12 @@ from gateway.principals import Principal
 from headgate.api.common.v1 import call_pb2
 from headgate.api.gateway.v1 import gateway_pb2
 
-METERS: Final = (
-    "input_token_count",
-    "cache_read_token_count",
-    "cache_write_5m_token_count",
-    "cache_write_1h_token_count",
-    "output_token_count",
-    "reasoning_token_count",
-)
 # More than any call can use; accounting books no more either.
 METER_COUNT_MAX: Final = 1_000_000_000
 LATENCY_SECONDS_MAX: Final = 86_400
 ERROR_TYPE_LENGTH_MAX: Final = 64
+SERVICE_TIER: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
+SERVICE_TIER_LENGTH_MAX: Final = 32
 _NANOS_PER_SECOND: Final = 1_000_000_000
 _OUTCOMES: Final = frozenset(call_pb2.CallOutcome.values()) - {call_pb2.CALL_OUTCOME_UNSPECIFIED}
 
@@ -54,6 +49,13 @@ def parse_report(
     if request.HasField("latency"):
         _check_latency(checks, request.latency)
     checks.text("error_type", request.error_type, min_length=0, max_length=ERROR_TYPE_LENGTH_MAX)
+    checks.text(
+        "service_tier",
+        request.service_tier,
+        min_length=0,
+        max_length=SERVICE_TIER_LENGTH_MAX,
+        pattern=SERVICE_TIER,
+    )
     checks.raise_if_any()
     _require_call(name, principal)
     return Report(name=name, outcome=request.outcome, message=request)
@@ -121,10 +123,9 @@ def _require_call(name: CallName, principal: Principal) -> None:
 
 
 def _check_meters(checks: Checks, meters: call_pb2.UsageMeters) -> None:
-    for field in METERS:
-        count = getattr(meters, field)
+    for field, count in meters.ListFields():
         if not 0 <= count <= METER_COUNT_MAX:
-            checks.integer(f"meters.{field}", count, minimum=0, maximum=METER_COUNT_MAX)
+            checks.integer(f"meters.{field.name}", count, minimum=0, maximum=METER_COUNT_MAX)
 
 
 def _check_latency(checks: Checks, latency: Duration) -> None:

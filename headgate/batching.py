@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,10 +31,54 @@ class BatcherFullError(Exception):
 
 @dataclass(slots=True)
 class _Member(Generic[T, R]):
+    """An item with a caller of its own."""
+
     item: T
+    # Done before the result is there: nobody waits for it any more.
     answer: asyncio.Future[R]
     # Loop time after which nobody waits for the answer. None: somebody always does.
     deadline: float | None
+
+    def take(self, result: R | BaseException) -> None:
+        if self.answer.done():
+            return
+        if isinstance(result, asyncio.CancelledError):
+            self.answer.cancel()
+        elif isinstance(result, BaseException):
+            self.answer.set_exception(result)
+        else:
+            self.answer.set_result(result)
+
+
+class _Group(Generic[R]):
+    """Members with one caller. It waits once: waiting for each would cost more than the answer."""
+
+    def __init__(self, size: int) -> None:
+        self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.results: dict[int, R | BaseException] = {}
+        self._size = size
+
+    def take(self, position: int, result: R | BaseException) -> None:
+        self.results[position] = result
+        if len(self.results) == self._size and not self.answer.done():
+            self.answer.set_result(None)
+
+
+@dataclass(slots=True)
+class _GroupMember(Generic[T, R]):
+    """An item of many that came together."""
+
+    item: T
+    answer: asyncio.Future[None]
+    deadline: float | None
+    group: _Group[R]
+    position: int
+
+    def take(self, result: R | BaseException) -> None:
+        self.group.take(self.position, result)
+
+
+_Waiting: TypeAlias = _Member[T, R] | _GroupMember[T, R]
 
 
 class Batcher(Generic[T, R]):
@@ -61,7 +105,7 @@ class Batcher(Generic[T, R]):
         self._flight_count_max = flight_count_max
         self._size_max = size_max
         self._waiting_count_max = waiting_count_max
-        self._waiting: deque[_Member[T, R]] = deque()
+        self._waiting: deque[_Waiting[T, R]] = deque()
         self._flights: set[asyncio.Task[None]] = set()
         self._turn_count = turn_count
         self._closed = False
@@ -77,7 +121,10 @@ class Batcher(Generic[T, R]):
     def put(self, item: T, *, deadline: float | None = None) -> asyncio.Future[R]:
         """Takes an item and returns where its result will be; see `submit`."""
         self._check_room(1)
-        return self._enqueue(item, deadline)
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Member(item, answer, deadline))
+        self._start_flight()
+        return answer
 
     async def submit_all(
         self, items: Sequence[T], *, deadline: float | None = None
@@ -87,8 +134,14 @@ class Batcher(Generic[T, R]):
         Raises BatcherFullError or BatcherClosedError before any of them was taken.
         """
         self._check_room(len(items))
-        answers = [self._enqueue(item, deadline) for item in items]
-        return await asyncio.gather(*answers, return_exceptions=True)
+        if not items:
+            return []
+        group = _Group[R](len(items))
+        for position, item in enumerate(items):
+            self._waiting.append(_GroupMember(item, group.answer, deadline, group, position))
+            self._start_flight()
+        await group.answer
+        return [group.results[position] for position in range(len(items))]
 
     async def close(self) -> None:
         """Refuses new members and returns when all earlier ones have their answers."""
@@ -102,14 +155,11 @@ class Batcher(Generic[T, R]):
         if len(self._waiting) + count > self._waiting_count_max:
             raise BatcherFullError
 
-    def _enqueue(self, item: T, deadline: float | None) -> asyncio.Future[R]:
-        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Member(item, answer, deadline))
+    def _start_flight(self) -> None:
         if len(self._flights) < self._flight_count_max:
             flight = asyncio.create_task(self._fly())
             self._flights.add(flight)
             flight.add_done_callback(self._flights.discard)
-        return answer
 
     async def _fly(self) -> None:
         try:
@@ -131,36 +181,27 @@ class Batcher(Generic[T, R]):
             for _ in range(self._turn_count):
                 await asyncio.sleep(0)
 
-    def _take_batch(self) -> list[_Member[T, R]]:
-        batch: list[_Member[T, R]] = []
+    def _take_batch(self) -> list[_Waiting[T, R]]:
+        batch: list[_Waiting[T, R]] = []
         now = asyncio.get_running_loop().time()
         while self._waiting and len(batch) < self._size_max:
             member = self._waiting.popleft()
             if member.answer.done():
                 continue
             if member.deadline is not None and member.deadline <= now:
-                member.answer.set_exception(TimeoutError())
+                member.take(TimeoutError())
                 continue
             batch.append(member)
         return batch
 
 
-def _answer_each(batch: Sequence[_Member[T, R]], results: Sequence[R | Exception]) -> None:
+def _answer_each(batch: Sequence[_Waiting[T, R]], results: Sequence[R | Exception]) -> None:
     if len(results) != len(batch):
         raise ValueError(f"{len(results)} results for {len(batch)} members")
     for member, result in zip(batch, results, strict=True):
-        if member.answer.done():
-            continue
-        if isinstance(result, Exception):
-            member.answer.set_exception(result)
-        else:
-            member.answer.set_result(result)
+        member.take(result)
 
 
-def _answer_all(batch: Sequence[_Member[T, R]], error: BaseException) -> None:
+def _answer_all(batch: Sequence[_Waiting[T, R]], error: BaseException) -> None:
     for member in batch:
-        if not member.answer.done():
-            if isinstance(error, asyncio.CancelledError):
-                member.answer.cancel()
-            else:
-                member.answer.set_exception(error)
+        member.take(error)

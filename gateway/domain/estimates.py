@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-# Prices are per so many tokens.
-TOKENS_PER_PRICE: Final = 1_000_000
+# Prices are per so many tokens, or whatever a meter counts.
+UNITS_PER_PRICE: Final = 1_000_000
 # Greatest amount that can be held, in nano-US-dollars: sums of a few stay within 64 bits.
 HOLD_NANOS_MAX: Final = 10**18
 
@@ -46,21 +46,26 @@ class Ceiling:
     output_steps: tuple[_Step, ...]
     # A bill rounds each meter by itself, so it may exceed the exact sum by as much.
     rounding_nanos: int
+    # What any call costs besides, rounded up.
+    call_nanos: int = 0
 
 
-def ceiling(*, input_rates: Iterable[Rate], output_rates: Iterable[Rate]) -> Ceiling:
+def ceiling(
+    *, input_rates: Iterable[Rate], output_rates: Iterable[Rate], call_nanos: int = 0
+) -> Ceiling:
     """Builds the ceiling over a model's rates of input meters and of output meters."""
     inputs, outputs = tuple(input_rates), tuple(output_rates)
     fractional_count = sum(
-        any(price % TOKENS_PER_PRICE for price in _prices(rate)) for rate in inputs + outputs
+        any(price % UNITS_PER_PRICE for price in _prices(rate)) for rate in inputs + outputs
     )
-    # Unlisted meters are charged at a listed price, so they may round as well: 4 and 2 meters.
+    # Unlisted meters are charged at a listed price, so they may round as well: 8 and 4 meters.
     if fractional_count:
-        fractional_count = (4 if inputs else 0) + (2 if outputs else 0)
+        fractional_count = (8 if inputs else 0) + (4 if outputs else 0)
     return Ceiling(
         input_steps=_steps(inputs),
         output_steps=_steps(outputs),
         rounding_nanos=max(0, fractional_count - 1),
+        call_nanos=call_nanos,
     )
 
 
@@ -75,8 +80,8 @@ def worst_case_nanos(
     product = input_token_count_max * _dearest(ceiling.input_steps, input_token_count_max)
     product += output_token_count_max * _dearest(ceiling.output_steps, input_token_count_max)
     if not product:
-        return 0
-    return -(-product // TOKENS_PER_PRICE) + ceiling.rounding_nanos
+        return ceiling.call_nanos
+    return -(-product // UNITS_PER_PRICE) + ceiling.rounding_nanos + ceiling.call_nanos
 
 
 def _prices(rate: Rate) -> Iterable[int]:

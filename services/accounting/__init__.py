@@ -4,8 +4,9 @@ Its promises, each with the tests that hold it to them (under tests/):
 
 1. An attempt is booked once, over any replicas, concurrently, twice in one batch and after
    midnight; with another payload it is refused (integration/accounting/test_idempotency.py).
-2. The rollups of orgs and platform are the sums of the usage log, always: with duplicates,
-   refused members and killed connections (integration/accounting/test_sums.py).
+2. The rollups of hours, days, dimensions and platform are the sums of the usage log, always: with
+   duplicates, refused members and killed connections (integration/accounting/test_sums.py); an
+   org's distinct values of a dimension are bounded (integration/accounting/test_dimensions.py).
 3. The settlement feed gives every booked revision, also if transactions commit out of order
    (integration/accounting/test_feed.py).
 4. A call is priced at the version of the price book that it was admitted at, each meter by

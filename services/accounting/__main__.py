@@ -14,10 +14,10 @@ from services.accounting.alerting import build_alerting
 from services.accounting.config import AccountingSettings
 from services.accounting.connections import connect, open_accounting_pool
 from services.accounting.imports import import_catalogue
+from services.accounting.jobs.aggregate_usage import aggregate_usage
 from services.accounting.jobs.create_partitions import create_partitions
 from services.accounting.jobs.deliver_notifications import deliver_notifications
 from services.accounting.jobs.import_prices import import_prices
-from services.accounting.jobs.verify_rollups import verify_rollups
 from services.accounting.ledger import Ledger
 from services.accounting.partitions import ensure_coming_days
 from services.accounting.price_store import PriceStore
@@ -65,7 +65,7 @@ DEPLOYABLE: Final = Deployable(
         "create-partitions": create_partitions,
         "deliver-notifications": deliver_notifications,
         "import-prices": import_prices,
-        "verify-rollups": verify_rollups,
+        "aggregate-usage": aggregate_usage,
     },
 )
 

@@ -3,9 +3,8 @@
 Nothing is fetched: it is the catalogue that the installed package ships. It takes some 40 MB of
 memory, so that it is imported by whoever reads it only.
 
-What the catalogue charges by other units (searches, pages, hours of audio) has no meter here and
-is not part of the prices. A model without a price for input tokens is left out: unpriced, which
-is not free.
+What the catalogue charges by a unit that has no meter here is not part of the prices. A model
+that has tokens but no price for input is left out: unpriced, which is not free.
 """
 
 from __future__ import annotations
@@ -17,24 +16,41 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Final
 
+from services.accounting.domain.meters import INPUT_TOKENS, OUTPUT_TOKENS, Meter
 from services.accounting.domain.pricebook import CataloguePrice
 from services.accounting.domain.pricing import PRICE_MAX, TIER_COUNT_MAX, Price, Rate
-from services.accounting.domain.usage import Meter
 
 if TYPE_CHECKING:
     from genai_prices import types
 
-# The catalogue's prices are US dollars per million tokens.
 _NANOS: Final = 10**9
-_KEYS: Final = {
-    Meter.INPUT: ("input_mtok",),
-    Meter.CACHE_READ: ("cache_read_mtok",),
-    Meter.CACHE_WRITE_5M: ("cache_write_mtok",),
+_MTOK: Final = Decimal(1)
+_K: Final = Decimal(1_000)
+# A million milliseconds, in hours.
+_HOURS: Final = Decimal(1_000_000) / 3_600_000
+# The catalogue's keys of each meter, and how many of the key's units are a million of the meter's.
+_KEYS: Final[dict[Meter, tuple[tuple[str, Decimal], ...]]] = {
+    Meter.INPUT: (("input_mtok", _MTOK),),
+    Meter.CACHE_READ: (("cache_read_mtok", _MTOK),),
+    Meter.CACHE_WRITE_5M: (("cache_write_mtok", _MTOK),),
     # A long-lived entry without a price of its own is written at the price of any entry.
-    Meter.CACHE_WRITE_1H: ("cache_write_1h_mtok", "cache_write_mtok"),
-    Meter.OUTPUT: ("output_mtok",),
-    Meter.REASONING: ("output_reasoning_mtok",),
+    Meter.CACHE_WRITE_1H: (("cache_write_1h_mtok", _MTOK), ("cache_write_mtok", _MTOK)),
+    Meter.OUTPUT: (("output_mtok", _MTOK),),
+    Meter.REASONING: (("output_reasoning_mtok", _MTOK),),
+    Meter.AUDIO_INPUT: (("input_audio_mtok", _MTOK),),
+    Meter.AUDIO_CACHE_READ: (("cache_audio_read_mtok", _MTOK),),
+    Meter.AUDIO_OUTPUT: (("output_audio_mtok", _MTOK),),
+    Meter.IMAGE_INPUT: (("input_image_mtok", _MTOK),),
+    Meter.IMAGE_CACHE_READ: (("cache_image_read_mtok", _MTOK),),
+    Meter.IMAGE_OUTPUT: (("output_image_mtok", _MTOK),),
+    Meter.CHARACTER: (("input_mchars", _MTOK),),
+    Meter.AUDIO_MS: (("audio_hours", _HOURS), ("input_audio_hours", _HOURS)),
+    Meter.WEB_SEARCH: (("web_searches_kcount", _K),),
+    Meter.FILE_SEARCH: (("storage_searches_kcount", _K),),
+    Meter.PAGE: (("input_document_kpages", _K),),
+    Meter.CALL: (("requests_kcount", _K),),
 }
+_TOKENS: Final = frozenset((*INPUT_TOKENS, *OUTPUT_TOKENS))
 _FREE: Final = Rate(0)
 
 
@@ -50,7 +66,7 @@ class Catalogue:
     prices: tuple[CataloguePrice, ...]
     # Models, as "provider/model", whose price is out of bounds.
     rejected: tuple[str, ...]
-    # Models that are not priced by tokens.
+    # Models whose units have no meter here.
     unpriced_count: int
 
 
@@ -89,17 +105,25 @@ def read_catalogue(day: dt.date) -> Catalogue:
 
 
 def convert_price(offered: types.ModelPrice) -> Price | None:
-    """Returns the price in our meters; None if it is not one by tokens. Raises BadPriceError."""
+    """Returns the price in our meters; None if nothing of it has one. Raises BadPriceError."""
     rates: dict[Meter, Rate] = {}
     for meter, keys in _KEYS.items():
-        for key in keys:
+        for key, units in keys:
             value = offered.__dict__.get(key)
             if value is not None:
-                rates[meter] = _convert_rate(value)
+                rates[meter] = _convert_rate(value, units)
                 break
+    if _TOKENS.isdisjoint(rates):
+        # Searches and calls come on top of something: alone they price no model.
+        return Price(rates) if rates.keys() - {Meter.WEB_SEARCH, Meter.FILE_SEARCH} else None
     if Meter.INPUT not in rates:
         return None
     if Meter.OUTPUT not in rates:
+        others = [rates[meter] for meter in OUTPUT_TOKENS if meter in rates]
+        if others:
+            # It puts out images only, for example: whatever else came would cost as much at most.
+            rates[Meter.OUTPUT] = max(others, key=lambda rate: rate.dearest)
+            return Price(rates)
         if any(key.startswith("output_") for key in offered.__dict__):
             return None
         # Embeddings, for example: what is put out costs nothing.
@@ -111,7 +135,7 @@ def _price_of_day(model: types.ModelInfo, day: dt.date) -> Price | None:
     prices = [convert_price(model.get_prices(moment)) for moment in _moments(model, day)]
     return max(
         (price for price in prices if price is not None),
-        key=lambda price: price.rate(Meter.OUTPUT).dearest + price.rate(Meter.INPUT).dearest,
+        key=lambda price: sum(rate.dearest for rate in price.rates.values()),
         default=None,
     )
 
@@ -142,16 +166,16 @@ def _exact_names(clause: types.MatchLogic) -> Iterator[str]:
         yield from _exact_names(part)
 
 
-def _convert_rate(value: Decimal | types.TieredPrices) -> Rate:
+def _convert_rate(value: Decimal | types.TieredPrices, units: Decimal) -> Rate:
     if isinstance(value, Decimal):
-        return Rate(_convert_amount(value))
+        return Rate(_convert_amount(value * units))
     if len(value.tiers) > TIER_COUNT_MAX:
         raise BadPriceError
-    tiers = tuple((tier.start, _convert_amount(tier.price)) for tier in value.tiers)
+    tiers = tuple((tier.start, _convert_amount(tier.price * units)) for tier in value.tiers)
     thresholds = [0, *(threshold for threshold, _ in tiers)]
     if any(later <= earlier for earlier, later in itertools.pairwise(thresholds)):
         raise BadPriceError
-    return Rate(_convert_amount(value.base), tiers)
+    return Rate(_convert_amount(value.base * units), tiers)
 
 
 def _convert_amount(dollars: Decimal) -> int:

@@ -12,6 +12,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from chassis.database import Pool
 from chassis.errors import AlreadyExists, NotFound
+from services.accounting.domain.meters import Meter
 from services.accounting.domain.pricebook import (
     CatalogueChange,
     CataloguePrice,
@@ -20,7 +21,7 @@ from services.accounting.domain.pricebook import (
     compare_catalogue,
 )
 from services.accounting.domain.pricing import Price, Rate
-from services.accounting.domain.usage import HORIZON, Meter
+from services.accounting.domain.usage import HORIZON
 from services.accounting.queries import QUERIES
 
 # Quoted: it is generic for the type checker only.

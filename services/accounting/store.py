@@ -10,26 +10,30 @@ from typing import Any, Final, TypeAlias
 import asyncpg
 
 from chassis.database import Connection, Pool
+from services.accounting.domain.meters import METER_FIELDS, NO_METERS, MeterCounts
+from services.accounting.domain.summaries import Dimension, Source, UsageQuery, UsageSums
 from services.accounting.domain.usage import (
     HORIZON,
     Booking,
     CostBasis,
-    Dimension,
     Entry,
     FeedPosition,
     Refusal,
     Settlement,
-    Source,
-    UsageQuery,
-    UsageSums,
 )
 from services.accounting.partitions import ensure_partition
 from services.accounting.queries import QUERIES
 
 # Admission's clock is another database's: it may be this far ahead of ours.
 CLOCK_SKEW: Final = dt.timedelta(minutes=5)
-# Status that `record_usage` gives to a member that an earlier Record wrote.
+# Status that `book_usage` gives to a member that an earlier Record wrote.
 _REPLAYED: Final = 2
+# Distinct values of one dimension, org and day that have rollups of their own; the calls of the
+# others are summed together.
+VALUE_COUNT_MAX: Final = 1_000
+# Meters with a column in the arguments of `book_usage`; the rarer ones go together.
+_COMMON_METER_COUNT: Final = 6
+_NO_UNITS: Final = NO_METERS[_COMMON_METER_COUNT:]
 
 Result: TypeAlias = Booking | Refusal
 Connect: TypeAlias = Callable[[], Awaitable[Connection]]
@@ -55,23 +59,35 @@ class LogWriter:
         """
         connection = await self._open()
         await self._ensure_partitions(connection, entries)
-        arguments = (*_columns(entries), HORIZON, CLOCK_SKEW)
+        arguments = (*_columns(entries), VALUE_COUNT_MAX, HORIZON, CLOCK_SKEW)
         try:
-            rows = await connection.fetch(QUERIES.record_usage.sql, *arguments)
+            rows = await connection.fetch(QUERIES.book_usage.sql, *arguments)
         except asyncpg.CheckViolationError as error:
             if error.constraint_name is not None:
                 raise
             # No constraint is named when a partition that was there is gone: look again, once.
             self._known_days.clear()
             await self._ensure_partitions(connection, entries)
-            rows = await connection.fetch(QUERIES.record_usage.sql, *arguments)
+            rows = await connection.fetch(QUERIES.book_usage.sql, *arguments)
         results: list[Result] = [
-            Booking(entry.charge.total_nanos, entry.charge.basis, revision=1, first=True)
+            Booking(
+                entry.charge.total_nanos,
+                entry.charge.basis,
+                revision=1,
+                first=True,
+                token_count=entry.report.meters.token_total,
+            )
             for entry in entries
         ]
-        for place, status, total_nanos, cost_basis, revision in rows:
+        for place, status, total_nanos, cost_basis, revision, token_count in rows:
             results[place - 1] = (
-                Booking(total_nanos, CostBasis(cost_basis), revision=revision, first=False)
+                Booking(
+                    total_nanos,
+                    CostBasis(cost_basis),
+                    revision=revision,
+                    first=False,
+                    token_count=token_count,
+                )
                 if status == _REPLAYED
                 else Refusal(status)
             )
@@ -119,7 +135,7 @@ class UsageStore:
         """
         rows = await self._pool.fetch(QUERIES.list_settlements.sql, *after, limit)
         return [
-            Settlement(FeedPosition(row[0], row[1]), row[2], row[3], row[4], row[5])
+            Settlement(FeedPosition(row[0], row[1]), row[2], row[3], row[4], row[5], row[6])
             for row in rows
         ]
 
@@ -140,7 +156,7 @@ class UsageStore:
 
 
 def _columns(entries: Sequence[Entry]) -> list[list[Any]]:
-    # In the order of the parameters of `record_usage`: arrays of 23 columns.
+    # In the order of the parameters of `book_usage`: arrays of 32 columns.
     rows = [
         (
             report.org,
@@ -157,15 +173,33 @@ def _columns(entries: Sequence[Entry]) -> list[list[Any]]:
             report.price_version,
             report.held_nanos,
             entry.charge.total_nanos,
-            *report.meters,
+            *report.meters[:_COMMON_METER_COUNT],
             report.latency_ms,
             report.error_type or None,
             entry.digest,
+            report.team or None,
+            report.user or None,
+            report.session or None,
+            report.feature or None,
+            report.priority or None,
+            report.held_token_count,
+            report.service_tier or None,
+            entry.baseline_nanos,
+            _units(report.meters),
         )
         for entry in entries
         for report in (entry.report,)
     ]
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _units(meters: MeterCounts) -> str | None:
+    rarer = meters[_COMMON_METER_COUNT:]
+    if rarer == _NO_UNITS:
+        return None
+    fields = METER_FIELDS[_COMMON_METER_COUNT:]
+    known = zip(fields, rarer, strict=True)
+    return json.dumps({field: count for field, count in known if count is not None})
 
 
 def _sums(row: asyncpg.Record) -> UsageSums:
@@ -180,12 +214,5 @@ def _sums(row: asyncpg.Record) -> UsageSums:
         unreported_count=int(row["unreported_count"]),
         cost_nanos=int(row["cost_nanos"]),
         unreported_cost_nanos=int(row["unreported_cost_nanos"]),
-        meters=(
-            int(row["input_token_count"]),
-            int(row["cache_read_token_count"]),
-            int(row["cache_write_5m_token_count"]),
-            int(row["cache_write_1h_token_count"]),
-            int(row["output_token_count"]),
-            int(row["reasoning_token_count"]),
-        ),
+        meters=tuple(None if row[field] is None else int(row[field]) for field in METER_FIELDS),
     )

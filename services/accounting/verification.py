@@ -11,9 +11,13 @@ from services.accounting.queries import VERIFICATION
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A rollup that is not the sum of its log. The platform's has no org."""
+    """A rollup that is not the sum of its log; see the table `rollup` for its key."""
 
+    level: int
     org: str
+    hour: int
+    dimension: str
+    value: str
     operation: str
     provider: str
     model: str
@@ -33,7 +37,11 @@ async def find_differences(connection: Connection, day: dt.date) -> list[Differe
     """Returns the rollups of a day that differ from the log, in one snapshot."""
     return [
         Difference(
+            level=row["level"],
             org=row["org"],
+            hour=row["hour"],
+            dimension=row["dimension"],
+            value=row["value"],
             operation=row["operation"],
             provider=row["provider"],
             model=row["model"],
@@ -49,12 +57,12 @@ async def find_differences(connection: Connection, day: dt.date) -> list[Differe
 async def rebuild(connection: Connection, day: dt.date) -> None:
     """Makes a day's rollups the sums of its log. Bookings of that day wait meanwhile."""
     async with connection.transaction():
-        await connection.execute(VERIFICATION.insert_missing_org_rollups.sql, day)
-        await connection.execute(VERIFICATION.insert_missing_platform_rollup.sql, day)
+        await connection.execute(VERIFICATION.insert_missing_rollups.sql, day)
     async with connection.transaction():
         # The locks of a booking, in its order; what follows sees all that was committed before.
-        await connection.execute(VERIFICATION.lock_org_rollups.sql, day)
-        await connection.execute(VERIFICATION.lock_platform_rollup.sql, day)
-        await connection.execute(VERIFICATION.repair_org_rollups.sql, day)
-        await connection.execute(VERIFICATION.delete_unfounded_org_rollups.sql, day)
-        await connection.execute(VERIFICATION.repair_platform_rollup.sql, day)
+        await connection.execute(VERIFICATION.lock_rollups.sql, day)
+        await connection.execute(VERIFICATION.repair_rollups.sql, day)
+        await connection.execute(VERIFICATION.delete_unfounded_rollups.sql, day)
+    async with connection.transaction():
+        await connection.execute(VERIFICATION.lock_bounds.sql, day)
+        await connection.execute(VERIFICATION.recount_bounds.sql, day)

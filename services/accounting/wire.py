@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -17,18 +18,10 @@ from chassis.errors import (
     translate,
 )
 from headgate.api.accounting.v1 import accounting_pb2 as pb
-from headgate.api.common.v1 import call_pb2
+from headgate.api.common.v1 import call_pb2, limit_pb2
+from services.accounting.domain.meters import METER_FIELDS, UNIT_COUNT_MAX, MeterCounts
 from services.accounting.domain.pricing import AmountTooLargeError
-from services.accounting.domain.usage import (
-    AMOUNT_MAX,
-    HORIZON,
-    TOKEN_COUNT_MAX,
-    Booking,
-    MeterCounts,
-    Outcome,
-    Refusal,
-    Report,
-)
+from services.accounting.domain.usage import AMOUNT_MAX, HORIZON, Booking, Outcome, Refusal, Report
 from services.accounting.ledger import Answer
 
 REPORT_COUNT_MAX: Final = 256
@@ -39,20 +32,17 @@ LABEL_COUNT_MAX: Final = 8
 LABEL_KEY_LENGTH_MAX: Final = 64
 LABEL_VALUE_LENGTH_MAX: Final = 128
 ERROR_TYPE_LENGTH_MAX: Final = 64
+SERVICE_TIER: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
+SERVICE_TIER_LENGTH_MAX: Final = 32
+# What admission can hold; far above what a call moves.
+HELD_TOKEN_COUNT_MAX: Final = 10**12
 # No call lasts longer than a week.
 LATENCY_MAX: Final = dt.timedelta(days=7)
 INT64_MAX: Final = 2**63 - 1
 
-# Fields of UsageMeters, in the order of the domain's meters.
-METER_FIELDS: Final = (
-    "input_token_count",
-    "cache_read_token_count",
-    "cache_write_5m_token_count",
-    "cache_write_1h_token_count",
-    "output_token_count",
-    "reasoning_token_count",
-)
+_METER_PLACES: Final = {field: place for place, field in enumerate(METER_FIELDS)}
 _OUTCOMES: Final = frozenset(Outcome)
+_PRIORITIES: Final = frozenset(limit_pb2.Priority.values())
 _NO_TIME: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 # Last second of the year 9999.
 _SECONDS_MAX: Final = 253_402_300_799
@@ -91,6 +81,8 @@ def render_record(
             booking.cost_basis = call_pb2.CostBasis.ValueType(answer.basis.value)
             booking.revision = answer.revision
             booking.first = answer.first
+            if answer.token_count is not None:
+                booking.token_count = answer.token_count
             continue
         if isinstance(member, InvalidArgument) or isinstance(
             answer, Refusal | AmountTooLargeError
@@ -129,6 +121,19 @@ def _parse_report(message: pb.UsageReport, checks: Checks) -> Report:
         error_type=text(
             "error_type", message.error_type, min_length=0, max_length=ERROR_TYPE_LENGTH_MAX
         ),
+        service_tier=text(
+            "service_tier",
+            message.service_tier,
+            min_length=0,
+            max_length=SERVICE_TIER_LENGTH_MAX,
+            pattern=SERVICE_TIER,
+        ),
+        held_token_count=_parse_held_tokens(checks, message),
+        team=text("team", message.team, min_length=0, max_length=NAME_LENGTH_MAX),
+        user=text("user", message.user, min_length=0, max_length=NAME_LENGTH_MAX),
+        session=text("session", message.session, min_length=0, max_length=NAME_LENGTH_MAX),
+        feature=text("feature", message.feature, min_length=0, max_length=NAME_LENGTH_MAX),
+        priority=_parse_priority(checks, message.priority),
     )
     checks.raise_if_any()
     return report
@@ -141,6 +146,18 @@ def _parse_parent(checks: Checks, value: str) -> uuid.UUID | None:
 def _parse_outcome(checks: Checks, value: int) -> Outcome:
     known = checks.choice("outcome", value, allowed=_OUTCOMES)
     return Outcome(known) if known in _OUTCOMES else Outcome.SUCCEEDED
+
+
+def _parse_priority(checks: Checks, value: int) -> int:
+    return checks.choice("priority", value, allowed=_PRIORITIES) if value else 0
+
+
+def _parse_held_tokens(checks: Checks, message: pb.UsageReport) -> int | None:
+    if not message.HasField("held_token_count"):
+        return None
+    return checks.integer(
+        "held_token_count", message.held_token_count, minimum=0, maximum=HELD_TOKEN_COUNT_MAX
+    )
 
 
 def _parse_admit_time(checks: Checks, message: pb.UsageReport) -> dt.datetime:
@@ -166,16 +183,12 @@ def _parse_labels(checks: Checks, message: pb.UsageReport) -> dict[str, str]:
 
 
 def _parse_meters(checks: Checks, message: call_pb2.UsageMeters) -> MeterCounts:
-    counts: list[int | None] = []
-    for descriptor, _ in message.ListFields():
-        if descriptor.name not in METER_FIELDS:
-            checks.violate(f"meters.{descriptor.name}", "this server does not book it yet")
-    for field in METER_FIELDS:
-        if not message.HasField(field):
-            counts.append(None)
-            continue
-        count: int = getattr(message, field)
-        counts.append(checks.integer(f"meters.{field}", count, minimum=0, maximum=TOKEN_COUNT_MAX))
+    counts: list[int | None] = [None] * len(METER_FIELDS)
+    for descriptor, count in message.ListFields():
+        field = descriptor.name
+        counts[_METER_PLACES[field]] = checks.integer(
+            f"meters.{field}", count, minimum=0, maximum=UNIT_COUNT_MAX
+        )
     return MeterCounts(*counts)
 
 

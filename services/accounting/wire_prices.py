@@ -9,6 +9,7 @@ from typing import Final
 from chassis.checks import Checks
 from headgate.api.accounting.v1 import accounting_pb2 as pb
 from headgate.api.common.v1 import price_pb2
+from services.accounting.domain.meters import INPUT_TOKENS, OUTPUT_TOKENS, Meter
 from services.accounting.domain.pricebook import PriceBook, PriceEntry
 from services.accounting.domain.pricing import (
     PRICE_MAX,
@@ -17,12 +18,12 @@ from services.accounting.domain.pricing import (
     Price,
     Rate,
 )
-from services.accounting.domain.usage import Meter
 from services.accounting.wire import INT64_MAX, NAME_LENGTH_MAX, PROVIDER_LENGTH_MAX
 
 AUDIT_ID_LENGTH_MAX: Final = 128
 _PROVIDER: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _METERS: Final = frozenset(Meter)
+_TOKENS: Final = frozenset((*INPUT_TOKENS, *OUTPUT_TOKENS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,8 @@ def parse_put(request: pb.PutPriceRequest) -> tuple[PriceTarget, Price]:
     }
     if len(rates) < len(request.price.meters) and not checks.violations:
         checks.violate("price.meters", "list each meter once")
-    if missing := [meter.name for meter in REQUIRED_METERS if meter not in rates]:
+    missing = [meter.name for meter in REQUIRED_METERS if meter not in rates]
+    if missing and (not rates or not _TOKENS.isdisjoint(rates)):
         checks.violate(
             "price.meters", f"list {' and '.join(missing)} too; what is free has price 0"
         )

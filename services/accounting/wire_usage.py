@@ -12,16 +12,10 @@ from chassis.errors import FieldViolation, InvalidArgument
 from chassis.paging import page_size
 from headgate.api.accounting.v1 import accounting_pb2 as pb
 from headgate.api.common.v1 import call_pb2, usage_pb2
-from services.accounting.domain.usage import (
-    FEED_START,
-    Dimension,
-    FeedPosition,
-    Settlement,
-    Source,
-    UsageQuery,
-    UsageSums,
-)
-from services.accounting.wire import INT64_MAX, METER_FIELDS, NAME_LENGTH_MAX
+from services.accounting.domain.meters import METER_FIELDS
+from services.accounting.domain.summaries import Dimension, Source, UsageQuery, UsageSums
+from services.accounting.domain.usage import FEED_START, FeedPosition, Settlement
+from services.accounting.wire import INT64_MAX, NAME_LENGTH_MAX
 
 FEED_PAGE_DEFAULT: Final = 500
 FEED_PAGE_MAX: Final = 1_000
@@ -59,6 +53,7 @@ def render_feed(settlements: Sequence[Settlement]) -> pb.ListSettlementsResponse
             call_id=str(settlement.call_id),
             revision=settlement.revision,
             total_nanos=settlement.total_nanos,
+            token_count=settlement.token_count,
         )
     if settlements:
         response.next.transaction_id, response.next.row_id = settlements[-1].position
@@ -98,7 +93,7 @@ def render_usage(query: UsageQuery, rows: Sequence[UsageSums]) -> pb.GetUsageRes
         raise InvalidArgument([FieldViolation("group_by", description)])
     response = pb.GetUsageResponse(source=usage_pb2.UsageSource.ValueType(query.source.value))
     for row in rows:
-        if max(row.cost_nanos, *row.meters) > INT64_MAX:
+        if max(row.cost_nanos, *(count or 0 for count in row.meters)) > INT64_MAX:
             description = "a sum is too large for the answer; ask for fewer days"
             raise InvalidArgument([FieldViolation("end_day", description)])
         response.rows.append(_render_sums(row))

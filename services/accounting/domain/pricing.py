@@ -12,14 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from services.accounting.domain.usage import (
-    AMOUNT_MAX,
-    Charge,
-    CostBasis,
-    Meter,
-    MeterCounts,
-    Outcome,
-)
+from services.accounting.domain.meters import OUTPUT_TOKENS, REPORTED, Meter, MeterCounts
+from services.accounting.domain.usage import AMOUNT_MAX, Charge, CostBasis, Outcome
 
 # Prices are per this many units.
 UNITS: Final = 1_000_000
@@ -27,15 +21,19 @@ UNITS: Final = 1_000_000
 PRICE_MAX: Final = 10**15
 # Tiers of one meter. The catalogue's longest list is far below.
 TIER_COUNT_MAX: Final = 16
-# Every price lists these; other meters without a price of their own use them.
+# Every price of tokens lists these; other tokens without a price of their own use them.
 REQUIRED_METERS: Final = (Meter.INPUT, Meter.OUTPUT)
 
+# Tokens that have no price of their own are charged like others. What is not tokens is not.
 _FALLBACKS: Final = {
     Meter.CACHE_READ: Meter.INPUT,
     Meter.CACHE_WRITE_5M: Meter.INPUT,
     Meter.CACHE_WRITE_1H: Meter.INPUT,
-    Meter.REASONING: Meter.OUTPUT,
-}
+    Meter.AUDIO_INPUT: Meter.INPUT,
+    Meter.AUDIO_CACHE_READ: Meter.CACHE_READ,
+    Meter.IMAGE_INPUT: Meter.INPUT,
+    Meter.IMAGE_CACHE_READ: Meter.CACHE_READ,
+} | {meter: Meter.OUTPUT for meter in OUTPUT_TOKENS if meter is not Meter.OUTPUT}
 # An outcome that may have cost money although nobody says how much.
 _CHARGED_AT_HOLD: Final = frozenset({Outcome.SUCCEEDED, Outcome.ABORTED})
 
@@ -73,14 +71,19 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Prices of a model's meters. INPUT and OUTPUT are always among them."""
+    """Prices of a model's meters. One that prices any tokens has INPUT and OUTPUT."""
 
     rates: Mapping[Meter, Rate]
 
-    def rate(self, meter: Meter) -> Rate:
-        """Returns the meter's own rate, else the one it is charged like."""
-        own = self.rates.get(meter)
-        return own if own is not None else self.rates[_FALLBACKS[meter]]
+    def rate(self, meter: Meter) -> Rate | None:
+        """Returns the meter's own rate, else the one it is charged like, else None: no price."""
+        named: Meter | None = meter
+        while named is not None:
+            own = self.rates.get(named)
+            if own is not None:
+                return own
+            named = _FALLBACKS.get(named)
+        return None
 
 
 def charge(
@@ -89,7 +92,8 @@ def charge(
     """Returns what a call costs. Raises AmountTooLargeError.
 
     Without meters, a call that may have been answered is charged at its hold, one that failed or
-    was refused costs nothing. Without a price, reported usage is charged at the hold and marked.
+    was refused costs nothing. What was used and has no price is unknown, which is not zero: the
+    call is charged at its hold, or at what has a price if that is more, and marked.
     """
     if not meters.reported:
         if outcome in _CHARGED_AT_HOLD:
@@ -97,20 +101,31 @@ def charge(
         return Charge(0, CostBasis.NONE)
     if price is None:
         return Charge(held_nanos, CostBasis.HOLD, unpriced=True)
-    return Charge(_price_meters(price, meters), CostBasis.METERS)
+    total, is_complete = _price_meters(price, meters)
+    if not is_complete:
+        return Charge(max(total, held_nanos), CostBasis.HOLD, unpriced=True)
+    return Charge(total, CostBasis.METERS)
 
 
-def _price_meters(price: Price, meters: MeterCounts) -> int:
+def _price_meters(price: Price, meters: MeterCounts) -> tuple[int, bool]:
+    """Returns what the meters cost, and whether each of them has a price."""
     input_total = meters.input_total
-    total, dearest, dearest_cost = 0, Meter.INPUT, -1
-    for meter, count in zip(Meter, meters, strict=True):
-        if not count:
+    counts: list[tuple[Meter, int]] = [
+        (meter, count) for meter, count in zip(REPORTED, meters, strict=True) if count
+    ]
+    if counts and Meter.CALL in price.rates:
+        counts.append((Meter.CALL, 1))
+    total, dearest, dearest_cost, is_complete = 0, Meter.INPUT, -1, True
+    for meter, count in counts:
+        rate = price.rate(meter)
+        if rate is None:
+            is_complete = False
             continue
-        product = count * price.rate(meter).at(input_total)
+        product = count * rate.at(input_total)
         cost = (2 * product + UNITS) // (2 * UNITS)
         total += cost
         if cost > dearest_cost:
             dearest, dearest_cost = meter, cost
     if total > AMOUNT_MAX:
         raise AmountTooLargeError(dearest)
-    return total
+    return total, is_complete

@@ -14,14 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from services.accounting.domain.meters import NO_METERS, MeterCounts
+
 # How long after its admission a call can be reported; shorter than anything about it is kept.
 HORIZON: Final = dt.timedelta(days=35)
 # Greatest amount of one call in nano-US-dollars; sums stay far from the end of int64.
 AMOUNT_MAX: Final = 10**18
-# No call moves a billion tokens; bounded so that a day's sums of a meter fit int64.
-TOKEN_COUNT_MAX: Final = 10**9
 # Bytes of the digest that tells a repeated report from another one with the same id.
 DIGEST_SIZE: Final = 16
+# Meters that every report's digest has, reported or not.
+_FIRST_METER_COUNT: Final = 6
 
 
 class Outcome(enum.IntEnum):
@@ -40,41 +42,6 @@ class CostBasis(enum.IntEnum):
     METERS = 1
     HOLD = 2
     NONE = 3
-
-
-class Meter(enum.IntEnum):
-    """What is metered; the numbers are the contract's. Meters are disjoint."""
-
-    INPUT = 1
-    CACHE_READ = 2
-    CACHE_WRITE_5M = 3
-    CACHE_WRITE_1H = 4
-    OUTPUT = 5
-    REASONING = 6
-
-
-class MeterCounts(NamedTuple):
-    """Units of each meter, in the order of `Meter`. None: not reported, which is not zero."""
-
-    input: int | None = None
-    cache_read: int | None = None
-    cache_write_5m: int | None = None
-    cache_write_1h: int | None = None
-    output: int | None = None
-    reasoning: int | None = None
-
-    @property
-    def reported(self) -> bool:
-        """Whether at least one meter was reported, be it as zero."""
-        return any(count is not None for count in self)
-
-    @property
-    def input_total(self) -> int:
-        """Input tokens of all kinds: what a price tier's threshold is compared with."""
-        return sum(count or 0 for count in self[:4])
-
-
-NO_METERS: Final = MeterCounts()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,12 +67,24 @@ class Report:
     # From sending to the last byte. None: unknown.
     latency_ms: int | None = None
     error_type: str = ""
+    # The provider's tier of service that billed it. Empty: the standard one.
+    service_tier: str = ""
+    # Tokens that were held. None: unknown.
+    held_token_count: int | None = None
+    # What else the caller said of the call. Empty: nothing.
+    team: str = ""
+    user: str = ""
+    session: str = ""
+    feature: str = ""
+    # The contract's number. 0: default.
+    priority: int = 0
 
     def digest(self) -> bytes:
         """Digest of what the completing caller says and every way of completing knows.
 
-        Labels, API key and parent are left out: they come from the permit, and a completion that
-        lost its permit is still the same report.
+        Labels, API key, parent and the like are left out: they come from the permit, and a
+        completion that lost its permit is still the same report. What a report of before had not
+        is added only where it is there: a repeated one keeps its digest.
         """
         canonical = [
             self.operation,
@@ -114,10 +93,14 @@ class Report:
             self.price_version,
             self.held_nanos,
             self.outcome.value,
-            list(self.meters),
+            list(self.meters[:_FIRST_METER_COUNT]),
             self.latency_ms,
             self.error_type,
         ]
+        if any(count is not None for count in self.meters[_FIRST_METER_COUNT:]):
+            canonical.append(list(self.meters[_FIRST_METER_COUNT:]))
+        if self.service_tier:
+            canonical.append(self.service_tier)
         text = json.dumps(canonical, separators=(",", ":"))
         return hashlib.sha256(text.encode()).digest()[:DIGEST_SIZE]
 
@@ -127,7 +110,8 @@ class Charge(NamedTuple):
 
     total_nanos: int
     basis: CostBasis
-    # True if usage was reported for which the price book has no price: charged at the hold.
+    # True if usage was reported for which the price book has no price: charged at the hold, or at
+    # what has a price if that is more.
     unpriced: bool = False
 
 
@@ -138,6 +122,8 @@ class Entry:
     report: Report
     charge: Charge
     digest: bytes
+    # What it would have cost with the baseline's model. None: there is no baseline.
+    baseline_nanos: int | None = None
 
 
 @dataclass(slots=True)
@@ -149,10 +135,12 @@ class Booking:
     revision: int
     # True if this Record wrote it, false if an earlier one had.
     first: bool
+    # Tokens of all kinds. None: no meter of tokens was reported.
+    token_count: int | None = None
 
 
 class Refusal(enum.IntEnum):
-    """Why an entry was not booked; the numbers are those that `record_usage` returns."""
+    """Why an entry was not booked; the numbers are those that `book_usage` returns."""
 
     # The attempt is booked with another payload.
     ID_REUSED = 3
@@ -162,63 +150,6 @@ class Refusal(enum.IntEnum):
     IN_FUTURE = 5
     # The database refused the data of this entry alone.
     DATA_ERROR = 6
-
-
-@dataclass(slots=True)
-class UsageSums:
-    """Sums over bookings that share the values of the grouped dimensions.
-
-    A dimension that is not grouped by is empty.
-    """
-
-    day: dt.date | None
-    org: str
-    operation: str
-    provider: str
-    model: str
-    call_count: int
-    failed_count: int
-    unreported_count: int
-    cost_nanos: int
-    unreported_cost_nanos: int
-    # Sums of the meters, in the order of `Meter`.
-    meters: tuple[int, int, int, int, int, int]
-
-
-class Dimension(enum.IntEnum):
-    """What usage can be grouped by; the numbers are the contract's."""
-
-    DAY = 1
-    ORG = 2
-    OPERATION = 3
-    PROVIDER = 4
-    MODEL = 5
-
-
-class Source(enum.IntEnum):
-    """Which table answers a usage query; the numbers are the contract's."""
-
-    LOG = 1
-    ROLLUP = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageQuery:
-    """Asks for sums of usage."""
-
-    # First day of admission in UTC.
-    start_day: dt.date
-    # Last day, inclusive.
-    end_day: dt.date
-    # Only this org. Empty: all.
-    org: str
-    group_by: frozenset[Dimension]
-    source: Source
-
-    @property
-    def platform_only(self) -> bool:
-        """Whether the platform's own rollup can answer."""
-        return not self.org and self.group_by <= {Dimension.DAY}
 
 
 class FeedPosition(NamedTuple):
@@ -239,3 +170,5 @@ class Settlement(NamedTuple):
     call_id: uuid.UUID
     revision: int
     total_nanos: int
+    # Tokens of all kinds at that revision. None: unknown.
+    token_count: int | None = None

@@ -1,11 +1,13 @@
--- name: record_usage
+-- name: book_usage
 -- Books a batch; see functions.sql.
-SELECT place, status, total_nanos, cost_basis, revision
-FROM record_usage(
+SELECT place, status, total_nanos, cost_basis, revision, token_count
+FROM book_usage(
     $1::text[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::text[], $6::text[], $7::text[],
     $8::text[], $9::jsonb[], $10::smallint[], $11::smallint[], $12::bigint[], $13::bigint[],
     $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[],
-    $20::bigint[], $21::integer[], $22::text[], $23::bytea[], $24::interval, $25::interval
+    $20::bigint[], $21::integer[], $22::text[], $23::bytea[], $24::text[], $25::text[],
+    $26::text[], $27::text[], $28::smallint[], $29::bigint[], $30::text[], $31::bigint[],
+    $32::jsonb[], $33::integer, $34::interval, $35::interval
 );
 
 -- name: ensure_partition
@@ -23,7 +25,8 @@ SELECT
     org,
     call_id,
     revision,
-    total_nanos
+    total_nanos,
+    token_total(usage_log) AS token_count
 FROM usage_log
 WHERE
     xid < pg_snapshot_xmin(pg_current_snapshot())
@@ -39,17 +42,33 @@ SELECT
     CASE WHEN $6::boolean THEN operation ELSE '' END AS operation,
     CASE WHEN $7::boolean THEN provider ELSE '' END AS provider,
     CASE WHEN $8::boolean THEN model ELSE '' END AS model,
-    count(*) AS call_count,
-    count(*) FILTER (WHERE outcome <> 1) AS failed_count,
-    count(*) FILTER (WHERE cost_basis = 2) AS unreported_count,
-    sum(total_nanos) AS cost_nanos,
-    coalesce(sum(total_nanos) FILTER (WHERE cost_basis = 2), 0) AS unreported_cost_nanos,
+    count(*) FILTER (WHERE revision = 1) AS call_count,
+    count(*) FILTER (WHERE revision = 1 AND outcome <> 1) AS failed_count,
+    count(*) FILTER (WHERE revision = 1 AND cost_basis = 2)
+    + coalesce(sum(unreported_delta_count), 0) AS unreported_count,
+    sum(coalesce(delta_nanos, total_nanos)) AS cost_nanos,
+    coalesce(sum(total_nanos) FILTER (WHERE revision = 1 AND cost_basis = 2), 0)
+    + coalesce(sum(unreported_delta_nanos), 0) AS unreported_cost_nanos,
     coalesce(sum(input_token_count), 0) AS input_token_count,
     coalesce(sum(cache_read_token_count), 0) AS cache_read_token_count,
     coalesce(sum(cache_write_5m_token_count), 0) AS cache_write_5m_token_count,
     coalesce(sum(cache_write_1h_token_count), 0) AS cache_write_1h_token_count,
     coalesce(sum(output_token_count), 0) AS output_token_count,
-    coalesce(sum(reasoning_token_count), 0) AS reasoning_token_count
+    coalesce(sum(reasoning_token_count), 0) AS reasoning_token_count,
+    sum(audio_input_token_count) AS audio_input_token_count,
+    sum(audio_cache_read_token_count) AS audio_cache_read_token_count,
+    sum(audio_output_token_count) AS audio_output_token_count,
+    sum(image_input_token_count) AS image_input_token_count,
+    sum(image_cache_read_token_count) AS image_cache_read_token_count,
+    sum(image_output_token_count) AS image_output_token_count,
+    sum(image_count) AS image_count,
+    sum(character_count) AS character_count,
+    sum(audio_ms) AS audio_ms,
+    sum(video_ms) AS video_ms,
+    sum(web_search_count) AS web_search_count,
+    sum(file_search_count) AS file_search_count,
+    sum(page_count) AS page_count,
+    sum(code_session_count) AS code_session_count
 FROM usage_log
 WHERE
     admit_time >= $1::date::timestamp AT TIME ZONE 'UTC'
@@ -76,7 +95,21 @@ SELECT
     sum(cache_write_5m_token_count) AS cache_write_5m_token_count,
     sum(cache_write_1h_token_count) AS cache_write_1h_token_count,
     sum(output_token_count) AS output_token_count,
-    sum(reasoning_token_count) AS reasoning_token_count
+    sum(reasoning_token_count) AS reasoning_token_count,
+    sum(audio_input_token_count) AS audio_input_token_count,
+    sum(audio_cache_read_token_count) AS audio_cache_read_token_count,
+    sum(audio_output_token_count) AS audio_output_token_count,
+    sum(image_input_token_count) AS image_input_token_count,
+    sum(image_cache_read_token_count) AS image_cache_read_token_count,
+    sum(image_output_token_count) AS image_output_token_count,
+    sum(image_count) AS image_count,
+    sum(character_count) AS character_count,
+    sum(audio_ms) AS audio_ms,
+    sum(video_ms) AS video_ms,
+    sum(web_search_count) AS web_search_count,
+    sum(file_search_count) AS file_search_count,
+    sum(page_count) AS page_count,
+    sum(code_session_count) AS code_session_count
 FROM rollup_org_day AS r
 WHERE
     r.day BETWEEN $1::date AND $2::date
@@ -103,7 +136,21 @@ SELECT
     sum(cache_write_5m_token_count) AS cache_write_5m_token_count,
     sum(cache_write_1h_token_count) AS cache_write_1h_token_count,
     sum(output_token_count) AS output_token_count,
-    sum(reasoning_token_count) AS reasoning_token_count
+    sum(reasoning_token_count) AS reasoning_token_count,
+    sum(audio_input_token_count) AS audio_input_token_count,
+    sum(audio_cache_read_token_count) AS audio_cache_read_token_count,
+    sum(audio_output_token_count) AS audio_output_token_count,
+    sum(image_input_token_count) AS image_input_token_count,
+    sum(image_cache_read_token_count) AS image_cache_read_token_count,
+    sum(image_output_token_count) AS image_output_token_count,
+    sum(image_count) AS image_count,
+    sum(character_count) AS character_count,
+    sum(audio_ms) AS audio_ms,
+    sum(video_ms) AS video_ms,
+    sum(web_search_count) AS web_search_count,
+    sum(file_search_count) AS file_search_count,
+    sum(page_count) AS page_count,
+    sum(code_session_count) AS code_session_count
 FROM rollup_platform_day AS r
 WHERE r.day BETWEEN $1::date AND $2::date AND call_count > 0
 GROUP BY 1

@@ -1,12 +1,12 @@
 -- What calls cost: the usage log, its daily sums, and the prices that they are charged at.
 --
--- Tables are here, functions.sql has the functions. The migrations arrive at the same schema;
--- a test compares them.
+-- Tables are here; shares.sql, rollups.sql and functions.sql have the functions. The migrations
+-- arrive at the same schema; a test compares them.
 -- Text is compared by bytes (COLLATE "C"): one order for every server, and the cheapest.
 -- Amounts are nano-US-dollars (1e-9 USD).
 
 -- Units of one meter of one call: no call moves a billion tokens, so a day's sums fit bigint.
-CREATE DOMAIN token_count AS bigint CHECK (value BETWEEN 0 AND 1000000000);
+CREATE DOMAIN unit_count AS integer CHECK (value BETWEEN 0 AND 1000000000);
 
 -- What one call costs at most: a billion dollars.
 CREATE DOMAIN call_nanos AS bigint CHECK (value BETWEEN 0 AND 1000000000000000000);
@@ -35,20 +35,20 @@ CREATE TABLE usage_log (
     labels jsonb,
     -- 1 succeeded, 2 provider failed, 3 rejected, 4 aborted, 5 throttled.
     outcome smallint NOT NULL,
-    -- 1 the meters, 2 the hold, 3 nothing was used. Charged at the hold although meters are set:
-    -- usage was reported that had no price.
+    -- 1 the meters, 2 the hold, 3 nothing was used, 4 staff said how much. Charged at the hold
+    -- although meters are set: usage was reported that had no price.
     cost_basis smallint NOT NULL,
     -- Version of the price book that priced it.
     price_version bigint NOT NULL,
     held_nanos call_nanos NOT NULL,
     total_nanos call_nanos NOT NULL,
     -- Disjoint meters. NULL: not reported, which is not zero.
-    input_token_count token_count,
-    cache_read_token_count token_count,
-    cache_write_5m_token_count token_count,
-    cache_write_1h_token_count token_count,
-    output_token_count token_count,
-    reasoning_token_count token_count,
+    input_token_count unit_count,
+    cache_read_token_count unit_count,
+    cache_write_5m_token_count unit_count,
+    cache_write_1h_token_count unit_count,
+    output_token_count unit_count,
+    reasoning_token_count unit_count,
     -- From sending to the last byte. NULL: not known.
     latency_ms integer,
     -- Low-cardinality class of the error. NULL: none.
@@ -59,18 +59,75 @@ CREATE TABLE usage_log (
     -- Writing transaction: with row_id the order of the settlement feed.
     xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
     row_id bigint NOT NULL DEFAULT nextval('usage_log_row_id_seq'),
+    -- What else the caller said of the call. NULL: nothing.
+    team text COLLATE "C",
+    user_name text COLLATE "C",
+    session text COLLATE "C",
+    feature text COLLATE "C",
+    priority smallint,
+    -- Tokens that were held. NULL: not known.
+    held_token_count bigint,
+    -- The provider's tier of service, such as "batch". NULL: the standard one.
+    service_tier text COLLATE "C",
+    -- What the call would have cost with the baseline's model. NULL: there is no baseline.
+    baseline_nanos bigint,
+    -- Meters that few calls have.
+    audio_input_token_count unit_count,
+    audio_cache_read_token_count unit_count,
+    audio_output_token_count unit_count,
+    image_input_token_count unit_count,
+    image_cache_read_token_count unit_count,
+    image_output_token_count unit_count,
+    image_count unit_count,
+    character_count unit_count,
+    audio_ms unit_count,
+    video_ms unit_count,
+    web_search_count unit_count,
+    file_search_count unit_count,
+    page_count unit_count,
+    code_session_count unit_count,
+    -- What a correction (a revision after the first) changes: the total, ...
+    delta_nanos bigint,
+    -- ... the part of it that is charged at the hold, and the count of such calls. NULL otherwise.
+    unreported_delta_nanos bigint,
+    unreported_delta_count smallint,
+    -- Tokens after a correction, for limits of tokens.
+    corrected_token_count bigint,
+    -- Why it was corrected or booked by hand, and who did: the id of the gateway's audit entry.
+    note text COLLATE "C",
+    audit_id text COLLATE "C",
     CONSTRAINT usage_log_key PRIMARY KEY (org, call_id, admit_time, revision)
 ) PARTITION BY RANGE (admit_time);
 
 -- The settlement feed reads in this order.
 CREATE INDEX usage_log_feed_idx ON usage_log (xid, row_id);
 
--- Sums of the log for each day and org, written in the log's own transaction. Sparse.
--- Costs are numeric: a day's sum must never fail for being too large, or nobody could record.
-CREATE TABLE rollup_org_day (
+-- Labels whose values have rollups, from a day on.
+CREATE TABLE rolled_up_label (
+    label text COLLATE "C" NOT NULL,
+    since_day date NOT NULL,
+    CONSTRAINT rolled_up_label_key PRIMARY KEY (label)
+);
+
+INSERT INTO rolled_up_label (label, since_day) VALUES
+('agent', '-infinity'), ('phase', '-infinity'), ('ticket', '-infinity');
+
+-- Sums of the log, written in the log's own transaction. Sparse. Costs are numeric: a sum must never
+-- fail for being too large, or nobody could record.
+CREATE TABLE rollup (
+    -- 1 an org's hour, 2 an org's day, 3 a value of a dimension on an org's day, 4 the platform's day.
+    level smallint NOT NULL,
+    -- Empty: the platform.
+    org text COLLATE "C" NOT NULL,
     -- Day of admission in UTC.
     day date NOT NULL,
-    org text COLLATE "C" NOT NULL,
+    -- 0 to 23; 0 for a whole day.
+    hour smallint NOT NULL,
+    -- "user", "team", "api_key", "feature" or "label.KEY". Empty but on level 3.
+    dimension text COLLATE "C" NOT NULL,
+    -- Empty on level 3: all values beyond the bound of distinct ones, together.
+    value text COLLATE "C" NOT NULL,
+    -- Empty on levels 3 and 4, as provider and model.
     operation text COLLATE "C" NOT NULL,
     provider text COLLATE "C" NOT NULL,
     model text COLLATE "C" NOT NULL,
@@ -81,31 +138,55 @@ CREATE TABLE rollup_org_day (
     unreported_count bigint NOT NULL DEFAULT 0,
     cost_nanos numeric NOT NULL DEFAULT 0,
     unreported_cost_nanos numeric NOT NULL DEFAULT 0,
+    -- NULL: no call had a baseline.
+    baseline_nanos numeric,
+    -- Calls that succeeded, by latency; see latency_weight.
+    latency_histogram numeric NOT NULL DEFAULT 0,
     input_token_count bigint NOT NULL DEFAULT 0,
     cache_read_token_count bigint NOT NULL DEFAULT 0,
     cache_write_5m_token_count bigint NOT NULL DEFAULT 0,
     cache_write_1h_token_count bigint NOT NULL DEFAULT 0,
     output_token_count bigint NOT NULL DEFAULT 0,
     reasoning_token_count bigint NOT NULL DEFAULT 0,
-    CONSTRAINT rollup_org_day_key PRIMARY KEY (day, org, operation, provider, model)
-) WITH (fillfactor = 70);
+    -- Meters that few calls have. NULL: none reported it.
+    audio_input_token_count bigint,
+    audio_cache_read_token_count bigint,
+    audio_output_token_count bigint,
+    image_input_token_count bigint,
+    image_cache_read_token_count bigint,
+    image_output_token_count bigint,
+    image_count bigint,
+    character_count bigint,
+    audio_ms bigint,
+    video_ms bigint,
+    web_search_count bigint,
+    file_search_count bigint,
+    page_count bigint,
+    code_session_count bigint,
+    CONSTRAINT rollup_key PRIMARY KEY (
+        level, org, day, hour, dimension, value, operation, provider, model
+    )
+) PARTITION BY LIST (level);
 
--- Sums of the log for each day. One hot row: locked last, by every Record of the day.
-CREATE TABLE rollup_platform_day (
+-- A day's rollups lie together, so that a small index finds them.
+CREATE INDEX rollup_day_idx ON rollup USING brin (day) WITH (pages_per_range = 16);
+
+CREATE TABLE rollup_org_hour PARTITION OF rollup FOR VALUES IN (1) WITH (fillfactor = 70);
+CREATE TABLE rollup_org_day PARTITION OF rollup FOR VALUES IN (2) WITH (fillfactor = 70);
+CREATE TABLE rollup_dimension_day PARTITION OF rollup FOR VALUES IN (3) WITH (fillfactor = 70);
+-- One hot row: locked last, by every booking of the day.
+CREATE TABLE rollup_platform_day PARTITION OF rollup FOR VALUES IN (4) WITH (fillfactor = 50);
+
+-- How many distinct values have a rollup of their own. Locked by whoever brings a new one.
+CREATE TABLE dimension_bound (
+    org text COLLATE "C" NOT NULL,
     day date NOT NULL,
-    call_count bigint NOT NULL DEFAULT 0,
-    failed_count bigint NOT NULL DEFAULT 0,
-    unreported_count bigint NOT NULL DEFAULT 0,
-    cost_nanos numeric NOT NULL DEFAULT 0,
-    unreported_cost_nanos numeric NOT NULL DEFAULT 0,
-    input_token_count bigint NOT NULL DEFAULT 0,
-    cache_read_token_count bigint NOT NULL DEFAULT 0,
-    cache_write_5m_token_count bigint NOT NULL DEFAULT 0,
-    cache_write_1h_token_count bigint NOT NULL DEFAULT 0,
-    output_token_count bigint NOT NULL DEFAULT 0,
-    reasoning_token_count bigint NOT NULL DEFAULT 0,
-    CONSTRAINT rollup_platform_day_key PRIMARY KEY (day)
-) WITH (fillfactor = 50);
+    dimension text COLLATE "C" NOT NULL,
+    value_count integer NOT NULL DEFAULT 0,
+    -- True: there were more values, whose calls are summed together.
+    is_reached boolean NOT NULL DEFAULT FALSE,
+    CONSTRAINT dimension_bound_key PRIMARY KEY (org, day, dimension)
+);
 
 -- Counts changes of the prices. One row; whoever changes a price locks it first.
 CREATE TABLE price_book (

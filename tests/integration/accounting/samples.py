@@ -11,9 +11,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from headgate.api.accounting.v1 import accounting_pb2 as pb
 from headgate.api.common.v1 import call_pb2
+from services.accounting.domain.meters import Meter, MeterCounts
 from services.accounting.domain.pricebook import CataloguePrice
 from services.accounting.domain.pricing import Price, Rate
-from services.accounting.domain.usage import Meter, MeterCounts, Outcome, Report
+from services.accounting.domain.usage import Outcome, Report
 
 PROVIDER: Final = "openai"
 MODEL: Final = "gpt-4o-mini"

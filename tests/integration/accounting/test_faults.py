@@ -184,9 +184,9 @@ async def test_a_ledger_that_closes_finishes_what_it_has_and_takes_no_more(
 async def test_a_failure_that_is_nobodys_fault_reaches_every_member_and_leaks_nothing(
     replica: Replica, admin: Connection
 ) -> None:
-    await admin.execute("ALTER TABLE rollup_org_day RENAME TO elsewhere")
+    await admin.execute("ALTER TABLE rollup RENAME TO elsewhere")
     answers = await replica.ledger.record([report(), report()])
-    await admin.execute("ALTER TABLE elsewhere RENAME TO rollup_org_day")
+    await admin.execute("ALTER TABLE elsewhere RENAME TO rollup")
 
     errors = [translate(answer) for answer in answers if isinstance(answer, Exception)]
     assert [type(error) for error in errors] == [Internal, Internal]

@@ -37,7 +37,7 @@ async def read_all(
 
 
 async def write(connection: Connection, each: Report) -> None:
-    """Appends a row as `record_usage` does, inside of the connection's own transaction."""
+    """Appends a row as `book_usage` does, inside of the connection's own transaction."""
     await connection.execute(
         """
         INSERT INTO usage_log (
@@ -70,7 +70,7 @@ async def test_it_gives_call_revision_and_total(replica: Replica) -> None:
 
     (settlement,) = await read_all(replica)
 
-    assert settlement[1:] == ("globex", once.call_id, 1, SAMPLE_NANOS)
+    assert settlement[1:] == ("globex", once.call_id, 1, SAMPLE_NANOS, 110)
 
 
 async def test_a_replay_and_a_refusal_add_nothing(replica: Replica) -> None:
@@ -100,7 +100,7 @@ async def test_a_correction_is_a_row_of_its_own(replica: Replica, admin: Connect
 
     (second,) = await read_all(replica, first.position)
 
-    assert second[1:] == (once.org, once.call_id, 2, 77)
+    assert second[1:] == (once.org, once.call_id, 2, 77, None)
 
 
 async def test_pages_of_any_size_give_every_row_once_in_order(replica: Replica) -> None:

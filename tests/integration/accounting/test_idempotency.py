@@ -10,21 +10,14 @@ from dataclasses import replace
 import pytest
 
 from chassis.database import Connection
-from services.accounting.domain.usage import (
-    HORIZON,
-    NO_METERS,
-    Booking,
-    CostBasis,
-    MeterCounts,
-    Outcome,
-    Refusal,
-)
+from services.accounting.domain.meters import NO_METERS, MeterCounts
+from services.accounting.domain.usage import HORIZON, Booking, CostBasis, Outcome, Refusal
 from services.accounting.store import CLOCK_SKEW
 from tests.integration.accounting.replicas import Open, Replica
 from tests.integration.accounting.samples import SAMPLE_NANOS, now, report
 
-BOOKED = Booking(SAMPLE_NANOS, CostBasis.METERS, revision=1, first=True)
-REPLAYED = Booking(SAMPLE_NANOS, CostBasis.METERS, revision=1, first=False)
+BOOKED = Booking(SAMPLE_NANOS, CostBasis.METERS, revision=1, first=True, token_count=110)
+REPLAYED = Booking(SAMPLE_NANOS, CostBasis.METERS, revision=1, first=False, token_count=110)
 
 
 async def count(admin: Connection) -> int:

@@ -15,9 +15,9 @@ from services.accounting import imports
 from services.accounting.catalogue import Catalogue, read_catalogue
 from services.accounting.config import AccountingSettings
 from services.accounting.domain.usage import Booking
+from services.accounting.jobs.aggregate_usage import aggregate_usage
 from services.accounting.jobs.create_partitions import create_partitions
 from services.accounting.jobs.import_prices import import_prices
-from services.accounting.jobs.verify_rollups import verify_rollups
 from services.accounting.partitions import DAYS_AHEAD
 from services.accounting.verification import find_differences, list_days, rebuild
 from tests.integration.accounting.replicas import OpenConnection, Replica, open_stub, serving
@@ -39,20 +39,29 @@ DAMAGES = {
     "an org is missing": ("DELETE FROM rollup_org_day WHERE org = 'acme'", 1),
     "an org without a log": (
         """
-        INSERT INTO rollup_org_day (day, org, operation, provider, model, call_count)
-        SELECT day, 'ghost', 'o', 'p', 'm', 1 FROM rollup_platform_day
+        INSERT INTO rollup (
+            level, org, day, hour, dimension, value, operation, provider, model, call_count
+        )
+        SELECT 2, 'ghost', day, 0, '', '', 'o', 'p', 'm', 1 FROM rollup_platform_day
         """,
         1,
     ),
     "the platform's sum": ("UPDATE rollup_platform_day SET output_token_count = 0", 1),
     "the platform is missing": ("DELETE FROM rollup_platform_day", 1),
-    "everything is missing": ("DELETE FROM rollup_org_day; DELETE FROM rollup_platform_day", 3),
+    "an hour of an org": ("UPDATE rollup_org_hour SET latency_histogram = 7", 2),
+    "a value of a team": ("DELETE FROM rollup_dimension_day WHERE dimension = 'team'", 2),
+    "a value of a label": (
+        "UPDATE rollup_dimension_day SET value = 'T-9' WHERE org = 'acme' AND value = 'T-1'",
+        2,
+    ),
+    "a rare meter": ("UPDATE rollup_platform_day SET audio_ms = 0", 1),
+    "everything is missing": ("DELETE FROM rollup", 9),
 }
 
 
 async def book_yesterday(replica: Replica, count: int = 2) -> None:
     reports = [
-        report(org=org, admit_time=now() - YESTERDAY)
+        report(org=org, admit_time=now() - YESTERDAY, team="t", labels={"ticket": "T-1"})
         for org in ("acme", "globex")
         for _ in range(count)
     ]
@@ -127,7 +136,7 @@ async def test_rollups_that_agree_are_left_alone(
     rows = "SELECT xmin::text, * FROM rollup_org_day ORDER BY org"
     before = await admin.fetch(rows)
 
-    await verify_rollups(settings)
+    await aggregate_usage(settings)
 
     assert await admin.fetch(rows) == before
 
@@ -138,18 +147,16 @@ async def test_a_rollup_that_differs_is_reported_and_rebuilt(
 ) -> None:
     await book_yesterday(replica)
     day = (now() - YESTERDAY).date()
-    good = await admin.fetch("SELECT * FROM rollup_org_day ORDER BY org")
-    platform = await admin.fetch("SELECT * FROM rollup_platform_day")
+    good = await admin.fetch("SELECT * FROM rollup ORDER BY level, org, dimension")
     statement, count = DAMAGES[damage]
     await admin.execute(statement)
 
     assert len(await find_differences(admin, day)) == count
     with pytest.raises(JobError, match=f"^{count} rollups differed"):
-        await verify_rollups(settings)
-    await verify_rollups(settings)
+        await aggregate_usage(settings)
+    await aggregate_usage(settings)
 
-    assert await admin.fetch("SELECT * FROM rollup_org_day ORDER BY org") == good
-    assert await admin.fetch("SELECT * FROM rollup_platform_day") == platform
+    assert await admin.fetch("SELECT * FROM rollup ORDER BY level, org, dimension") == good
 
 
 async def test_the_day_that_still_runs_is_not_verified(

@@ -70,7 +70,7 @@ async def test_usage_without_a_price_is_booked_at_its_hold_and_counted(
 ) -> None:
     (answer,) = await replica.ledger.record([report(model="unheard-of", held_nanos=77)])
 
-    assert answer == Booking(77, CostBasis.HOLD, revision=1, first=True)
+    assert answer == Booking(77, CostBasis.HOLD, revision=1, first=True, token_count=110)
     row = await admin.fetchrow(
         "SELECT unreported_count, unreported_cost_nanos FROM rollup_org_day"
     )

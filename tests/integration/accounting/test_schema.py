@@ -24,14 +24,16 @@ FORBIDDEN = (
     "ALTER TABLE accounting.usage_log ADD COLUMN mine integer",
     "TRUNCATE accounting.usage_log",
     "ALTER FUNCTION accounting.ensure_partition(date, integer, integer) SECURITY INVOKER",
-    "ALTER FUNCTION accounting.sum_log_org_day(date) RENAME TO mine",
+    "ALTER FUNCTION accounting.sum_log_day(date) RENAME TO mine",
     "UPDATE accounting.schema_migration SET sha256 = ''",
 )
 
 
 async def test_the_written_schema_is_what_the_migrations_make(clone: Clone) -> None:
     await assert_schema_equals_migrations(
-        clone, "accounting", files=("schema.sql", "functions.sql", "alerts_schema.sql")
+        clone,
+        "accounting",
+        files=("schema.sql", "shares.sql", "rollups.sql", "functions.sql", "alerts_schema.sql"),
     )
 
 

@@ -10,15 +10,8 @@ import pytest
 
 from chassis.database import Connection
 from chassis.errors import ServiceError
-from services.accounting.domain.usage import (
-    AMOUNT_MAX,
-    NO_METERS,
-    TOKEN_COUNT_MAX,
-    Booking,
-    MeterCounts,
-    Outcome,
-    Report,
-)
+from services.accounting.domain.meters import NO_METERS, REPORTED, UNIT_COUNT_MAX, MeterCounts
+from services.accounting.domain.usage import AMOUNT_MAX, Booking, Outcome, Report
 from services.accounting.verification import find_differences
 from tests.integration.accounting.replicas import Open, OpenConnection, Replica
 from tests.integration.accounting.samples import SAMPLE_NANOS, now, report
@@ -35,7 +28,7 @@ SELECT
 async def differences(admin: Connection) -> list[object]:
     days = await admin.fetch(
         "SELECT DISTINCT (admit_time AT TIME ZONE 'UTC')::date AS day FROM usage_log"
-        " UNION SELECT day FROM rollup_org_day UNION SELECT day FROM rollup_platform_day"
+        " UNION SELECT day FROM rollup"
     )
     return [each for row in days for each in await find_differences(admin, row["day"])]
 
@@ -161,15 +154,15 @@ async def test_the_greatest_amounts_do_not_overflow_a_days_sum(
 
 
 async def test_the_greatest_meters_are_summed(replica: Replica, admin: Connection) -> None:
-    most = MeterCounts(*[TOKEN_COUNT_MAX] * 6)
+    most = MeterCounts(*[UNIT_COUNT_MAX] * len(REPORTED))
     await replica.ledger.record([report(meters=most) for _ in range(3)])
 
     row = await admin.fetchrow(
-        "SELECT input_token_count, reasoning_token_count FROM rollup_platform_day"
+        "SELECT input_token_count, code_session_count FROM rollup_platform_day"
     )
 
     assert row is not None
-    assert tuple(row) == (3 * TOKEN_COUNT_MAX, 3 * TOKEN_COUNT_MAX)
+    assert tuple(row) == (3 * UNIT_COUNT_MAX, 3 * UNIT_COUNT_MAX)
     assert await differences(admin) == []
 
 

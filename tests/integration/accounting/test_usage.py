@@ -172,6 +172,12 @@ async def test_settlements_over_the_wire_go_on_where_a_page_ended(
     assert [len(page.settlements) for page in (first, rest, end)] == [2, 1, 0]
     assert not end.HasField("next")
     assert [*first.settlements, *rest.settlements] == [
-        pb.BookedSettlement(org="acme", call_id=each.call_id, revision=1, total_nanos=SAMPLE_NANOS)
+        pb.BookedSettlement(
+            org="acme",
+            call_id=each.call_id,
+            revision=1,
+            total_nanos=SAMPLE_NANOS,
+            token_count=110,
+        )
         for each in reports
     ]

@@ -30,6 +30,7 @@ from services.accounting.catalogue import (
     convert_price,
     read_catalogue,
 )
+from services.accounting.domain.meters import Meter, MeterCounts
 from services.accounting.domain.pricing import (
     PRICE_MAX,
     TIER_COUNT_MAX,
@@ -37,7 +38,7 @@ from services.accounting.domain.pricing import (
     Rate,
     charge,
 )
-from services.accounting.domain.usage import Meter, MeterCounts, Outcome
+from services.accounting.domain.usage import Outcome
 
 DAY = dt.date(2026, 6, 1)
 
@@ -65,7 +66,7 @@ def shipped(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def read() -> dict[str, int]:
     return {
-        each.model: each.price.rate(Meter.INPUT).nanos_per_million
+        each.model: each.price.rates[Meter.INPUT].nanos_per_million
         for each in read_catalogue(DAY).prices
     }
 
@@ -92,6 +93,8 @@ def test_a_known_model_has_its_published_price(real: Catalogue) -> None:
             Meter.INPUT: Rate(150_000_000),
             Meter.CACHE_READ: Rate(75_000_000),
             Meter.OUTPUT: Rate(600_000_000),
+            Meter.WEB_SEARCH: Rate(10_000_000_000_000),
+            Meter.FILE_SEARCH: Rate(2_500_000_000_000),
         }
     )
     assert prices["openai", "gpt-4o-mini"] == expected
@@ -164,12 +167,12 @@ def test_an_embedding_puts_out_nothing_that_costs() -> None:
     "offered",
     [
         ModelPrice(),
-        ModelPrice(audio_hours=Decimal(1)),
+        ModelPrice(web_searches_kcount=Decimal(10)),
         ModelPrice(output_mtok=Decimal(1)),
-        ModelPrice(input_mtok=Decimal(1), output_image_mtok=Decimal(30)),
+        ModelPrice(input_mtok=Decimal(1), output_video_mtok=Decimal(30)),
     ],
 )
-def test_what_is_not_priced_by_tokens_is_unpriced_and_not_free(offered: ModelPrice) -> None:
+def test_what_has_no_price_in_our_meters_is_unpriced_and_not_free(offered: ModelPrice) -> None:
     assert convert_price(offered) is None
 
 
@@ -247,3 +250,28 @@ def test_a_models_other_names_have_its_price_unless_they_are_another_models(ship
     )
 
     assert read() == {"a": 10**9, "a-1": 10**9, "b": 2 * 10**9}
+
+
+@pytest.mark.parametrize(
+    ("offered", "expected"),
+    [
+        # $0.36 an hour is $0.1 for a million milliseconds: 0.36 x 1,000 s / 3,600 s.
+        (ModelPrice(audio_hours=Decimal("0.36")), {Meter.AUDIO_MS: Rate(100_000_000)}),
+        (ModelPrice(input_mchars=Decimal(15)), {Meter.CHARACTER: Rate(15_000_000_000)}),
+        # $5 for a thousand calls is half a cent each.
+        (ModelPrice(requests_kcount=Decimal(5)), {Meter.CALL: Rate(5_000_000_000_000)}),
+        (ModelPrice(input_document_kpages=Decimal(1)), {Meter.PAGE: Rate(1_000_000_000_000)}),
+        (
+            ModelPrice(input_mtok=Decimal(5), output_image_mtok=Decimal(40)),
+            {
+                Meter.INPUT: Rate(5_000_000_000),
+                Meter.IMAGE_OUTPUT: Rate(40_000_000_000),
+                Meter.OUTPUT: Rate(40_000_000_000),
+            },
+        ),
+    ],
+)
+def test_other_units_become_millions_of_our_meters(
+    offered: ModelPrice, expected: dict[Meter, Rate]
+) -> None:
+    assert convert_price(offered) == Price(expected)

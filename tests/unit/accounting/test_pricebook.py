@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 
+from services.accounting.domain.meters import Meter
 from services.accounting.domain.pricebook import (
     CatalogueChange,
     CataloguePrice,
@@ -14,7 +15,6 @@ from services.accounting.domain.pricebook import (
     compare_catalogue,
 )
 from services.accounting.domain.pricing import Price, Rate
-from services.accounting.domain.usage import Meter
 
 ids = itertools.count(1)
 
@@ -48,7 +48,7 @@ def entry(
 
 def nanos_at(book: PriceBook, version: int, *, org: str = "acme", model: str = "m") -> int | None:
     found = book.price_at(version, provider="p", model=model, org=org)
-    return None if found is None else found.rate(Meter.INPUT).nanos_per_million
+    return None if found is None else found.rates[Meter.INPUT].nanos_per_million
 
 
 def test_an_empty_book_prices_nothing() -> None:

@@ -8,6 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.accounting.domain.meters import (
+    INPUT_TOKENS,
+    NO_METERS,
+    REPORTED,
+    UNIT_COUNT_MAX,
+    Meter,
+    MeterCounts,
+)
 from services.accounting.domain.pricing import (
     PRICE_MAX,
     AmountTooLargeError,
@@ -15,23 +23,14 @@ from services.accounting.domain.pricing import (
     Rate,
     charge,
 )
-from services.accounting.domain.usage import (
-    AMOUNT_MAX,
-    NO_METERS,
-    TOKEN_COUNT_MAX,
-    Charge,
-    CostBasis,
-    Meter,
-    MeterCounts,
-    Outcome,
-)
+from services.accounting.domain.usage import AMOUNT_MAX, Charge, CostBasis, Outcome
 
 PRICE = Price({Meter.INPUT: Rate(150_000_000), Meter.OUTPUT: Rate(600_000_000)})
 EVERY_METER = Price({meter: Rate(meter.value * 10**9) for meter in Meter})
 
 amounts = st.integers(0, 10**11)
 counts = st.none() | st.integers(0, 10**6)
-meter_counts = st.builds(MeterCounts, counts, counts, counts, counts, counts, counts)
+meter_counts = st.builds(MeterCounts, *[counts] * len(REPORTED))
 tiers = st.dictionaries(st.integers(1, 10**6), amounts, max_size=3).map(
     lambda found: tuple(sorted(found.items()))
 )
@@ -56,18 +55,47 @@ def test_a_call_costs_the_sum_of_its_meters() -> None:
 
 
 def test_every_meter_has_its_own_price() -> None:
-    meters = MeterCounts(1, 10, 100, 1_000, 10_000, 100_000)
+    meters = MeterCounts(*range(1, 21))
+    units = [(meter.value, meter.value * 1_000) for meter in REPORTED]
 
-    assert total(EVERY_METER, meters) == (1 + 20 + 300 + 4_000 + 50_000 + 600_000) * 1_000
+    # And the call by itself costs 21,000.
+    assert total(EVERY_METER, meters) == sum(count * nanos for count, nanos in units) + 21_000
+    assert total(EVERY_METER, MeterCounts(page=3)) == 3 * 19_000 + 21_000
+    assert total(EVERY_METER, MeterCounts(page=0)) == 0
 
 
-@pytest.mark.parametrize("meter", [Meter.CACHE_READ, Meter.CACHE_WRITE_5M, Meter.CACHE_WRITE_1H])
+@pytest.mark.parametrize("meter", [each for each in INPUT_TOKENS if each is not Meter.INPUT])
 def test_an_input_meter_without_a_price_costs_what_input_costs(meter: Meter) -> None:
     assert PRICE.rate(meter) == PRICE.rate(Meter.INPUT)
 
 
-def test_reasoning_without_a_price_costs_what_output_costs() -> None:
-    assert PRICE.rate(Meter.REASONING) == PRICE.rate(Meter.OUTPUT)
+@pytest.mark.parametrize("meter", [Meter.REASONING, Meter.AUDIO_OUTPUT, Meter.IMAGE_OUTPUT])
+def test_output_without_a_price_costs_what_output_costs(meter: Meter) -> None:
+    assert PRICE.rate(meter) == PRICE.rate(Meter.OUTPUT)
+
+
+def test_audio_and_images_from_a_cache_cost_what_is_read_from_a_cache() -> None:
+    cached = Price({**PRICE.rates, Meter.CACHE_READ: Rate(9), Meter.AUDIO_INPUT: Rate(7)})
+
+    assert PRICE.rate(Meter.AUDIO_CACHE_READ) == PRICE.rate(Meter.INPUT)
+    assert cached.rate(Meter.AUDIO_CACHE_READ) == Rate(9)
+    assert cached.rate(Meter.IMAGE_CACHE_READ) == Rate(9)
+
+
+@pytest.mark.parametrize("meter", [Meter.IMAGE, Meter.AUDIO_MS, Meter.WEB_SEARCH, Meter.CALL])
+def test_what_is_no_token_has_its_own_price_or_none(meter: Meter) -> None:
+    assert PRICE.rate(meter) is None
+    assert EVERY_METER.rate(meter) == Rate(meter.value * 10**9)
+
+
+@pytest.mark.parametrize(("held_nanos", "expected"), [(9, 3_000), (5_000, 5_000)])
+def test_a_meter_without_a_price_is_unknown_and_never_makes_a_call_cheaper(
+    held_nanos: int, expected: int
+) -> None:
+    meters = MeterCounts(output=5, web_search=2)
+    charged = charge(PRICE, outcome=Outcome.SUCCEEDED, meters=meters, held_nanos=held_nanos)
+
+    assert charged == Charge(expected, CostBasis.HOLD, unpriced=True)
 
 
 @pytest.mark.parametrize(
@@ -163,9 +191,9 @@ def test_usage_above_the_hold_is_charged_in_full() -> None:
 def test_the_greatest_amount_is_charged_and_one_more_is_refused() -> None:
     price = Price({Meter.INPUT: Rate(PRICE_MAX), Meter.OUTPUT: Rate(1_000_000)})
 
-    assert total(price, MeterCounts(input=TOKEN_COUNT_MAX)) == AMOUNT_MAX
+    assert total(price, MeterCounts(input=UNIT_COUNT_MAX)) == AMOUNT_MAX
     with pytest.raises(AmountTooLargeError) as caught:
-        total(price, MeterCounts(input=TOKEN_COUNT_MAX, output=1))
+        total(price, MeterCounts(input=UNIT_COUNT_MAX, output=1))
 
     assert caught.value.meter is Meter.INPUT
     assert "INPUT" in str(caught.value)
@@ -175,17 +203,24 @@ def test_a_refused_amount_names_the_meter_that_costs_most() -> None:
     price = Price({Meter.INPUT: Rate(PRICE_MAX - 1), Meter.OUTPUT: Rate(PRICE_MAX)})
 
     with pytest.raises(AmountTooLargeError) as caught:
-        total(price, MeterCounts(input=TOKEN_COUNT_MAX, output=TOKEN_COUNT_MAX))
+        total(price, MeterCounts(input=UNIT_COUNT_MAX, output=UNIT_COUNT_MAX))
 
     assert caught.value.meter is Meter.OUTPUT
 
 
 @given(price=prices, meters=meter_counts)
 def test_a_charge_is_the_exact_sum_of_rounded_meters(price: Price, meters: MeterCounts) -> None:
-    threshold_count = sum(count or 0 for count in meters[:4])
+    threshold_count = sum(meters[meter - 1] or 0 for meter in INPUT_TOKENS)
     expected = 0
-    for meter, count in zip(Meter, meters, strict=True):
+    is_complete = True
+    used: list[tuple[Meter, int | None]] = [*zip(REPORTED, meters, strict=True)]
+    if any(meters) and Meter.CALL in price.rates:
+        used.append((Meter.CALL, 1))
+    for meter, count in used:
         rate = price.rate(meter)
+        if rate is None:
+            is_complete = is_complete and not count
+            continue
         nanos = rate.nanos_per_million
         for threshold, tier_nanos in rate.tiers:
             if threshold_count > threshold:
@@ -195,7 +230,11 @@ def test_a_charge_is_the_exact_sum_of_rounded_meters(price: Price, meters: Meter
 
     charged = charge(price, outcome=Outcome.SUCCEEDED, meters=meters, held_nanos=7)
 
-    assert charged.total_nanos == (expected if meters.reported else 7)
+    assert charged.unpriced is not is_complete
+    if is_complete:
+        assert charged.total_nanos == (expected if meters.reported else 7)
+    else:
+        assert charged.total_nanos == max(expected, 7)
 
 
 @given(price=prices, meters=meter_counts, more=st.integers(1, 10**6))

@@ -12,7 +12,8 @@ from chassis.errors import InvalidArgument, StoreUnavailable
 from headgate.api.accounting.v1 import accounting_pb2 as pb
 from headgate.api.common.v1 import call_pb2
 from services.accounting import wire
-from services.accounting.domain.usage import Booking, CostBasis, Meter, Outcome, Refusal, Report
+from services.accounting.domain.meters import METER_FIELDS, REPORTED, MeterCounts
+from services.accounting.domain.usage import Booking, CostBasis, Outcome, Refusal, Report
 from tests.integration.accounting.samples import message, report
 
 BOOKING = Booking(7, CostBasis.METERS, revision=1, first=True)
@@ -27,8 +28,8 @@ def parse(one: pb.UsageReport) -> Report:
 def test_the_meters_of_contract_and_domain_are_the_same_in_the_same_order() -> None:
     fields = [field.name for field in call_pb2.UsageMeters.DESCRIPTOR.fields]
 
-    assert fields[: len(wire.METER_FIELDS)] == list(wire.METER_FIELDS)
-    assert len(wire.METER_FIELDS) == len(Meter)
+    assert fields == list(METER_FIELDS)
+    assert len(METER_FIELDS) == len(REPORTED)
     assert {outcome.value for outcome in Outcome} == set(call_pb2.CallOutcome.values()) - {0}
     assert {basis.value for basis in CostBasis} == set(call_pb2.CostBasis.values()) - {0}
 
@@ -38,7 +39,7 @@ def test_what_is_not_said_is_missing_and_not_zero() -> None:
 
     assert bare.latency_ms is None
     assert bare.parent_call_id is None
-    assert bare.meters == (None, None, None, None, 0, None)
+    assert bare.meters == MeterCounts(output=0)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from opentelemetry.metrics import NoOpMeterProvider
 
 from chassis.errors import NotFound, PeerUnavailable
 from gateway import observations
-from gateway.domain.estimates import worst_case_nanos
 from gateway.observations import BATCH_SIZE_MAX, WAITING_COUNT_MAX, Observations
 from gateway.prices import PRICES_AT_ONCE, Prices, build_book
 from gateway.probes import Probe, Probes
@@ -72,20 +71,6 @@ class Accounting:
 
 def book(version: int, *prices: price_pb2.ModelPrice) -> accounting_pb2.GetPriceBookResponse:
     return accounting_pb2.GetPriceBookResponse(version=version, prices=prices)
-
-
-async def test_a_book_knows_the_dearest_that_a_call_can_meet() -> None:
-    book = await build_book(3, [price(), price(org="acme", nanos=100)])
-    ceiling = book.find("globex", OPENAI)
-    assert ceiling is not None
-
-    def held(inputs: int, outputs: int) -> int:
-        return worst_case_nanos(
-            ceiling, input_token_count_max=inputs, output_token_count_max=outputs
-        )
-
-    assert held(1_000, 10) == 1_000 * 150 + 10 * 600
-    assert held(1_001, 10) == 1_001 * 300 + 10 * 600
 
 
 async def test_calls_pass_while_thousands_of_prices_are_read() -> None:

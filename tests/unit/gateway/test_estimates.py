@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from gateway.domain.estimates import Rate, Tier, ceiling, worst_case_nanos
 from services.accounting.domain import pricing
-from services.accounting.domain.usage import Meter, MeterCounts, Outcome
+from services.accounting.domain.meters import INPUT_TOKENS, OUTPUT_TOKENS, Meter, MeterCounts
+from services.accounting.domain.usage import Outcome
 
 MILLION = 1_000_000
+TOKENS = (*INPUT_TOKENS, *OUTPUT_TOKENS)
 
 prices = st.integers(0, 10**9)
 counts = st.integers(0, 5_000)
@@ -38,18 +40,24 @@ def as_rate(rate: pricing.Rate) -> Rate:
 
 
 @given(
-    price=price_lists(), used=st.tuples(*[st.none() | counts] * 6), spare=st.tuples(counts, counts)
+    price=price_lists(),
+    used=st.tuples(*[st.none() | counts] * len(TOKENS)),
+    spare=st.tuples(counts, counts),
 )
 def test_no_bill_within_the_bounds_exceeds_the_hold(
     price: pricing.Price, used: tuple[int | None, ...], spare: tuple[int, int]
 ) -> None:
-    meters = MeterCounts(*used)
-    inputs = sum(each or 0 for each in used[:4])
-    outputs = sum(each or 0 for each in used[4:])
-    outer = {Meter.OUTPUT, Meter.REASONING}
+    meters = MeterCounts(
+        **{meter.name.lower(): count for meter, count in zip(TOKENS, used, strict=True)}
+    )
+    inputs = sum(each or 0 for each in used[: len(INPUT_TOKENS)])
+    outputs = sum(each or 0 for each in used[len(INPUT_TOKENS) :])
+    listed = {meter: as_rate(rate) for meter, rate in price.rates.items()}
+    each_call = price.rates.get(Meter.CALL)
     bound = ceiling(
-        input_rates=[as_rate(rate) for meter, rate in price.rates.items() if meter not in outer],
-        output_rates=[as_rate(rate) for meter, rate in price.rates.items() if meter in outer],
+        input_rates=[rate for meter, rate in listed.items() if meter in INPUT_TOKENS],
+        output_rates=[rate for meter, rate in listed.items() if meter in OUTPUT_TOKENS],
+        call_nanos=0 if each_call is None else -(-each_call.dearest // MILLION),
     )
 
     held = worst_case_nanos(
@@ -76,8 +84,8 @@ def test_a_flat_price_is_held_to_the_nano() -> None:
 def test_a_fraction_of_a_nano_is_held_as_a_whole_one() -> None:
     cheap = ceiling(input_rates=[Rate(nanos_per_million=1)], output_rates=[])
 
-    # One nano for the tokens, three for the roundings of the other input meters.
-    assert worst_case_nanos(cheap, input_token_count_max=1, output_token_count_max=9) == 1 + 3
+    # One nano for the tokens, seven for the roundings of the other input meters.
+    assert worst_case_nanos(cheap, input_token_count_max=1, output_token_count_max=9) == 1 + 7
 
 
 def test_free_tokens_hold_nothing() -> None:

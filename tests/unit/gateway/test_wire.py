@@ -149,7 +149,9 @@ def test_an_error_of_a_member_carries_all_that_a_status_would() -> None:
     )[0]
     assert isinstance(error, ServiceError)
 
-    rendered = wire.render_decision(error).error
+    message = pb.CallDecision()
+    wire.write_decision(error, message)
+    rendered = message.error
 
     assert rendered.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
     assert rendered.reason == "INVALID_ARGUMENT"
@@ -184,7 +186,7 @@ def test_a_lost_permit_is_replaced_by_org_and_id() -> None:
         ({"outcome": 99}, ["outcome"]),
         *(
             ({"meters": call_pb2.UsageMeters(**{field: count})}, [f"meters.{field}"])
-            for field in wire_reports.METERS
+            for field in call_pb2.UsageMeters.DESCRIPTOR.fields_by_name
             for count in (-1, wire_reports.METER_COUNT_MAX + 1)
         ),
         ({"latency": Duration(seconds=-1)}, ["latency"]),

@@ -5,45 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from headgate.batching import Batcher, BatcherClosedError, BatcherFullError
-
-Answer = int | Exception
-
-
-class Wire:
-    """Sends a batch when the test says so; the answer is twice the item."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[int]] = []
-        self._gates: list[asyncio.Future[None]] = []
-        self._left = asyncio.Condition()
-
-    async def send(self, items: Sequence[int]) -> Sequence[Answer]:
-        gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.batches.append(list(items))
-        self._gates.append(gate)
-        async with self._left:
-            self._left.notify_all()
-        await gate
-        return [item * 2 for item in items]
-
-    async def until_sent(self, count: int) -> None:
-        async with asyncio.timeout(5), self._left:
-            await self._left.wait_for(lambda: len(self.batches) >= count)
-
-    def answer(self, at: int) -> None:
-        self._gates[at].set_result(None)
-
-    def fail(self, at: int, error: BaseException) -> None:
-        self._gates[at].set_exception(error)
-
-
-def submit(batcher: Batcher[int, int], *items: int) -> list[asyncio.Task[int]]:
-    return [asyncio.create_task(batcher.submit(item)) for item in items]
-
-
-async def echo(items: Sequence[int]) -> Sequence[Answer]:
-    return list(items)
+from headgate.batching import Batcher, BatcherClosedError
+from tests.unit.headgate.flights import Answer, Wire, echo, submit
 
 
 async def test_an_idle_batcher_sends_at_once() -> None:
@@ -101,16 +64,6 @@ async def test_no_more_batches_fly_at_once_than_allowed() -> None:
     wire.answer(0)
     wire.answer(2)
     assert await asyncio.gather(*answers) == [2, 4, 6]
-
-
-async def test_a_result_that_is_an_exception_reaches_its_own_member_only() -> None:
-    async def send(items: Sequence[int]) -> Sequence[Answer]:
-        return [KeyError(item) if item == 2 else item for item in items]
-
-    answers = await Batcher(send).submit_all([1, 2, 3])
-
-    assert [answers[0], answers[2]] == [1, 3]
-    assert isinstance(answers[1], KeyError)
 
 
 async def test_an_error_of_the_flight_reaches_every_member_and_the_next_batch_flies() -> None:
@@ -208,30 +161,6 @@ async def test_a_member_past_its_deadline_is_dropped_with_a_timeout() -> None:
     assert wire.batches == [[1], [3]]
 
 
-async def test_a_full_batcher_takes_all_of_a_group_or_none() -> None:
-    wire = Wire()
-    batcher = Batcher(wire.send, waiting_count_max=3)
-    (first,) = submit(batcher, 1)
-    await wire.until_sent(1)
-    (second,) = submit(batcher, 2)
-    await asyncio.sleep(0)
-
-    with pytest.raises(BatcherFullError):
-        await batcher.submit_all([3, 4, 5])
-
-    group = asyncio.create_task(batcher.submit_all([6, 7]))
-    await asyncio.sleep(0)
-    with pytest.raises(BatcherFullError):
-        await batcher.submit(8)
-    wire.answer(0)
-    await wire.until_sent(2)
-    wire.answer(1)
-
-    assert list(await asyncio.gather(first, second)) == [2, 4]
-    assert await group == [12, 14]
-    assert wire.batches == [[1], [2, 6, 7]]
-
-
 async def test_close_answers_everybody_and_takes_nobody() -> None:
     wire = Wire()
     batcher = Batcher(wire.send)
@@ -253,12 +182,6 @@ async def test_close_answers_everybody_and_takes_nobody() -> None:
     wire.answer(1)
     await closing
     assert (first.result(), second.result()) == (2, 4)
-
-
-async def test_an_empty_group_has_no_answers() -> None:
-    batcher: Batcher[int, int] = Batcher(echo)
-
-    assert await batcher.submit_all([]) == []
 
 
 async def test_who_submits_the_moment_a_flight_ends_gets_a_flight_too() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Final
 
 import structlog
@@ -22,11 +23,11 @@ LOGGED_COUNT_MAX: Final = 20
 log = structlog.get_logger()
 
 
-async def verify_rollups(settings: AccountingSettings) -> None:
+async def aggregate_usage(settings: AccountingSettings) -> None:
     """Verifies each past day that can still get reports. Raises JobError if one had differed."""
     total = 0
     async with open_connection(
-        settings, name="accounting-verify-rollups", statement_timeout_ms=STATEMENT_TIMEOUT_MS
+        settings, name="accounting-aggregate-usage", statement_timeout_ms=STATEMENT_TIMEOUT_MS
     ) as connection:
         days = await list_days(connection, days_back=DAYS_BACK)
         for day in days:
@@ -35,14 +36,7 @@ async def verify_rollups(settings: AccountingSettings) -> None:
                 log.error(
                     "rollup_differs",
                     day=str(day),
-                    org=each.org,
-                    operation=each.operation,
-                    provider=each.provider,
-                    model=each.model,
-                    logged_count=each.logged_count,
-                    rolled_up_count=each.rolled_up_count,
-                    logged_nanos=each.logged_nanos,
-                    rolled_up_nanos=each.rolled_up_nanos,
+                    **asdict(each),
                 )
             if differences:
                 await rebuild(connection, day)

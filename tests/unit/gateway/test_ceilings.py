@@ -1,0 +1,44 @@
+"""What a price list lets a call cost at most."""
+
+from __future__ import annotations
+
+from gateway.domain.estimates import worst_case_nanos
+from gateway.prices import build_book
+from headgate.api.common.v1 import price_pb2
+from tests.unit.gateway.calls import OPENAI
+from tests.unit.gateway.test_copies import price
+
+
+async def test_a_book_knows_the_dearest_that_a_call_can_meet() -> None:
+    book = await build_book(3, [price(), price(org="acme", nanos=100)])
+    ceiling = book.find("globex", OPENAI)
+    assert ceiling is not None
+
+    def held(inputs: int, outputs: int) -> int:
+        return worst_case_nanos(
+            ceiling, input_token_count_max=inputs, output_token_count_max=outputs
+        )
+
+    assert held(1_000, 10) == 1_000 * 150 + 10 * 600
+    assert held(1_001, 10) == 1_001 * 300 + 10 * 600
+
+
+async def test_a_variant_and_a_price_for_the_call_count_towards_the_dearest() -> None:
+    dear = price()
+    dear.variants.add(service_tier="priority").meters.add(
+        meter=price_pb2.METER_OUTPUT, nanos_per_million=900_000_000
+    )
+    dear.meters.add(meter=price_pb2.METER_CALL, nanos_per_million=5_000_001)
+    ceiling = (await build_book(3, [dear])).find("acme", OPENAI)
+
+    assert ceiling is not None
+    held = worst_case_nanos(ceiling, input_token_count_max=0, output_token_count_max=10)
+    # A part of a nano is held as a whole one.
+    assert held == 10 * 900 + 6
+
+
+async def test_a_model_that_neither_tokens_nor_calls_bound_has_no_ceiling() -> None:
+    by_time = price_pb2.ModelPrice(provider="openai", model="whisper-1")
+    by_time.meters.add(meter=price_pb2.METER_AUDIO_MS, nanos_per_million=100_000_000)
+
+    assert not (await build_book(3, [by_time])).platform
