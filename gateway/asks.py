@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.domain.books import PriceBook
 from gateway.domain.calls import Call, Candidate, Route
 from gateway.domain.estimates import HOLD_NANOS_MAX, worst_case_nanos
 from gateway.domain.fingerprints import fingerprint
-from gateway.domain.fitness import Breaker
+from gateway.domain.fitness import Breakers
 from gateway.probes import Probe
 from headgate.api.admission.v1 import admission_pb2
 
@@ -34,7 +34,7 @@ def build(
     candidates: Sequence[Candidate],
     *,
     book: PriceBook,
-    breakers: Mapping[str, Breaker],
+    breakers: Breakers,
     probe: Probe | None,
 ) -> Ask:
     """Prices the candidates in order; drops those without a price, or too dear to be held."""
@@ -97,9 +97,7 @@ def _output_bound(call: Call, route: Route) -> int:
     return route.default_max_output_token_count if bound is None else bound
 
 
-def _epoch(candidate: Candidate, breakers: Mapping[str, Breaker], probe: Probe | None) -> int:
+def _epoch(candidate: Candidate, breakers: Breakers, probe: Probe | None) -> int:
     if probe is not None and probe.candidate.provider == candidate.provider:
         return probe.breaker_epoch
-    breaker = breakers.get(candidate.provider)
-    # Health has not seen this provider yet: its first epoch is not over.
-    return 0 if breaker is None else breaker.epoch
+    return breakers.epoch(candidate.provider)

@@ -13,7 +13,7 @@ from gateway import asks, denials
 from gateway.asks import Ask
 from gateway.decisions import Admitted, Decision, DecisionOrError, Denied, Finished
 from gateway.domain.calls import Call, Candidate, Route
-from gateway.domain.fitness import survey
+from gateway.domain.fitness import blocking, survey
 from gateway.health_watch import HealthCopy
 from gateway.peer_errors import read_call_error
 from gateway.peers import Admission
@@ -114,15 +114,26 @@ class Calls:
             candidates = [each for each in candidates if each not in call.excluded_candidates]
         if not candidates:
             return Denied(denial=denials.excluded(route))
-        breakers = self._copy.breakers
-        found = survey(candidates, breakers, now=time.time())
+        breakers, now = self._copy.breakers, time.time()
+        found = survey(
+            candidates,
+            breakers.unfit,
+            credential=call.credential,
+            call_id=call.call_id,
+            now=now,
+        )
         fit, probe = found.fit, None
         if found.probes:
-            probe = await self._probes.acquire(call, found.probes, deadline=deadline)
+            probe = await self._probes.acquire(call, route, found.probes, deadline=deadline)
         if probe is not None:
             fit = (probe.candidate, *fit)
         if not fit:
-            return Denied(denial=denials.breaker_open(route, candidates, found.retry_delay))
+            unfit = {
+                key: breakers.unfit[key]
+                for each in candidates
+                for key in blocking(each, breakers.unfit, credential=call.credential, now=now)
+            }
+            return Denied(denial=denials.breaker_open(route, unfit, found.retry_delay, now=now))
         ask = asks.build(call, route, fit, book=book, breakers=breakers, probe=probe)
         if not ask.request.candidates:
             self._probes.give_back(probe)
@@ -178,6 +189,7 @@ class Calls:
             breaker_epoch=hold.breaker_epoch,
             held_nanos=hold.held_nanos,
             api_key_id=call.api_key_id,
+            credential=call.credential,
         )
         # Messages and maps given to the constructor are copied twice.
         permit.candidate.CopyFrom(hold.candidate)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from opentelemetry.metrics import Meter
 
@@ -23,12 +24,23 @@ from headgate.api.health.v1 import health_pb2
 log = structlog.get_logger()
 
 
+# Not frozen: made for every call.
+@dataclass(slots=True, kw_only=True)
+class _Told:
+    """What health is told of a call besides its usage."""
+
+    breaker_epoch: int
+    credential: str
+    # How long the provider asked to be left alone. None: it did not.
+    retry_delay: Duration | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Booked:
     """A report that accounting booked, with what the later steps need of it."""
 
     usage: accounting_pb2.UsageReport
-    breaker_epoch: int
+    told: _Told
     booking: accounting_pb2.Booking
 
 
@@ -101,7 +113,7 @@ class Completions:
 
     async def _describe_all(
         self, reports: Sequence[Report | ServiceError], deadline: float | None
-    ) -> list[tuple[accounting_pb2.UsageReport, int] | ServiceError]:
+    ) -> list[tuple[accounting_pb2.UsageReport, _Told] | ServiceError]:
         lost = [
             admission_pb2.CallKey(org=report.name.org, call_id=report.name.call_id)
             for report in reports
@@ -110,7 +122,7 @@ class Completions:
         found = iter(
             await self._admission.look_up.submit_all(lost, deadline=deadline) if lost else ()
         )
-        described: list[tuple[accounting_pb2.UsageReport, int] | ServiceError] = []
+        described: list[tuple[accounting_pb2.UsageReport, _Told] | ServiceError] = []
         for report in reports:
             if isinstance(report, ServiceError):
                 described.append(report)
@@ -124,15 +136,7 @@ class Completions:
         if not booked:
             return
         for each in booked:
-            self._observations.put(
-                health_pb2.Observation(
-                    provider=each.usage.candidate.provider,
-                    breaker_epoch=each.breaker_epoch,
-                    outcome=each.usage.outcome,
-                    org=each.usage.org,
-                    call_id=each.usage.call_id,
-                )
-            )
+            self._observations.put(_observe_usage(each.usage, each.told))
         settlements = [
             admission_pb2.Settlement(
                 org=each.usage.org,
@@ -164,7 +168,7 @@ def _is_released(ended: admission_pb2.Ended) -> bool:
 
 def _describe_by_permit(
     report: Report, permit: permit_pb2.Permit
-) -> tuple[accounting_pb2.UsageReport, int]:
+) -> tuple[accounting_pb2.UsageReport, _Told]:
     usage = accounting_pb2.UsageReport(
         org=permit.org,
         call_id=permit.call_id,
@@ -177,12 +181,13 @@ def _describe_by_permit(
         labels=permit.labels,
     )
     usage.admit_time.FromMicroseconds(permit.admit_time_micros)
-    return _add_report(usage, report), permit.breaker_epoch
+    credential = permit.credential or permit.org
+    return _add_report(usage, report), _tell(report, permit.breaker_epoch, credential)
 
 
 def _describe_by_lookup(
     report: Report, found: admission_pb2.ReservationLookup | ServiceError
-) -> tuple[accounting_pb2.UsageReport, int] | ServiceError:
+) -> tuple[accounting_pb2.UsageReport, _Told] | ServiceError:
     if isinstance(found, ServiceError):
         return found
     if found.WhichOneof("result") != "hold":
@@ -203,7 +208,13 @@ def _describe_by_lookup(
         price_version=hold.price_version,
         held_nanos=hold.held_nanos,
     )
-    return _add_report(usage, report), hold.breaker_epoch
+    return _add_report(usage, report), _tell(report, hold.breaker_epoch, report.name.org)
+
+
+def _tell(report: Report, breaker_epoch: int, credential: str) -> _Told:
+    message = report.message
+    asked = message.retry_delay if message.HasField("retry_delay") else None
+    return _Told(breaker_epoch=breaker_epoch, credential=credential, retry_delay=asked)
 
 
 def _add_report(usage: accounting_pb2.UsageReport, report: Report) -> accounting_pb2.UsageReport:
@@ -220,14 +231,14 @@ def _add_report(usage: accounting_pb2.UsageReport, report: Report) -> accounting
 
 def _read_booking(
     usage: accounting_pb2.UsageReport,
-    breaker_epoch: int,
+    told: _Told,
     answer: accounting_pb2.RecordResult | ServiceError,
 ) -> _Booked | ServiceError:
     if isinstance(answer, ServiceError):
         return answer
     match answer.WhichOneof("result"):
         case "booking":
-            return _Booked(usage=usage, breaker_epoch=breaker_epoch, booking=answer.booking)
+            return _Booked(usage=usage, told=told, booking=answer.booking)
         case "error":
             return read_call_error(answer.error)
         case _:
@@ -239,8 +250,25 @@ def _observe(
 ) -> health_pb2.Observation:
     return health_pb2.Observation(
         provider=permit.candidate.provider,
+        model=permit.candidate.model,
+        credential=permit.credential or permit.org,
         breaker_epoch=permit.breaker_epoch,
         outcome=outcome,
         org=permit.org,
         call_id=permit.call_id,
+    )
+
+
+def _observe_usage(usage: accounting_pb2.UsageReport, told: _Told) -> health_pb2.Observation:
+    return health_pb2.Observation(
+        provider=usage.candidate.provider,
+        model=usage.candidate.model,
+        credential=told.credential,
+        breaker_epoch=told.breaker_epoch,
+        outcome=usage.outcome,
+        error_type=usage.error_type,
+        latency=usage.latency if usage.HasField("latency") else None,
+        retry_delay=told.retry_delay,
+        org=usage.org,
+        call_id=usage.call_id,
     )

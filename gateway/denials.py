@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gateway.domain.calls import Candidate, Route
+from gateway.domain.fitness import Breaker, PartKey
 from headgate.api.common.v1 import denial_pb2, health_pb2
 
 
@@ -31,15 +32,15 @@ def excluded(route: Route) -> denial_pb2.Denial:
 
 
 def breaker_open(
-    route: Route, candidates: Iterable[Candidate], retry_delay: float | None
+    route: Route, unfit: Mapping[PartKey, Breaker], retry_delay: float | None, *, now: float
 ) -> denial_pb2.Denial:
-    """Returns the denial of a call none of whose providers is fit; the delay is in seconds."""
-    providers = ", ".join(sorted({candidate.provider for candidate in candidates}))
+    """Returns the denial of a call none of whose candidates is fit; the delay is in seconds."""
+    blocks = ", ".join(_describe(key, unfit[key], now) for key in sorted(unfit))
     denial = denial_pb2.Denial(
         reason=denial_pb2.DENIAL_REASON_BREAKER_OPEN,
         retry_kind=denial_pb2.RETRY_KIND_UNKNOWN,
-        message=f"The circuit breaker of {providers} is open, because calls kept failing. "
-        "Platform staff see its state in the status.",
+        message=f"No provider of operation {route.operation!r} takes calls: {blocks}. "
+        "Platform staff see more in the status.",
         fallback_text=route.fallback_text,
     )
     if retry_delay is not None:
@@ -47,6 +48,20 @@ def breaker_open(
         denial.retry_kind = denial_pb2.RETRY_KIND_AT
         denial.retry_delay.FromNanoseconds(max(0, round(retry_delay * 1e9)))
     return denial
+
+
+def _describe(key: PartKey, breaker: Breaker, now: float) -> str:
+    provider, model, credential = key
+    name = provider
+    if model:
+        name = f"model {model!r} of {provider}"
+    elif credential:
+        name = f"credential {credential!r} with {provider}"
+    if breaker.cool_time is not None and now < breaker.cool_time:
+        return f"{name} was asked to slow down"
+    if breaker.forced:
+        return f"{name} was taken out by staff"
+    return f"the breaker of {name} is {breaker.state.value}, because calls kept failing"
 
 
 def unpriced(route: Route, candidates: Iterable[Candidate]) -> denial_pb2.Denial:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import grpc
 import structlog
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import clock
-from gateway.domain.fitness import Breaker, BreakerState
+from gateway.domain.fitness import Breaker, Breakers, BreakerState, PartKey
 from headgate.api.common.v1 import health_pb2 as common_pb2
 from headgate.api.health.v1 import health_pb2
 
@@ -37,14 +39,19 @@ class HealthCopy:
     decides about kills, and health about probes.
     """
 
-    def __init__(self, *, now: clock.Clock = clock.monotonic) -> None:
+    def __init__(
+        self, *, now: clock.Clock = clock.monotonic, wall_time: clock.Clock = time.time
+    ) -> None:
         self._now = now
+        self._wall_time = wall_time
         self._heard: float | None = None
         # Set from the first word of health on.
         self.known = asyncio.Event()
         self.version = 0
-        self.breakers: dict[str, Breaker] = {}
+        self.breakers = Breakers()
         self.providers: dict[str, common_pb2.ProviderHealth] = {}
+        # Breakers of models and credentials that are not simply closed.
+        self.parts: dict[PartKey, common_pb2.PartHealth] = {}
         self.kills: dict[str, common_pb2.KillSwitch] = {}
 
     @property
@@ -61,14 +68,30 @@ class HealthCopy:
         """Takes a snapshot, a change or a heartbeat; an old change changes nothing."""
         self._heard = self._now()
         self.known.set()
+        self.breakers.forget_plain(self._wall_time())
         if message.snapshot:
-            self.breakers, self.providers, self.kills = {}, {}, {}
+            self.breakers, self.providers, self.parts, self.kills = Breakers(), {}, {}, {}
         elif message.version <= self.version:
             return
         self.version = message.version
+        now = self._wall_time()
+        # How far the gateway's clock is ahead of health's database.
+        ahead = (
+            now - message.send_time.ToNanoseconds() / 1e9 if message.HasField("send_time") else 0
+        )
         for provider in message.providers:
             self.providers[provider.provider] = provider
-            self.breakers[provider.provider] = _read_breaker(provider)
+            self.breakers.epochs[provider.provider] = max(provider.epoch, provider.last_epoch)
+            key = (provider.provider, "", "")
+            self.breakers.put(key, _read_breaker(provider, ahead), now)
+        for part in message.parts:
+            key = (part.provider, part.model, part.credential)
+            breaker = _read_breaker(part, ahead)
+            self.breakers.put(key, breaker, now)
+            if breaker.is_plain(now) and not breaker.forced:
+                self.parts.pop(key, None)
+            else:
+                self.parts[key] = part
         for kill in message.kills:
             if kill.state == common_pb2.KILL_STATE_RESUMED:
                 self.kills.pop(kill.kill_id, None)
@@ -119,15 +142,34 @@ class HealthWatch:
                 cancel()
 
 
-def _read_breaker(provider: common_pb2.ProviderHealth) -> Breaker:
+def read_state(state: common_pb2.BreakerState.ValueType) -> BreakerState:
+    """Reads a breaker's state. One of a newer health counts as open: no call passes without its
+    word.
+    """
+    return _STATES.get(state, BreakerState.OPEN)
+
+
+def _read_breaker(
+    told: common_pb2.ProviderHealth | common_pb2.PartHealth, ahead: float
+) -> Breaker:
+    state = read_state(told.state)
+    forced = told.override != common_pb2.BREAKER_OVERRIDE_UNSPECIFIED
+    has_closed = state is BreakerState.CLOSED and not forced
     return Breaker(
-        # A state of a newer health is treated as open: no call passes without its word.
-        state=_STATES.get(provider.state, BreakerState.OPEN),
-        epoch=provider.epoch,
-        probe_time=provider.probe_time.ToNanoseconds() / 1e9
-        if provider.HasField("probe_time")
+        state=state,
+        probe_time=_read_time(told.probe_time, ahead) if told.HasField("probe_time") else None,
+        cool_time=_read_time(told.cool_time, ahead)
+        if isinstance(told, common_pb2.PartHealth) and told.HasField("cool_time")
         else None,
+        close_time=_read_time(told.change_time, ahead)
+        if has_closed and told.HasField("change_time")
+        else None,
+        forced=forced,
     )
+
+
+def _read_time(instant: Timestamp, ahead: float) -> float:
+    return float(instant.ToNanoseconds() / 1e9) + ahead
 
 
 def _describe(error: Exception) -> str:

@@ -75,7 +75,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def GetStatus(
         self, request: pb.GetStatusRequest, context: Context
     ) -> pb.GetStatusResponse:
-        return wire_reports.render_status(self._copy)
+        return wire_reports.render_status(self._copy, principal())
 
 
 def principal() -> Principal:

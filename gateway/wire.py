@@ -20,6 +20,7 @@ ORG_LENGTH_MAX: Final = 64
 OPERATION_LENGTH_MAX: Final = 64
 PROVIDER_LENGTH_MAX: Final = 64
 MODEL_LENGTH_MAX: Final = 128
+CREDENTIAL_LENGTH_MAX: Final = 64
 CANDIDATE_COUNT_MAX: Final = 4
 TOKEN_COUNT_MAX: Final = 100_000_000
 INPUT_BYTE_COUNT_MAX: Final = 1_000_000_000
@@ -75,6 +76,7 @@ def parse_call(
         ),
         max_output_token_count=bound,
         labels=_read_labels(checks, request.labels) if request.labels else _NO_LABELS,
+        credential=_read_credential(checks, request.credential, org),
     )
     checks.raise_if_any()
     require_org(org, principal)
@@ -124,6 +126,14 @@ def render_finished(finished: Finished) -> gateway_pb2.FinishedCall:
         state=_FINISHED.get(finished.ended.state, gateway_pb2.FINISHED_STATE_UNSPECIFIED),
         settled_nanos=finished.ended.settled_nanos,
     )
+
+
+def _read_credential(checks: Checks, name: str, org: str) -> str:
+    """Credentials are the org's own: two orgs' of one name are two."""
+    if not name:
+        return org
+    checks.text("credential", name, max_length=CREDENTIAL_LENGTH_MAX, pattern=ORG)
+    return f"{org}/{name}"
 
 
 def read_org(checks: Checks, org: str, principal: Principal) -> str:

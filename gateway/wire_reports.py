@@ -12,10 +12,10 @@ from chassis.errors import ServiceError
 from gateway import wire
 from gateway.decisions import CallName, ReceiptOrError, Report
 from gateway.domain.fitness import Overall, overall
-from gateway.health_watch import HealthCopy
+from gateway.health_watch import HealthCopy, read_state
 from gateway.permits import Signer
-from gateway.principals import Principal
-from headgate.api.common.v1 import call_pb2
+from gateway.principals import Principal, Role
+from headgate.api.common.v1 import call_pb2, health_pb2
 from headgate.api.gateway.v1 import gateway_pb2
 
 # More than any call can use; accounting books no more either.
@@ -47,7 +47,9 @@ def parse_report(
     if request.HasField("meters"):
         _check_meters(checks, request.meters)
     if request.HasField("latency"):
-        _check_latency(checks, request.latency)
+        _check_duration(checks, "latency", request.latency)
+    if request.HasField("retry_delay"):
+        _check_duration(checks, "retry_delay", request.retry_delay)
     checks.text("error_type", request.error_type, min_length=0, max_length=ERROR_TYPE_LENGTH_MAX)
     checks.text(
         "service_tier",
@@ -87,14 +89,25 @@ def render_result(result: ReceiptOrError) -> gateway_pb2.CompletionResult:
     )
 
 
-def render_status(copy: HealthCopy) -> gateway_pb2.GetStatusResponse:
-    """Renders the gateway's copy of health's state."""
+def render_status(copy: HealthCopy, principal: Principal) -> gateway_pb2.GetStatusResponse:
+    """Renders the gateway's copy of health's state, without other orgs' credentials."""
     return gateway_pb2.GetStatusResponse(
-        state=_OVERALL[overall(copy.breakers.values(), stopped=copy.kill is not None)],
+        state=_OVERALL[_overall(copy)],
         kills=copy.kills.values(),
         providers=[copy.providers[name] for name in sorted(copy.providers)],
         stale=copy.stale,
+        parts=[part for _, part in sorted(copy.parts.items()) if _may_see(part, principal)],
     )
+
+
+def _may_see(part: health_pb2.PartHealth, principal: Principal) -> bool:
+    org = part.credential.partition("/")[0]
+    return not org or org in principal.orgs or principal.may_act(Role.VIEWER)
+
+
+def _overall(copy: HealthCopy) -> Overall:
+    states = [read_state(each.state) for each in copy.providers.values()]
+    return overall(states, stopped=copy.kill is not None)
 
 
 def _read_name(
@@ -128,8 +141,8 @@ def _check_meters(checks: Checks, meters: call_pb2.UsageMeters) -> None:
             checks.integer(f"meters.{field.name}", count, minimum=0, maximum=METER_COUNT_MAX)
 
 
-def _check_latency(checks: Checks, latency: Duration) -> None:
-    if not 0 <= latency.nanos < _NANOS_PER_SECOND or latency.seconds < 0:
-        checks.violate("latency", "must be a duration of at least 0")
-    elif latency.seconds + latency.nanos / _NANOS_PER_SECOND > LATENCY_SECONDS_MAX:
-        checks.violate("latency", "must be at most 24 hours")
+def _check_duration(checks: Checks, field: str, value: Duration) -> None:
+    if not 0 <= value.nanos < _NANOS_PER_SECOND or value.seconds < 0:
+        checks.violate(field, "must be a duration of at least 0")
+    elif value.seconds + value.nanos / _NANOS_PER_SECOND > LATENCY_SECONDS_MAX:
+        checks.violate(field, "must be at most 24 hours")

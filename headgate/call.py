@@ -278,6 +278,7 @@ class Call:
             meters=self._meters.to_message(),
             latency=render_duration(min(seconds, _LATENCY_SECONDS_MAX)),
             error_type=verdict.error_type,
+            retry_delay=render_duration(verdict.retry_delay_seconds),
         )
         try:
             self.receipt = await self._connection.complete(request)

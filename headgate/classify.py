@@ -8,8 +8,13 @@ call counts as aborted by its caller.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import Final
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
 
 from headgate.decisions import CallOutcome
 from headgate.errors import NotSent
@@ -21,6 +26,18 @@ _REQUEST_TIMEOUT: Final = 408
 _STATUS_CLIENT_ERROR: Final = 400
 _STATUS_SERVER_ERROR: Final = 500
 _STATUS_END: Final = 600
+# The credential is refused: another provider may take the call.
+_REFUSED_STATUSES: Final = frozenset({401, 402, 403})
+# What providers call a quota that is used up; waiting does not help.
+_QUOTA_CODES: Final = frozenset(
+    {
+        "billing_hard_limit_reached",
+        "credit_balance_too_low",
+        "insufficient_quota",
+        "quota_exceeded",
+    }
+)
+_RETRY_DELAY_SECONDS_MAX: Final = 86_399.0
 
 # Raised before the first byte is written, by the caller's own doing. A provider that can't be
 # connected to is not among them: that costs nothing either, but its breaker must hear of it.
@@ -54,6 +71,8 @@ class Verdict:
     survivable: bool = False
     # Low-cardinality class of the error. Empty: none.
     error_type: str = ""
+    # How long the provider asked to be left alone. None: it did not.
+    retry_delay_seconds: float | None = None
 
 
 def classify(error: BaseException | None) -> Verdict:
@@ -69,9 +88,17 @@ def classify(error: BaseException | None) -> Verdict:
         # CancelledError, GeneratorExit, KeyboardInterrupt: the caller went away.
         return Verdict(outcome=CallOutcome.ABORTED, error_type=_name(error))
     status = _find_status(error)
-    if status is not None:
-        return _classify_status(status)
-    return _classify_by_name(error)
+    return _classify_by_name(error) if status is None else _classify_answer(error, status)
+
+
+def _classify_answer(error: Exception, status: int) -> Verdict:
+    verdict = _classify_status(status)
+    code = _find_code(error)
+    if code in _QUOTA_CODES:
+        return replace(verdict, survivable=True, error_type=code)
+    if verdict.outcome is CallOutcome.THROTTLED:
+        return replace(verdict, retry_delay_seconds=_find_retry_delay(error))
+    return verdict
 
 
 def _classify_by_name(error: Exception) -> Verdict:
@@ -92,7 +119,42 @@ def _classify_status(status: int) -> Verdict:
         return Verdict(outcome=CallOutcome.THROTTLED, survivable=True, error_type=kind)
     if status >= _STATUS_SERVER_ERROR or status == _REQUEST_TIMEOUT:
         return Verdict(outcome=CallOutcome.PROVIDER_FAILED, survivable=True, error_type=kind)
-    return Verdict(outcome=CallOutcome.REJECTED, error_type=kind)
+    survivable = status in _REFUSED_STATUSES
+    return Verdict(outcome=CallOutcome.REJECTED, survivable=survivable, error_type=kind)
+
+
+def _find_code(error: BaseException) -> str:
+    """Returns the provider's own code of the error, wherever its SDK keeps it. Empty: none."""
+    bodies = [getattr(error, "body", None)]
+    try:
+        bodies.append(json.loads(getattr(error, "response").content))  # noqa: B009 - may be missing
+    except Exception:  # noqa: BLE001 - no answer, none that was read, or no JSON: no code
+        bodies.append(None)
+    for body in bodies:
+        facts: Any = body.get("error", body) if isinstance(body, Mapping) else None
+        if isinstance(facts, Mapping):
+            for name in ("code", "type"):
+                if str(facts.get(name)) in _QUOTA_CODES:
+                    return str(facts[name])
+    code = getattr(error, "code", None)
+    return code if isinstance(code, str) else ""
+
+
+def _find_retry_delay(error: BaseException) -> float | None:
+    """Returns the seconds that the provider asked for in `Retry-After`. None: it did not."""
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    try:
+        text = str((headers or {}).get("retry-after") or "").strip()
+        seconds = float(text) if text[:1].isdigit() else _seconds_until(text)
+    except Exception:  # noqa: BLE001 - whatever it is, it is no time
+        return None
+    if not math.isfinite(seconds):
+        return None
+    return min(max(seconds, 0.0), _RETRY_DELAY_SECONDS_MAX)
+
+
+def _seconds_until(date: str) -> float:
+    return (parsedate_to_datetime(date) - datetime.now(timezone.utc)).total_seconds()
 
 
 def _find_status(error: BaseException) -> int | None:

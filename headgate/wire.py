@@ -146,8 +146,10 @@ def render_outcome(outcome: decisions.CallOutcome) -> call_pb2.CallOutcome.Value
     return call_pb2.CallOutcome.Value(f"CALL_OUTCOME_{outcome.value}")
 
 
-def render_duration(seconds: float) -> Duration:
-    """Returns the duration, cut to microseconds."""
+def render_duration(seconds: float | None) -> Duration | None:
+    """Returns the duration, cut to microseconds; None stays unset."""
+    if seconds is None:
+        return None
     return Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1e6) * 1000)
 
 

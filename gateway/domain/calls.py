@@ -36,6 +36,8 @@ class Call:
     # None: the route's default.
     max_output_token_count: int | None
     labels: Mapping[str, str]
+    # The org's credential with the providers: the org, or "org/name" if the caller names one.
+    credential: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,4 +39,7 @@ def _canonical(call: Call) -> list[str]:
         words.extend(candidate)
     for label in sorted(call.labels.items()):
         words.extend(label)
+    if call.credential != call.org:
+        # One word more is no label: they come in pairs.
+        words.append(call.credential)
     return words

@@ -5,8 +5,8 @@ Its promises, each with the tests that hold it to them (under tests/):
 1. A breaker opens on exactly the fifth failure in a row, counted over all replicas in the order
    of their commits
    (integration/health/test_breakers.py::test_of_64_concurrent_failures_over_two_replicas_the_fifth_opens).
-2. An outcome of another epoch changes nothing, whatever the history
-   (unit/health/test_decisions_model.py, integration/health/test_breakers.py).
+2. The outcome of a call that was admitted before a breaker's last change of state changes nothing,
+   whatever the history (unit/health/test_decisions_model.py, unit/health/test_parts.py).
 3. At most the configured number of probes is out at once, over all replicas
    (integration/health/test_probes.py::test_of_64_concurrent_wishes_over_two_replicas_as_many_as_allowed_are_granted).
 4. A breaker never gets stuck: probes that never end expire, and good ones close it
@@ -24,6 +24,11 @@ Its promises, each with the tests that hold it to them (under tests/):
    (test_a_slow_watcher_gets_the_newest_state_once_not_a_queue_of_what_it_missed).
 10. A healthy provider's success takes no lock
     (test_a_healthy_provider_s_success_waits_for_nobody_s_lock).
+
+11. What one org fails alone opens nothing for others (unit/health/test_windows.py,
+    integration/health/test_tallies.py::test_one_org_s_calls_open_nothing_for_others).
+12. Outcomes of invented providers fill no table
+    (integration/health/test_orders.py::test_invented_providers_and_credentials_fill_no_table).
 
 It does not promise that every watcher sees every state: two transitions in quick succession may
 arrive as the second one alone.

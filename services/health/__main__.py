@@ -13,11 +13,13 @@ from chassis.server import ServiceTokenAuthenticator
 from headgate.api.health.v1 import health_pb2_grpc
 from services.health.breakers import Breakers
 from services.health.config import HealthSettings
+from services.health.connections import SQL
 from services.health.jobs.prune_probes import prune_probes
 from services.health.kills import Kills
 from services.health.peers import AdmissionFences
 from services.health.servicer import HealthServicer
-from services.health.store import SCHEMA, SQL, Store
+from services.health.store import SCHEMA, Store
+from services.health.tallies import Tallies
 from services.health.watchers import Watchers
 
 SERVICE_NAME: Final = "headgate.api.health.v1.HealthService"
@@ -34,16 +36,29 @@ async def serve(settings: HealthSettings, process: Process) -> AsyncIterator[Non
         _open_store(settings) as store,
         open_channel(settings.admission_addresses, settings) as channel,
     ):
-        breakers = Breakers(store, settings.breaker_rules(), count_stale=stale.add)
         kills = Kills(store, AdmissionFences(channel))
         watchers = Watchers(store, connect=notifications.listener(settings, schema=SCHEMA))
+        tallies = Tallies(store, settings.breaker_rules())
+        breakers = Breakers(
+            store,
+            settings.breaker_rules(),
+            count_stale=stale.add,
+            census=watchers,
+            heard=tallies.count,
+        )
 
         async def check_database() -> None:
             await store.read_version()
 
         process.server.add(
             health_pb2_grpc.add_HealthServiceServicer_to_server,
-            HealthServicer(breakers=breakers, kills=kills, watchers=watchers, store=store),
+            HealthServicer(
+                breakers=breakers,
+                table=settings.table(),
+                kills=kills,
+                watchers=watchers,
+                store=store,
+            ),
             service_name=SERVICE_NAME,
             authenticate=ServiceTokenAuthenticator(settings.service_token),
         )
@@ -51,6 +66,7 @@ async def serve(settings: HealthSettings, process: Process) -> AsyncIterator[Non
         process.server.on_drain(breakers.close)
         process.spawn("watchers", watchers.run())
         process.spawn("kills", kills.run())
+        process.spawn("tallies", tallies.run())
         yield
 
 

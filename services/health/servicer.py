@@ -12,8 +12,9 @@ from chassis.errors import ServiceError
 from chassis.server import deadline
 from headgate.api.health.v1 import health_pb2 as pb
 from headgate.api.health.v1 import health_pb2_grpc
-from services.health import wire
+from services.health import wire, wire_breakers, wire_orders
 from services.health.breakers import Breakers
+from services.health.domain.signals import Classification
 from services.health.kills import Kills
 from services.health.store import Store
 from services.health.watchers import Watchers
@@ -25,26 +26,33 @@ class HealthServicer(health_pb2_grpc.HealthServiceServicer):
     """Serves `HealthService`; the contract's comments say what each method promises."""
 
     def __init__(
-        self, *, breakers: Breakers, kills: Kills, watchers: Watchers, store: Store
+        self,
+        *,
+        breakers: Breakers,
+        table: Classification,
+        kills: Kills,
+        watchers: Watchers,
+        store: Store,
     ) -> None:
         self._breakers = breakers
+        self._table = table
         self._kills = kills
         self._watchers = watchers
         self._store = store
 
     async def Observe(self, request: pb.ObserveRequest, context: Context) -> pb.ObserveResponse:
-        parsed = wire.parse_observations(request)
+        parsed = wire_breakers.parse_observations(request, self._table)
         observations = [each for each in parsed if not isinstance(each, ServiceError)]
         stale_count = await self._breakers.observe(observations, deadline=deadline())
-        return wire.render_observed(parsed, stale_count=stale_count)
+        return wire_breakers.render_observed(parsed, stale_count=stale_count)
 
     async def AcquireProbes(
         self, request: pb.AcquireProbesRequest, context: Context
     ) -> pb.AcquireProbesResponse:
-        parsed = wire.parse_wishes(request)
+        parsed = wire_breakers.parse_wishes(request)
         wishes = [each for each in parsed if not isinstance(each, ServiceError)]
         answers = await self._breakers.acquire(wishes, deadline=deadline())
-        return wire.render_probes(parsed, answers)
+        return wire_breakers.render_probes(parsed, answers)
 
     async def Watch(
         self, request: pb.WatchRequest, context: Context
@@ -65,3 +73,19 @@ class HealthServicer(health_pb2_grpc.HealthServiceServicer):
     async def Resume(self, request: pb.ResumeRequest, context: Context) -> pb.ResumeResponse:
         kill = await self._kills.resume(wire.parse_resume(request))
         return pb.ResumeResponse(kill=wire.render_kill(kill))
+
+    async def SetBreaker(
+        self, request: pb.SetBreakerRequest, context: Context
+    ) -> pb.SetBreakerResponse:
+        order = wire_orders.parse_order(request)
+        breaker = await self._breakers.force(order.key, order.forced, note=order.note)
+        return wire_orders.render_forced(breaker)
+
+    async def ListBreakerMoves(
+        self, request: pb.ListBreakerMovesRequest, context: Context
+    ) -> pb.ListBreakerMovesResponse:
+        page = wire_orders.parse_move_page(request)
+        moves = await self._breakers.list_moves(
+            provider=page.provider, before=page.before, count_max=page.size + 1
+        )
+        return wire_orders.render_moves(moves, page)

@@ -8,8 +8,10 @@ one skips what is superseded and costs no memory.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -18,6 +20,7 @@ from chassis import notifications
 from chassis.errors import StoreUnavailable
 from chassis.notifications import DATABASE_ERRORS, Connect
 from services.health.domain import states
+from services.health.domain.breakers import Key
 from services.health.domain.states import HealthState, Update
 from services.health.store import CHANNEL, Store
 
@@ -27,6 +30,8 @@ POLL_SECONDS: Final = 0.5
 HEARTBEAT_SECONDS: Final = 1.0
 # A process that could not read for so long must not claim to be up to date.
 STALE_SECONDS: Final = 2.0
+# Breakers that health keeps; the outcomes of invented providers and credentials fill no table.
+BREAKER_COUNT_MAX: Final = 10_000
 
 log = structlog.get_logger()
 
@@ -49,6 +54,9 @@ class Watchers:
         self._woken = asyncio.Event()
         # Grows when the database's past changed: streams must start again from a snapshot.
         self._era = 0
+        # The database's clock, and this loop's at the same moment.
+        self._clock: tuple[dt.datetime, float] | None = None
+        self._known: frozenset[Key] = frozenset()
 
     async def run(self) -> None:
         """Follows the state until cancelled."""
@@ -57,6 +65,10 @@ class Watchers:
             if self._connect is not None:
                 listening = notifications.follow(self._connect, CHANNEL, self._woken.set)
                 tasks.create_task(listening, name="listen-health")
+
+    def admits(self, key: Key) -> bool:
+        """Tells whether a breaker is known, or may be made, as of the last reading."""
+        return len(self._known) < BREAKER_COUNT_MAX or key in self._known
 
     async def watch(self) -> AsyncGenerator[Update]:
         """Yields a snapshot, then changes and heartbeats.
@@ -77,8 +89,14 @@ class Watchers:
             if asyncio.get_running_loop().time() - self._read_time > STALE_SECONDS:
                 raise StoreUnavailable
             update = states.changes_since(self._state, known)
-            yield update
+            yield replace(update, now=self._database_time())
             known = update.version
+
+    def _database_time(self) -> dt.datetime | None:
+        if self._clock is None:
+            return None
+        then, at = self._clock
+        return then + dt.timedelta(seconds=asyncio.get_running_loop().time() - at)
 
     async def _wait(self, known: int) -> None:
         """Returns when there is news, or a heartbeat is due."""
@@ -100,7 +118,8 @@ class Watchers:
 
     async def _read(self) -> None:
         began = asyncio.get_running_loop().time()
-        version = await self._store.read_version()
+        version, now = await self._store.read_version()
+        self._clock = (now, asyncio.get_running_loop().time())
         if version != self._state.version:
             self._publish(await self._store.read_state())
         self._read_time = began
@@ -117,5 +136,6 @@ class Watchers:
             # Restored from a backup: what watchers know of the lost versions is wrong.
             self._era += 1
         self._state = state
+        self._known = frozenset(breaker.key for breaker in state.breakers)
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()

@@ -1,6 +1,9 @@
-"""Values of the breakers: what one provider's breaker is, who may probe, what an outcome says.
+"""Values of the breakers: whom one watches, how it stands, who may probe, what an outcome says.
 
-A provider without a row is a closed breaker of epoch 0, so the first calls to it already count.
+A provider has a breaker, and so has each of its models and each credential that fails: a part of
+it. All breakers of a provider draw their epochs from one count, so a call needs to carry one
+number to tell which changes of state it came after. A breaker without a row is closed, of epoch
+0, so the first calls already count.
 """
 
 from __future__ import annotations
@@ -8,8 +11,11 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
+
+from services.health.domain.signals import Signal
 
 # A success or failure time younger than this is not written again: the row is hot.
 TIME_RESOLUTION: Final = dt.timedelta(seconds=1)
@@ -23,87 +29,95 @@ class BreakerState(enum.Enum):
     HALF_OPEN = "half-open"
 
 
-class Outcome(enum.Enum):
-    """What the end of a call says about its provider."""
+class Forced(enum.Enum):
+    """What a person decided instead of the state machine; the values are those of the schema."""
 
-    SUCCEEDED = 1
-    FAILED = 2
-    # Rejected, aborted or throttled: says nothing, but the call no longer probes.
-    NEUTRAL = 3
+    NOT = ""
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class Cause(enum.Enum):
+    """Why a breaker changed its state; the values are those of the schema."""
+
+    FAILURES = "failures"
+    FAILURE_RATE = "failure-rate"
+    SLOW_CALLS = "slow-calls"
+    TIME = "time"
+    PROBE_FAILED = "probe-failed"
+    PROBES_SUCCEEDED = "probes-succeeded"
+    FORCED = "forced"
+    RESET = "reset"
+    # The state is as it was: staff must hear of it all the same.
+    CREDENTIAL_REFUSED = "credential-refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerRules:
-    """When breakers open, how long for, and how they close again."""
+class Key:
+    """Whom a breaker watches: a provider, one of its models, or one credential with it."""
 
-    # Failures in a row, fleet-wide in commit order, that open a closed breaker.
-    failure_threshold: int
-    # How long an open breaker refuses before it lets probes pass.
-    open_duration: dt.timedelta
-    # Most probes outstanding at once, fleet-wide.
-    probe_count_max: int
-    # Successful probes that close a half-open breaker.
-    probe_success_threshold: int
-    # How long a probe's permit lives without an outcome.
-    probe_duration: dt.timedelta
+    provider: str
+    # Empty: not one model.
+    model: str = ""
+    # An org, or `org/name` if the org has several. Empty: not one credential.
+    credential: str = ""
+
+    @property
+    def is_provider(self) -> bool:
+        """True for the provider itself."""
+        return not self.model and not self.credential
+
+    @property
+    def text(self) -> str:
+        """For people and logs."""
+        kind = "model" if self.model else "credential"
+        name = self.model or self.credential
+        return f"{self.provider} {kind} {name}" if name else self.provider
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """One provider's breaker, as its row says."""
+    """One breaker, as its row says."""
 
-    provider: str
-    state: BreakerState
-    # Grows by one with each change of state; outcomes of another epoch change nothing.
-    epoch: int
+    key: Key
+    state: BreakerState = BreakerState.CLOSED
+    # Grows with each change of state; outcomes of calls admitted before it change nothing.
+    epoch: int = 0
+    # The newest epoch of the provider's breakers. Kept on the provider's own breaker only.
+    last_epoch: int = 0
     # Failures in a row so far. Goes on counting through failed probes.
-    failure_count: int
+    failure_count: int = 0
+    # Whose calls failed in this row: two orgs at most, because two are as good as many.
+    failure_orgs: tuple[str, ...] = ()
     # Successful probes since it became half-open.
-    probe_success_count: int
-    # When probes may begin. Set while open, and only then.
-    open_until: dt.datetime | None
+    probe_success_count: int = 0
+    # How often it opened without having been closed for long between.
+    open_count: int = 0
+    # When probes may begin. Set while it is open and nobody forced it.
+    open_until: dt.datetime | None = None
+    # Until when the provider asked to be left alone. Only credentials cool.
+    cool_until: dt.datetime | None = None
+    forced: Forced = Forced.NOT
     # When the state last changed. None: never.
-    change_time: dt.datetime | None
+    change_time: dt.datetime | None = None
     # When a call last succeeded and failed, a second late at most. None: never.
-    success_time: dt.datetime | None
-    failure_time: dt.datetime | None
+    success_time: dt.datetime | None = None
+    failure_time: dt.datetime | None = None
     # Version of health's state in which watchers learnt of it. 0: not yet.
-    version: int
+    version: int = 0
 
-    def moved(self, state: BreakerState, *, rules: BreakerRules, now: dt.datetime) -> Breaker:
-        """Returns the breaker in another state, in the next epoch."""
-        is_open = state is BreakerState.OPEN
-        return replace(
-            self,
-            state=state,
-            epoch=self.epoch + 1,
-            open_until=now + rules.open_duration if is_open else None,
-            change_time=now,
-        )
+    @property
+    def is_wide(self) -> bool:
+        """True if its failures suffice to open it: those of one org never do so for others."""
+        return bool(self.key.credential) or len(self.failure_orgs) > 1
 
-    def saw(self, outcome: Outcome, *, now: dt.datetime) -> Breaker:
+    def saw(self, signal: Signal, *, now: dt.datetime) -> Breaker:
         """Returns the breaker with the time of its last success or failure brought up to date."""
-        if outcome is Outcome.SUCCEEDED and _is_old(self.success_time, now):
+        if signal is Signal.SUCCEEDED and _is_old(self.success_time, now):
             return replace(self, success_time=now)
-        if outcome is Outcome.FAILED and _is_old(self.failure_time, now):
+        if signal is Signal.FAILED and _is_old(self.failure_time, now):
             return replace(self, failure_time=now)
         return self
-
-
-def unknown_breaker(provider: str) -> Breaker:
-    """Returns the breaker of a provider that nobody has observed yet."""
-    return Breaker(
-        provider=provider,
-        state=BreakerState.CLOSED,
-        epoch=0,
-        failure_count=0,
-        probe_success_count=0,
-        open_until=None,
-        change_time=None,
-        success_time=None,
-        failure_time=None,
-        version=0,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +129,30 @@ class CallKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProbePermit:
-    """Leave for one call to probe a provider, until the call ends or the permit expires."""
+class Way:
+    """Where a call went or wants to go: whom it says something about."""
 
+    provider: str
+    # Empty: nobody knows.
+    model: str
+    credential: str
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The breakers on the way, the provider's first."""
+        found = [Key(provider=self.provider)]
+        if self.model:
+            found.append(Key(provider=self.provider, model=self.model))
+        if self.credential:
+            found.append(Key(provider=self.provider, credential=self.credential))
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbePermit:
+    """Leave for one call to probe one breaker, until the call ends or the permit expires."""
+
+    key: Key
     call: CallKey
     # The half-open epoch that granted it.
     epoch: int
@@ -128,27 +163,45 @@ class ProbePermit:
 class Observation:
     """How one call to a provider ended."""
 
-    provider: str
-    # Epoch of the breaker when the call was admitted.
+    way: Way
+    # Newest epoch of the provider that was known when the call was admitted.
     epoch: int
-    outcome: Outcome
+    signal: Signal
     call: CallKey
+    # How long the call took. None: unknown.
+    latency: dt.timedelta | None = None
+    # How long the provider asked to be left alone.
+    cool_duration: dt.timedelta = dt.timedelta(0)
+
+    @property
+    def provider(self) -> str:
+        """The provider, by which observations are decided together."""
+        return self.way.provider
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeWish:
-    """A call that wants to probe a provider."""
+    """A call that wants to go where breakers may be half-open."""
 
-    provider: str
+    way: Way
     call: CallKey
+    # How long its permit shall live. None: as the rules say.
+    lease: dt.timedelta | None = None
+
+    @property
+    def provider(self) -> str:
+        """The provider, by which wishes are decided together."""
+        return self.way.provider
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """All that a decision about one breaker rests on."""
+    """All that a decision about a provider's breakers rests on."""
 
-    breaker: Breaker
-    # Unexpired permits of the provider, of any epoch: a probe of an older one is still out there.
+    provider: str
+    # The provider's own breaker and those of its parts that are asked for.
+    breakers: Mapping[Key, Breaker]
+    # Their unexpired permits, of any epoch: a probe of an older one is still out there.
     permits: tuple[ProbePermit, ...]
     # The database's clock.
     now: dt.datetime
@@ -156,18 +209,12 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerChange:
-    """What a decision changes about one breaker; empty if before and after are equal."""
+    """What a decision changes about one breaker."""
 
     before: Breaker
     after: Breaker
-    added: tuple[ProbePermit, ...] = ()
-    # Calls whose permits end.
-    released: tuple[CallKey, ...] = ()
-
-    @property
-    def is_empty(self) -> bool:
-        """True if nothing has to be written."""
-        return self.before == self.after and not self.added and not self.released
+    # Why the state changed, or what else the history keeps. None: nothing.
+    cause: Cause | None = None
 
     @property
     def is_transition(self) -> bool:
@@ -176,11 +223,32 @@ class BreakerChange:
 
     @property
     def is_announced(self) -> bool:
-        """True if watchers must learn of it: a new state, or a provider seen for the first time.
+        """True if watchers must learn of it: all that gateways act on, and a new provider.
 
         Counts and times alone are not announced; they change with every call.
         """
-        return self.is_transition or (self.before.version == 0 and self.before != self.after)
+        before, after = self.before, self.after
+        if before.version == 0 and after.key.is_provider:
+            return True
+        told = (before.epoch, before.last_epoch, before.forced, before.cool_until)
+        return told != (after.epoch, after.last_epoch, after.forced, after.cool_until)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What a decision changes about a provider's breakers."""
+
+    provider: str
+    # Of the breakers that differ.
+    breakers: tuple[BreakerChange, ...] = ()
+    added: tuple[ProbePermit, ...] = ()
+    # Calls whose permits end, all of this provider.
+    released: tuple[CallKey, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing has to be written."""
+        return not self.breakers and not self.added and not self.released
 
 
 def _is_old(time: dt.datetime | None, now: dt.datetime) -> bool:

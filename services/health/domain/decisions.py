@@ -1,37 +1,39 @@
-"""Decisions about one breaker: what outcomes change, and which calls may probe.
+"""Decisions about a provider's breakers: what outcomes change, which calls may probe, who forces.
 
-Both are functions of a situation. The same decision is first taken on an unlocked reading; only
-if it changes something is it taken again under the row's lock and written. A healthy provider's
-successes so take no lock at all.
+Each is a function of a situation. The same decision is first taken on an unlocked reading; only
+if it changes something is it taken again under the provider's lock and written. A healthy
+provider's successes so take no lock at all.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from services.health.domain import machine
 from services.health.domain.breakers import (
     Breaker,
-    BreakerChange,
-    BreakerRules,
     BreakerState,
-    CallKey,
+    Cause,
+    Change,
+    Forced,
+    Key,
     Observation,
-    Outcome,
     ProbePermit,
     ProbeWish,
     Situation,
 )
+from services.health.domain.group import Group
+from services.health.domain.rules import BreakerRules
+from services.health.domain.signals import Signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What a row of outcomes does to one breaker."""
+    """What a row of outcomes does to a provider's breakers."""
 
-    change: BreakerChange
-    # For each observation, in order: was it dropped because it says nothing about this epoch?
+    change: Change
+    # For each observation, in order: was it dropped because no breaker could hear it?
     stale: tuple[bool, ...]
 
 
@@ -39,9 +41,11 @@ class Observed:
 class Acquired:
     """Which of the calls may go to one provider."""
 
-    change: BreakerChange
+    change: Change
     # For each wish, in order.
     granted: tuple[bool, ...]
+    # Newest epoch of the provider, for the permits of calls that may go.
+    epoch: int
 
 
 def observe(
@@ -49,80 +53,137 @@ def observe(
 ) -> Observed:
     """Applies outcomes of one provider's calls in their order.
 
-    Whatever its epoch, a call that ended gives its permit back. Otherwise an outcome of another
-    epoch changes nothing; nor does one of an open breaker, or of a half-open one without an
-    unexpired permit, because no such call was admitted to say something about it.
+    Whatever its epoch, a call that ended gives its permits back. Otherwise a breaker does not hear
+    an outcome of a call that was admitted before its last change of state; nor does an open one,
+    or a half-open one without an unexpired permit of the call, because no such call was admitted
+    to say something about it.
     """
-    breaker = situation.breaker
-    permits = _unexpired(situation)
-    released: list[CallKey] = []
+    group = Group(situation, rules)
     stale: list[bool] = []
     for observation in observations:
-        permit = permits.pop(observation.call, None)
-        if permit is not None:
-            released.append(observation.call)
-        counts = _counts(breaker, observation, permit)
-        stale.append(not counts)
-        if counts:
-            breaker = _fed(breaker, observation.outcome, rules=rules, now=situation.now)
-    change = BreakerChange(before=situation.breaker, after=breaker, released=tuple(released))
-    return Observed(change=change, stale=tuple(stale))
+        permits = group.release(observation.call)
+        heard = [
+            _hear(group, key, observation, permits.get(key)) for key in _listeners(observation)
+        ]
+        stale.append(not any(heard))
+    return Observed(change=group.change(), stale=tuple(stale))
 
 
 def acquire(situation: Situation, wishes: Sequence[ProbeWish], *, rules: BreakerRules) -> Acquired:
     """Decides which calls may go: all while closed, none while open, a few as probes between.
 
-    A call that holds a permit of this epoch keeps it. Permits of older epochs count against the
-    bound until their calls end or they expire, so never more than the bound are outstanding.
+    A call needs the leave of every breaker on its way, and gets a permit of each half-open one or
+    none at all. A call that holds a permit of this epoch keeps it. Permits of older epochs count
+    against the bound until their calls end or they expire, so never more than the bound are
+    outstanding.
     """
-    breaker = _ready_for_probes(situation, rules)
-    if breaker.state is not BreakerState.HALF_OPEN:
-        change = BreakerChange(before=situation.breaker, after=breaker)
-        granted = breaker.state is BreakerState.CLOSED
-        return Acquired(change=change, granted=(granted,) * len(wishes))
-    permits = _unexpired(situation)
-    added: dict[CallKey, ProbePermit] = {}
-    answers: list[bool] = []
-    for wish in wishes:
-        held = permits.get(wish.call)
-        if held is None or held.epoch != breaker.epoch:
-            # A permit of an older epoch is replaced, so it takes no second place.
-            if len(permits) - (held is not None) >= rules.probe_count_max:
-                answers.append(False)
-                continue
-            expire_time = situation.now + rules.probe_duration
-            held = ProbePermit(call=wish.call, epoch=breaker.epoch, expire_time=expire_time)
-            permits[wish.call] = added[wish.call] = held
-        answers.append(True)
-    change = BreakerChange(before=situation.breaker, after=breaker, added=tuple(added.values()))
-    return Acquired(change=change, granted=tuple(answers))
+    group = Group(situation, rules)
+    for key in situation.breakers:
+        breaker = group.breakers[key]
+        if breaker.open_until is not None and situation.now >= breaker.open_until:
+            group.put(machine.half_opened(breaker, rules=rules), Cause.TIME)
+    granted = tuple(_grant(group, wish, rules) for wish in wishes)
+    return Acquired(change=group.change(), granted=granted, epoch=group.last_epoch)
 
 
-def _unexpired(situation: Situation) -> dict[CallKey, ProbePermit]:
-    return {
-        permit.call: permit for permit in situation.permits if permit.expire_time > situation.now
-    }
+def force(situation: Situation, key: Key, forced: Forced, *, rules: BreakerRules) -> Change:
+    """Opens or closes a breaker until further notice, or gives it back to the state machine,
+    closed and with nothing counted. Each begins an epoch: what is under way says nothing any more.
+    """
+    group = Group(situation, rules)
+    breaker = group.breakers[key]
+    if forced is Forced.NOT:
+        fresh = replace(machine.closed(breaker, rules=rules), forced=forced, open_count=0)
+        group.put(replace(fresh, cool_until=None), Cause.RESET)
+    elif breaker.forced is not forced:
+        move = machine.opened if forced is Forced.OPEN else machine.closed
+        group.put(replace(move(breaker, rules=rules), forced=forced), Cause.FORCED)
+    return group.change()
 
 
-def _counts(breaker: Breaker, observation: Observation, permit: ProbePermit | None) -> bool:
-    if observation.epoch != breaker.epoch or breaker.state is BreakerState.OPEN:
+def trip(situation: Situation, causes: Mapping[Key, Cause], *, rules: BreakerRules) -> Change:
+    """Opens the breakers whose rates say so, if they are closed and nobody wants them to be."""
+    group = Group(situation, rules)
+    for key, cause in causes.items():
+        breaker = group.breakers[key]
+        if breaker.state is BreakerState.CLOSED and breaker.forced is Forced.NOT:
+            group.put(machine.opened(breaker, rules=rules), cause)
+    return group.change()
+
+
+def _listeners(observation: Observation) -> tuple[Key, ...]:
+    """The breakers that an outcome is meant for."""
+    keys = observation.way.keys
+    if observation.signal in (Signal.REFUSED, Signal.THROTTLED):
+        return tuple(key for key in keys if key.credential)
+    return keys
+
+
+def _hear(group: Group, key: Key, observation: Observation, permit: ProbePermit | None) -> bool:
+    breaker = group.breakers[key]
+    if not breaker.epoch <= observation.epoch <= group.last_epoch:
         return False
-    if breaker.state is BreakerState.HALF_OPEN:
-        return permit is not None and permit.epoch == breaker.epoch
+    if breaker.state is BreakerState.OPEN:
+        return False
+    if breaker.state is BreakerState.HALF_OPEN and (
+        permit is None or permit.epoch != breaker.epoch
+    ):
+        return False
+    _feed(group, breaker, observation)
     return True
 
 
-def _fed(breaker: Breaker, outcome: Outcome, *, rules: BreakerRules, now: dt.datetime) -> Breaker:
-    if outcome is Outcome.NEUTRAL:
-        return breaker
-    seen = breaker.saw(outcome, now=now)
-    if outcome is Outcome.SUCCEEDED:
-        return machine.after_success(seen, rules=rules, now=now)
-    return machine.after_failure(seen, rules=rules, now=now)
+def _feed(group: Group, breaker: Breaker, observation: Observation) -> None:
+    now, rules = group.now, group.rules
+    if observation.signal is Signal.NEUTRAL:
+        return
+    if observation.signal is Signal.THROTTLED:
+        group.put(_cooled(breaker, observation, group))
+    elif observation.signal is Signal.SUCCEEDED:
+        if _is_well(breaker) and not breaker.key.is_provider:
+            # Parts are many: a row of theirs is written when something fails.
+            return
+        seen = breaker.saw(Signal.SUCCEEDED, now=now)
+        group.put(machine.after_success(seen, rules=rules), Cause.PROBES_SUCCEEDED)
+    else:
+        seen = breaker.saw(Signal.FAILED, now=now)
+        if observation.call.org not in seen.failure_orgs:
+            orgs = (*seen.failure_orgs, observation.call.org)[:2]
+            seen = replace(seen, failure_orgs=orgs)
+        after = machine.after_failure(seen, rules=rules)
+        group.put(after, _cause_of(breaker, after, observation.signal))
 
 
-def _ready_for_probes(situation: Situation, rules: BreakerRules) -> Breaker:
-    breaker = situation.breaker
-    if breaker.open_until is None or situation.now < breaker.open_until:
+def _is_well(breaker: Breaker) -> bool:
+    return breaker.state is BreakerState.CLOSED and not breaker.failure_count
+
+
+def _cause_of(before: Breaker, after: Breaker, signal: Signal) -> Cause | None:
+    """Why a failure changed the state; the first refusal in a row is told at once."""
+    if before.state is BreakerState.HALF_OPEN:
+        return Cause.PROBE_FAILED
+    if after.state is not before.state:
+        return Cause.FAILURES
+    is_first = signal is Signal.REFUSED and not before.failure_count
+    return Cause.CREDENTIAL_REFUSED if is_first else None
+
+
+def _cooled(breaker: Breaker, observation: Observation, group: Group) -> Breaker:
+    asked = observation.cool_duration or group.rules.cool_duration
+    until = group.now + min(asked, group.rules.cool_duration_max)
+    if breaker.cool_until is not None and breaker.cool_until >= until:
         return breaker
-    return machine.half_opened(breaker, rules=rules, now=situation.now)
+    return replace(breaker, cool_until=until)
+
+
+def _grant(group: Group, wish: ProbeWish, rules: BreakerRules) -> bool:
+    breakers = [group.breakers[key] for key in wish.way.keys]
+    if any(breaker.state is BreakerState.OPEN for breaker in breakers):
+        return False
+    needed = [breaker for breaker in breakers if breaker.state is BreakerState.HALF_OPEN]
+    if not all(group.has_place(breaker, wish.call) for breaker in needed):
+        return False
+    expire_time = group.now + (wish.lease or rules.probe_duration)
+    for breaker in needed:
+        group.lease(breaker, wish.call, expire_time)
+    return True

@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import pybreaker
 
-from services.health.domain.breakers import Breaker, BreakerRules, BreakerState
+from services.health.domain.breakers import Breaker, BreakerState, Forced
+from services.health.domain.rules import BreakerRules
 
 
 class _ProviderFailedError(Exception):
@@ -24,7 +25,7 @@ class _MirrorStorage(pybreaker.CircuitBreakerStorage):
     """Holds a row's state and counts in memory for as long as a decision takes."""
 
     def __init__(self, breaker: Breaker) -> None:
-        super().__init__(breaker.provider)
+        super().__init__(breaker.key.text)
         self._state = breaker.state.value
         self._failure_count = breaker.failure_count
         self._success_count = breaker.probe_success_count
@@ -75,57 +76,68 @@ class _MirrorStorage(pybreaker.CircuitBreakerStorage):
         del opened_at
 
 
-def after_success(breaker: Breaker, *, rules: BreakerRules, now: dt.datetime) -> Breaker:
-    """Returns the breaker after a call that succeeded. The breaker must not be open."""
+def after_success(breaker: Breaker, *, rules: BreakerRules) -> Breaker:
+    """Returns state and counts after a call that succeeded. The breaker must not be open."""
     machine, mirror = _build(breaker, rules)
     machine.call(_succeed)
-    return _read_back(breaker, mirror, rules=rules, now=now)
+    return _read_back(replace(breaker, failure_orgs=()), mirror)
 
 
-def after_failure(breaker: Breaker, *, rules: BreakerRules, now: dt.datetime) -> Breaker:
-    """Returns the breaker after a call that the provider failed. It must not be open."""
+def after_failure(breaker: Breaker, *, rules: BreakerRules) -> Breaker:
+    """Returns state and counts after a call that the provider failed. It must not be open."""
     machine, mirror = _build(breaker, rules)
     try:
         machine.call(_fail)
     except _ProviderFailedError:
         # The library passes on what it has counted.
-        return _read_back(breaker, mirror, rules=rules, now=now)
+        return _read_back(breaker, mirror)
     raise AssertionError("the machine swallowed a failure")
 
 
-def half_opened(breaker: Breaker, *, rules: BreakerRules, now: dt.datetime) -> Breaker:
-    """Returns the breaker ready for probes, in a new epoch. The caller has checked the time."""
+def half_opened(breaker: Breaker, *, rules: BreakerRules) -> Breaker:
+    """Returns the breaker ready for probes. The caller has checked the time."""
     machine, mirror = _build(breaker, rules)
     machine.half_open()
-    return _read_back(breaker, mirror, rules=rules, now=now)
+    return _read_back(breaker, mirror)
+
+
+def opened(breaker: Breaker, *, rules: BreakerRules) -> Breaker:
+    """Returns the breaker open, whatever its counts."""
+    machine, mirror = _build(breaker, rules)
+    machine.open()
+    return _read_back(breaker, mirror)
+
+
+def closed(breaker: Breaker, *, rules: BreakerRules) -> Breaker:
+    """Returns the breaker closed, with no failures counted."""
+    machine, mirror = _build(breaker, rules)
+    machine.close()
+    return replace(_read_back(breaker, mirror), failure_count=0, failure_orgs=())
 
 
 def _build(
     breaker: Breaker, rules: BreakerRules
 ) -> tuple[pybreaker.CircuitBreaker, _MirrorStorage]:
     mirror = _MirrorStorage(breaker)
+    trips = breaker.is_wide and breaker.forced is not Forced.CLOSED
     machine = pybreaker.CircuitBreaker(
-        fail_max=rules.failure_threshold,
+        # Out of reach of one more failure, where failures must not open it.
+        fail_max=rules.failure_threshold if trips else breaker.failure_count + 2,
         success_threshold=rules.probe_success_threshold,
         state_storage=mirror,
-        name=breaker.provider,
+        name=breaker.key.text,
         throw_new_error_on_trip=False,
     )
     return machine, mirror
 
 
-def _read_back(
-    breaker: Breaker, mirror: _MirrorStorage, *, rules: BreakerRules, now: dt.datetime
-) -> Breaker:
-    counted = replace(
+def _read_back(breaker: Breaker, mirror: _MirrorStorage) -> Breaker:
+    return replace(
         breaker,
+        state=BreakerState(mirror.state),
         failure_count=mirror.counter,
         probe_success_count=mirror.success_counter,
     )
-    state = BreakerState(mirror.state)
-    if state is breaker.state:
-        return counted
-    return counted.moved(state, rules=rules, now=now)
 
 
 def _succeed() -> None:

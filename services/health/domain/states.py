@@ -6,10 +6,22 @@ the newest state of whatever changed, once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from services.health.domain.breakers import Breaker
+from services.health.domain.breakers import Breaker, BreakerState, Forced
 from services.health.domain.kills import KillState, KillSwitch
+from services.health.domain.windows import Figures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderFigures:
+    """What the last minute of a provider's calls says."""
+
+    figures: Figures
+    # Version of health's state in which watchers learnt of it.
+    version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +32,9 @@ class HealthState:
     breakers: tuple[Breaker, ...]
     # All switches, resumed ones too.
     kills: tuple[KillSwitch, ...]
+    figures: Mapping[str, ProviderFigures] = field(default_factory=dict)
+    # The database's clock at the reading. None: there was none yet.
+    now: dt.datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,23 +45,63 @@ class Update:
     is_snapshot: bool
     breakers: tuple[Breaker, ...] = ()
     kills: tuple[KillSwitch, ...] = ()
+    # Of the providers among the breakers.
+    figures: Mapping[str, Figures] = field(default_factory=dict)
+    # The database's clock. None: unknown.
+    now: dt.datetime | None = field(default=None, compare=False)
 
 
 def snapshot(state: HealthState) -> Update:
-    """Returns the whole state. Switches that were resumed are not part of it."""
-    return Update(
-        version=state.version,
+    """Returns the whole state: all providers, what of their parts is unfit, stops in force."""
+    return _update(
+        state,
         is_snapshot=True,
-        breakers=state.breakers,
+        breakers=tuple(each for each in state.breakers if _is_told(each, state.now)),
         kills=tuple(kill for kill in state.kills if kill.state is not KillState.RESUMED),
     )
 
 
 def changes_since(state: HealthState, version: int) -> Update:
     """Returns what a watcher that knows `version` lacks."""
+    news = {name for name, found in state.figures.items() if found.version > version}
+    return _update(
+        state,
+        is_snapshot=False,
+        breakers=tuple(
+            each
+            for each in state.breakers
+            if each.version > version or (each.key.is_provider and each.key.provider in news)
+        ),
+        kills=tuple(kill for kill in state.kills if kill.version > version),
+    )
+
+
+def is_fit(breaker: Breaker, now: dt.datetime | None) -> bool:
+    """Tells whether a breaker lets all calls pass, and nobody forced it."""
+    cools = breaker.cool_until is not None and (now is None or breaker.cool_until > now)
+    is_closed = breaker.state is BreakerState.CLOSED
+    return is_closed and breaker.forced is Forced.NOT and not cools
+
+
+def _is_told(breaker: Breaker, now: dt.datetime | None) -> bool:
+    return breaker.key.is_provider or not is_fit(breaker, now)
+
+
+def _update(
+    state: HealthState,
+    *,
+    is_snapshot: bool,
+    breakers: tuple[Breaker, ...],
+    kills: tuple[KillSwitch, ...],
+) -> Update:
+    providers = {each.key.provider for each in breakers if each.key.is_provider}
     return Update(
         version=state.version,
-        is_snapshot=False,
-        breakers=tuple(breaker for breaker in state.breakers if breaker.version > version),
-        kills=tuple(kill for kill in state.kills if kill.version > version),
+        is_snapshot=is_snapshot,
+        breakers=breakers,
+        kills=kills,
+        figures={
+            name: found.figures for name, found in state.figures.items() if name in providers
+        },
+        now=state.now,
     )

@@ -1,4 +1,7 @@
-"""Deletes expired permits to probe. They count for nothing; this only keeps their table small."""
+"""Deletes expired permits to probe, breakers that nobody needs any more, and old history.
+
+They count for nothing; this only keeps their tables small.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ log = structlog.get_logger()
 
 
 async def prune_probes(store: Store) -> int:
-    """Deletes all expired permits that nobody is using and returns their count."""
+    """Deletes all that is over and that nobody is using; returns the count of permits."""
     total = 0
     while deleted := await store.prune_permits(BATCH_SIZE):
         total += deleted
+    await store.prune_breakers()
     log.info("probes_pruned", count=total)
     return total

@@ -1,6 +1,6 @@
 -- The whole schema of health. sql/migrations builds exactly this; a test compares the two.
 -- Every instant is the database's clock.
--- Lock order everywhere: breakers by provider, or the kill switches' advisory lock (7403, 1);
+-- Lock order everywhere: circuits by provider, or the kill switches' advisory lock (7403, 1);
 -- then health_version.
 
 -- One row: grows with each change that watchers must learn of. It is bumped last in a change's
@@ -12,21 +12,35 @@ CREATE TABLE health_version (
 
 INSERT INTO health_version (version) VALUES (0);
 
--- The authority on each provider. A provider without a row is closed, of epoch 0. No secondary
--- index, and room in each page: updates stay HOT.
-CREATE TABLE breaker (
-    provider text PRIMARY KEY,
+-- The authority on each provider, and on those of its models and credentials that failed. What has
+-- no row is closed, of epoch 0. Whoever changes any of a provider's rows holds the lock of the
+-- provider's own. No secondary index, and room in each page: updates stay HOT.
+CREATE TABLE circuit (
+    provider text NOT NULL,
+    -- One of the provider's models, or one credential with it; both empty: the provider itself.
+    model text NOT NULL DEFAULT '',
+    credential text NOT NULL DEFAULT '',
     -- closed: calls pass. open: refused until open_until. half-open: few pass, as probes.
     state text NOT NULL DEFAULT 'closed'
-    CONSTRAINT breaker_state_known CHECK (state IN ('closed', 'open', 'half-open')),
-    -- Grows by one with each change of state; outcomes of another epoch change nothing.
+    CONSTRAINT circuit_state_known CHECK (state IN ('closed', 'open', 'half-open')),
+    -- Grows with each change of state; outcomes of calls admitted before it change nothing.
     epoch bigint NOT NULL DEFAULT 0 CHECK (epoch >= 0),
-    -- Failures in a row, fleet-wide, in commit order.
+    -- On a provider's own row: the newest epoch of all its rows, which share one count.
+    last_epoch bigint NOT NULL DEFAULT 0 CHECK (last_epoch >= 0),
+    -- Failures in a row, fleet-wide, in commit order; and whose they were, two orgs at most.
     failure_count integer NOT NULL DEFAULT 0 CHECK (failure_count >= 0),
+    failure_orgs text[] NOT NULL DEFAULT '{}',
     -- Successful probes since it became half-open.
     probe_success_count integer NOT NULL DEFAULT 0 CHECK (probe_success_count >= 0),
+    -- How often it opened without having been closed for long between.
+    open_count integer NOT NULL DEFAULT 0 CHECK (open_count >= 0),
     -- When probes may begin.
     open_until timestamptz,
+    -- Until when the provider asked to be left alone. Only credentials cool.
+    cool_until timestamptz,
+    -- What a person decided instead of the state machine; empty: nothing.
+    forced text NOT NULL DEFAULT ''
+    CONSTRAINT circuit_forced_known CHECK (forced IN ('', 'open', 'closed')),
     -- When the state last changed; NULL until it does.
     change_time timestamptz,
     -- When a call last succeeded and failed; written about once a second at most.
@@ -34,20 +48,69 @@ CREATE TABLE breaker (
     failure_time timestamptz,
     -- health_version in which watchers learnt of it; 0 until they have.
     version bigint NOT NULL DEFAULT 0,
-    CONSTRAINT breaker_open_until CHECK ((state = 'open') = (open_until IS NOT NULL))
+    PRIMARY KEY (provider, model, credential),
+    CONSTRAINT circuit_of_one_thing CHECK (model = '' OR credential = ''),
+    CONSTRAINT circuit_open_until CHECK (
+        (state = 'open' AND forced = '') = (open_until IS NOT NULL)
+    ),
+    CONSTRAINT circuit_forced_state CHECK (forced = '' OR forced = state)
 ) WITH (fillfactor = 50);
 
--- Who may probe: leases, at most a configured count unexpired per provider. Inserted only under
--- the breaker's row lock. An expired one counts for nothing, whether it is still here or not.
-CREATE TABLE breaker_probe (
-    provider text NOT NULL REFERENCES breaker (provider),
+-- Who may probe: leases, at most a configured count unexpired per circuit. Inserted only under the
+-- provider's row lock. An expired one counts for nothing, whether it is still here or not.
+CREATE TABLE circuit_permit (
+    provider text NOT NULL,
+    model text NOT NULL,
+    credential text NOT NULL,
     org text NOT NULL,
     call_id uuid NOT NULL,
     -- The half-open epoch that granted it.
     epoch bigint NOT NULL,
     expire_time timestamptz NOT NULL,
-    PRIMARY KEY (provider, org, call_id)
+    PRIMARY KEY (provider, org, call_id, model, credential)
 );
+
+-- The last minute of a circuit's calls, in slots of ten seconds, and what it says to people.
+-- A provider's is written every few seconds, a part's only while some of its calls fail.
+CREATE TABLE circuit_window (
+    provider text NOT NULL,
+    model text NOT NULL,
+    credential text NOT NULL,
+    -- {slot: {"orgs": {org: [calls, failed, slow]}, "ms": {bucket: calls}}}
+    slots jsonb NOT NULL,
+    call_count bigint NOT NULL,
+    error_rate_percent integer NOT NULL,
+    latency_p50_ms bigint,
+    latency_p95_ms bigint,
+    -- health_version in which watchers learnt of the figures.
+    version bigint NOT NULL DEFAULT 0,
+    update_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (provider, model, credential)
+) WITH (fillfactor = 50);
+
+-- Every change of state, kept for a while: what opened it, and who forced it. And each time that
+-- a provider began to refuse a credential.
+CREATE TABLE circuit_move (
+    move_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    provider text NOT NULL,
+    model text NOT NULL,
+    credential text NOT NULL,
+    epoch bigint NOT NULL,
+    before_state text NOT NULL,
+    after_state text NOT NULL,
+    forced text NOT NULL,
+    cause text NOT NULL,
+    failure_count integer NOT NULL,
+    open_until timestamptz,
+    -- Who forced it, and why; empty: nobody did.
+    actor text NOT NULL DEFAULT '',
+    reason text NOT NULL DEFAULT '',
+    move_time timestamptz NOT NULL,
+    -- For readers that must not miss a row that commits late.
+    xact_id xid8 NOT NULL DEFAULT pg_current_xact_id()
+);
+
+CREATE INDEX circuit_move_provider ON circuit_move (provider, move_id);
 
 -- Stops of all calls. The row says what is wanted; admission's fence of the same id does it.
 CREATE TABLE kill_switch (

@@ -34,7 +34,9 @@ async def quick(clone: Clone) -> AsyncIterator[System]:
     try:
         await system.start("accounting")
         await system.start("admission")
-        await system.start("health", failure_threshold=2, open_seconds=OPEN_SECONDS)
+        await system.start(
+            "health", failure_threshold=2, open_seconds=OPEN_SECONDS, open_jitter=0.0
+        )
         await system.start("gateway")
         yield system
     finally:
@@ -68,17 +70,19 @@ async def wait_for(
     return status
 
 
-async def break_provider(backend: Keyed, provider: str, operation: str = "summarize") -> None:
-    for _ in range(2):
-        decision = await decide(backend, operation)
+async def break_provider(system: System, provider: str, operation: str = "summarize") -> None:
+    """Fails a call of each of two orgs: one org's failures alone open nothing for others."""
+    backend = system.backend()
+    for caller in (backend, system.backend(GLOBEX_KEY)):
+        decision = await decide(caller, operation)
         assert decision.admission.candidate.provider == provider
-        await end(backend, decision, FAILED)
+        await end(caller, decision, FAILED)
     await wait_for(backend, provider, OPEN)
 
 
 async def test_an_open_breaker_moves_calls_to_the_next_candidate(quick: System) -> None:
     backend = quick.backend()
-    await break_provider(backend, "openai")
+    await break_provider(quick, "openai")
 
     decision = await decide(backend)
     other = await decide(quick.backend(GLOBEX_KEY))
@@ -93,8 +97,8 @@ async def test_with_every_breaker_open_a_call_is_denied_with_a_time(quick: Syste
     backend = quick.backend()
     held = pb.AdmitCallRequest(call_id=new_id(), operation="summarize", input_token_count=10)
     await backend.AdmitCall(held)
-    await break_provider(backend, "openai")
-    await break_provider(backend, "anthropic")
+    await break_provider(quick, "openai")
+    await break_provider(quick, "anthropic")
 
     denial = (await decide(backend)).denial
     replay = (await backend.AdmitCall(held)).decision
@@ -110,8 +114,8 @@ async def test_with_every_breaker_open_a_call_is_denied_with_a_time(quick: Syste
 
 async def test_one_probe_passes_and_its_success_closes_the_breaker(quick: System) -> None:
     backend = quick.backend()
-    await break_provider(backend, "openai")
-    await break_provider(backend, "anthropic")
+    await break_provider(quick, "openai")
+    await break_provider(quick, "anthropic")
 
     decisions: list[pb.CallDecision] = []
 
@@ -133,7 +137,7 @@ async def test_one_probe_passes_and_its_success_closes_the_breaker(quick: System
 
 async def test_an_unused_probe_is_given_back(quick: System) -> None:
     backend, staff = quick.backend(), quick.staff()
-    await break_provider(backend, "openai")
+    await break_provider(quick, "openai")
     await asyncio.sleep(OPEN_SECONDS)
     # Probed, but no budget: the probe's call never leaves.
     limit = admin_pb2.PutLimitRequest()
@@ -205,3 +209,65 @@ async def test_a_gateway_that_cannot_hear_health_is_stopped_by_the_fence(system:
     assert before.WhichOneof("decision") == "admission"
     assert {each.denial.reason for each in decisions} == {denial_pb2.DENIAL_REASON_FENCED}
     assert {bool(each.denial.fallback_text) for each in decisions} == {True}
+
+
+async def see(backend: Keyed, provider: str) -> list[health_pb2.PartHealth]:
+    """Waits until the gateway knows of an unfit part of the provider."""
+    parts: list[health_pb2.PartHealth] = []
+
+    async def has_part() -> bool:
+        status = await backend.GetStatus(pb.GetStatusRequest())
+        parts[:] = [each for each in status.parts if each.provider == provider]
+        return bool(parts)
+
+    await eventually(has_part)
+    return parts
+
+
+async def test_one_org_s_failures_open_its_own_way_and_leave_others_theirs(quick: System) -> None:
+    backend, other = quick.backend(), quick.backend(GLOBEX_KEY)
+    for _ in range(2):
+        await end(backend, await decide(backend), FAILED)
+    [part] = await see(backend, "openai")
+
+    assert (part.credential, part.state) == ("acme", OPEN)
+    assert (await decide(backend)).admission.candidate.provider == "anthropic"
+    assert (await decide(other)).admission.candidate.provider == "openai"
+
+
+async def test_a_throttled_org_waits_as_long_as_the_provider_asked_and_others_do_not(
+    quick: System,
+) -> None:
+    backend, other = quick.backend(), quick.backend(GLOBEX_KEY)
+    decision = await decide(backend)
+    report = pb.CompleteCallRequest(
+        permit=decision.admission.permit, outcome=call_pb2.CALL_OUTCOME_THROTTLED, error_type="429"
+    )
+    report.retry_delay.FromSeconds(600)
+    await backend.CompleteCall(report)
+    [part] = await see(backend, "openai")
+
+    assert (part.credential, part.state, part.HasField("cool_time")) == ("acme", CLOSED, True)
+    assert (await decide(backend)).admission.candidate.provider == "anthropic"
+    assert (await decide(other)).admission.candidate.provider == "openai"
+
+
+async def test_a_refused_credential_stops_only_calls_that_are_made_with_it(quick: System) -> None:
+    backend = quick.backend()
+    for _ in range(2):
+        asked = pb.AdmitCallRequest(call_id=new_id(), operation="summarize", credential="old-key")
+        admission = (await backend.AdmitCall(asked)).decision.admission
+        await backend.CompleteCall(
+            pb.CompleteCallRequest(
+                permit=admission.permit,
+                outcome=call_pb2.CALL_OUTCOME_REJECTED,
+                error_type="401",
+            )
+        )
+    [part] = await see(backend, "openai")
+    asked = pb.AdmitCallRequest(call_id=new_id(), operation="summarize", credential="old-key")
+    moved = (await backend.AdmitCall(asked)).decision.admission
+
+    assert (part.credential, part.state) == ("acme/old-key", OPEN)
+    assert moved.candidate.provider == "anthropic"
+    assert (await decide(backend)).admission.candidate.provider == "openai"

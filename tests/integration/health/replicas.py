@@ -96,10 +96,10 @@ async def fetch(url: str, statement: str, *arguments: object) -> list[dict[str, 
 async def end_open_time(url: str) -> None:
     """Lets the time of every open breaker have passed."""
     await execute(
-        url, "UPDATE breaker SET open_until = now() - interval '1 s' WHERE state = 'open'"
+        url, "UPDATE circuit SET open_until = now() - interval '1 s' WHERE state = 'open'"
     )
 
 
 async def end_permits(url: str) -> None:
     """Lets the time of every probe's permit have passed."""
-    await execute(url, "UPDATE breaker_probe SET expire_time = now() - interval '1 s'")
+    await execute(url, "UPDATE circuit_permit SET expire_time = now() - interval '1 s'")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -13,15 +14,21 @@ import pytest
 
 from headgate.batching import BatcherClosedError
 from services.health.breakers import Breakers
+from services.health.circuit_store import Decision, LostUpdateError, Situations, T
 from services.health.domain.breakers import (
+    Breaker,
     BreakerChange,
-    BreakerRules,
     BreakerState,
     CallKey,
+    Change,
+    Key,
     Observation,
-    Outcome,
+    Way,
 )
-from services.health.store import BreakerDecision, LostUpdateError, Situations, Store, T
+from services.health.domain.kills import ChangeNote
+from services.health.domain.rules import BreakerRules
+from services.health.domain.signals import Signal
+from services.health.store import Store
 from tests.integration.health.replicas import execute, fetch
 from tests.unit.health.values import SECOND
 
@@ -31,6 +38,7 @@ RULES: Final = BreakerRules(
     probe_count_max=3,
     probe_success_threshold=2,
     probe_duration=600 * SECOND,
+    jitter=0.0,
 )
 
 
@@ -43,9 +51,17 @@ def replica(
     return Breakers(store, rules, count_stale=count_stale)
 
 
-def ended(outcome: Outcome, *, provider: str = "openai", epoch: int = 0) -> Observation:
-    call = CallKey(org="acme", call_id=uuid.uuid4())
-    return Observation(provider=provider, epoch=epoch, outcome=outcome, call=call)
+# By turns: the failures of one org alone open nothing for others.
+ORGS: Final = itertools.cycle(("acme", "globex", "initech"))
+
+
+def ended(
+    signal: Signal, *, provider: str = "openai", epoch: int = 0, org: str = ""
+) -> Observation:
+    """The end of a call that says something of its provider only."""
+    call = CallKey(org=org or next(ORGS), call_id=uuid.uuid4())
+    way = Way(provider=provider, model="", credential="")
+    return Observation(way=way, epoch=epoch, signal=signal, call=call)
 
 
 async def observe(breakers: Breakers, *observations: Observation) -> int:
@@ -53,16 +69,17 @@ async def observe(breakers: Breakers, *observations: Observation) -> int:
 
 
 async def read(store: Store, provider: str = "openai") -> tuple[BreakerState, int, int]:
-    breaker = (await store.read_situations([provider]))[provider].breaker
+    key = Key(provider=provider)
+    breaker = (await store.read_situations([key]))[provider].breakers[key]
     return breaker.state, breaker.epoch, breaker.failure_count
 
 
 async def observe_at_once(stores: list[Store], *, rules: BreakerRules = RULES) -> list[int]:
     """Sends 64 failures, each in a transaction of its own, to a provider that has a row."""
-    await observe(replica(stores[0]), ended(Outcome.SUCCEEDED))
+    await observe(replica(stores[0]), ended(Signal.SUCCEEDED))
     return await asyncio.gather(
         *(
-            observe(replica(stores[number % len(stores)], rules=rules), ended(Outcome.FAILED))
+            observe(replica(stores[number % len(stores)], rules=rules), ended(Signal.FAILED))
             for number in range(64)
         )
     )
@@ -94,7 +111,7 @@ async def test_two_batches_for_a_provider_without_a_row_count_together(
     replicas = [replica(store), replica(other_store)]
 
     stale = await asyncio.gather(
-        *(observe(replicas[number % 2], ended(Outcome.FAILED)) for number in range(64))
+        *(observe(replicas[number % 2], ended(Signal.FAILED)) for number in range(64))
     )
 
     assert await read(store) == (BreakerState.OPEN, 1, 5)
@@ -107,7 +124,7 @@ async def test_failures_count_over_replicas_and_the_fourth_does_not_open(
     replicas = [replica(store), replica(other_store)]
     seen = []
     for number in range(5):
-        await observe(replicas[number % 2], ended(Outcome.FAILED))
+        await observe(replicas[number % 2], ended(Signal.FAILED))
         seen.append(await read(store))
 
     assert seen == [
@@ -123,9 +140,9 @@ async def test_a_success_on_another_replica_ends_the_row_of_failures(
     store: Store, other_store: Store
 ) -> None:
     first, second = replica(store), replica(other_store)
-    await observe(first, *(ended(Outcome.FAILED) for _ in range(4)))
-    await observe(second, ended(Outcome.SUCCEEDED))
-    await observe(first, *(ended(Outcome.FAILED) for _ in range(4)))
+    await observe(first, *(ended(Signal.FAILED) for _ in range(4)))
+    await observe(second, ended(Signal.SUCCEEDED))
+    await observe(first, *(ended(Signal.FAILED) for _ in range(4)))
 
     assert await read(store) == (BreakerState.CLOSED, 0, 4)
 
@@ -133,9 +150,9 @@ async def test_a_success_on_another_replica_ends_the_row_of_failures(
 async def test_outcomes_of_another_epoch_change_nothing_and_are_counted(store: Store) -> None:
     counted: list[int] = []
     breakers = replica(store, count_stale=counted.append)
-    await observe(breakers, *(ended(Outcome.FAILED) for _ in range(5)))
+    await observe(breakers, *(ended(Signal.FAILED) for _ in range(5)))
 
-    late = [ended(Outcome.SUCCEEDED, epoch=0), ended(Outcome.FAILED, epoch=2)]
+    late = [ended(Signal.SUCCEEDED, epoch=0), ended(Signal.FAILED, epoch=2)]
     assert await observe(breakers, *late) == 2
     assert await read(store) == (BreakerState.OPEN, 1, 5)
     assert sum(counted) == 2
@@ -144,12 +161,12 @@ async def test_outcomes_of_another_epoch_change_nothing_and_are_counted(store: S
 async def test_providers_of_one_batch_are_judged_by_themselves(store: Store) -> None:
     breakers = replica(store)
     failures = [
-        ended(Outcome.FAILED, provider=provider)
+        ended(Signal.FAILED, provider=provider)
         for _ in range(5)
         for provider in ("openai", "mistral")
     ]
 
-    assert await observe(breakers, *failures, ended(Outcome.FAILED, provider="google")) == 0
+    assert await observe(breakers, *failures, ended(Signal.FAILED, provider="google")) == 0
     assert await read(store, "openai") == (BreakerState.OPEN, 1, 5)
     assert await read(store, "mistral") == (BreakerState.OPEN, 1, 5)
     assert await read(store, "google") == (BreakerState.CLOSED, 0, 1)
@@ -163,7 +180,7 @@ async def test_batches_that_lock_the_same_providers_the_other_way_round_do_not_d
 
     await asyncio.gather(
         *(
-            observe(breakers, *(ended(Outcome.FAILED, provider=name) for name in names))
+            observe(breakers, *(ended(Signal.FAILED, provider=name) for name in names))
             for _ in range(20)
             for breakers, names in replicas
         )
@@ -176,13 +193,13 @@ async def test_a_healthy_provider_s_success_waits_for_nobody_s_lock(
     store: Store, url: str
 ) -> None:
     breakers = replica(store)
-    await observe(breakers, ended(Outcome.SUCCEEDED))
-    await execute(url, "UPDATE breaker SET success_time = now() + interval '1 hour'")
+    await observe(breakers, ended(Signal.SUCCEEDED))
+    await execute(url, "UPDATE circuit SET success_time = now() + interval '1 hour'")
     holder = await asyncpg.connect(url)
     try:
         async with holder.transaction():
-            await holder.execute("SELECT * FROM health.breaker FOR UPDATE")
-            await observe(breakers, ended(Outcome.SUCCEEDED))
+            await holder.execute("SELECT * FROM health.circuit FOR UPDATE")
+            await observe(breakers, ended(Signal.SUCCEEDED))
     finally:
         await holder.close()
 
@@ -193,17 +210,20 @@ class UnluckyStore(Store):
     rollback_count = 0
 
     async def change_breakers(
-        self, providers: object, decide: Callable[[Situations], BreakerDecision[T]]
+        self,
+        keys: Iterable[Key],
+        decide: Callable[[Situations], Decision[T]],
+        *,
+        note: ChangeNote | None = None,
     ) -> T:
-        def decide_and_fail(situations: Situations) -> BreakerDecision[T]:
+        def decide_and_fail(situations: Situations) -> Decision[T]:
             decided = decide(situations)
             if self.rollback_count:
                 self.rollback_count -= 1
                 raise asyncpg.DeadlockDetectedError("deadlock detected")
             return decided
 
-        assert isinstance(providers, dict)
-        return await super().change_breakers(providers, decide_and_fail)
+        return await super().change_breakers(keys, decide_and_fail, note=note)
 
 
 @pytest.mark.parametrize(("rollback_count", "failure_count"), [(1, 1), (2, 0)])
@@ -215,10 +235,10 @@ async def test_a_batch_that_was_rolled_back_is_repeated_once_and_counts_once(
     breakers = replica(unlucky)
 
     if failure_count:
-        assert await observe(breakers, ended(Outcome.FAILED)) == 0
+        assert await observe(breakers, ended(Signal.FAILED)) == 0
     else:
         with pytest.raises(asyncpg.DeadlockDetectedError):
-            await observe(breakers, ended(Outcome.FAILED))
+            await observe(breakers, ended(Signal.FAILED))
 
     assert await read(store) == (BreakerState.CLOSED, 0, failure_count)
 
@@ -226,26 +246,29 @@ async def test_a_batch_that_was_rolled_back_is_repeated_once_and_counts_once(
 async def test_a_write_that_missed_its_epoch_is_noticed_and_undoes_the_rest(
     store: Store, url: str
 ) -> None:
-    def decide(situations: Situations) -> tuple[None, list[BreakerChange]]:
-        google, openai = situations["google"].breaker, situations["openai"].breaker
-        wrong = replace(openai, epoch=7)
-        return None, [
-            BreakerChange(before=google, after=replace(google, failure_count=1)),
-            BreakerChange(before=wrong, after=replace(wrong, failure_count=1)),
-        ]
+    google, openai = Key(provider="google"), Key(provider="openai")
+
+    def change_of(before: Breaker) -> Change:
+        change = BreakerChange(before=before, after=replace(before, failure_count=1))
+        return Change(provider=before.key.provider, breakers=(change,))
+
+    def decide(situations: Situations) -> tuple[None, list[Change]]:
+        right = situations["google"].breakers[google]
+        wrong = replace(situations["openai"].breakers[openai], epoch=7)
+        return None, [change_of(right), change_of(wrong)]
 
     with pytest.raises(LostUpdateError, match="openai"):
-        await store.change_breakers(["google", "openai"], decide)
+        await store.change_breakers([google, openai], decide)
 
-    assert await fetch(url, "SELECT * FROM breaker") == []
+    assert await fetch(url, "SELECT * FROM circuit") == []
 
 
 async def test_a_closed_use_case_answers_what_it_took_and_takes_no_more(store: Store) -> None:
     breakers = replica(store)
-    taken = asyncio.ensure_future(observe(breakers, ended(Outcome.FAILED)))
+    taken = asyncio.ensure_future(observe(breakers, ended(Signal.FAILED)))
     await asyncio.sleep(0)
     await breakers.close()
 
     assert await taken == 0
     with pytest.raises(BatcherClosedError):
-        await observe(breakers, ended(Outcome.FAILED))
+        await observe(breakers, ended(Signal.FAILED))

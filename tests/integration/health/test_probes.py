@@ -13,9 +13,10 @@ from services.health.domain.breakers import (
     BreakerState,
     CallKey,
     Observation,
-    Outcome,
     ProbeWish,
+    Way,
 )
+from services.health.domain.signals import Signal
 from services.health.jobs import prune_probes as job
 from services.health.store import Store
 from tests.integration.health.replicas import end_open_time, end_permits, execute, fetch
@@ -23,28 +24,27 @@ from tests.integration.health.test_breakers import RULES, ended, observe, read, 
 
 
 def wish() -> ProbeWish:
-    return ProbeWish(provider="openai", call=CallKey(org="acme", call_id=uuid.uuid4()))
+    way = Way(provider="openai", model="", credential="")
+    return ProbeWish(way=way, call=CallKey(org="acme", call_id=uuid.uuid4()))
 
 
 async def acquire(breakers: Breakers, *wishes: ProbeWish) -> list[ProbeAnswer]:
     return list(await breakers.acquire(wishes, deadline=None))
 
 
-async def end_probe(breakers: Breakers, probe: ProbeWish, outcome: Outcome, *, epoch: int) -> int:
-    observation = Observation(
-        provider=probe.provider, epoch=epoch, outcome=outcome, call=probe.call
-    )
+async def end_probe(breakers: Breakers, probe: ProbeWish, signal: Signal, *, epoch: int) -> int:
+    observation = Observation(way=probe.way, epoch=epoch, signal=signal, call=probe.call)
     return await observe(breakers, observation)
 
 
 async def open_breaker(breakers: Breakers, url: str) -> None:
     """Leaves it open, and its time over."""
-    await observe(breakers, *(ended(Outcome.FAILED) for _ in range(5)))
+    await observe(breakers, *(ended(Signal.FAILED) for _ in range(5)))
     await end_open_time(url)
 
 
 async def count_permits(url: str) -> int:
-    return len(await fetch(url, "SELECT * FROM breaker_probe"))
+    return len(await fetch(url, "SELECT * FROM circuit_permit"))
 
 
 async def test_of_64_concurrent_wishes_over_two_replicas_as_many_as_allowed_are_granted(
@@ -66,7 +66,7 @@ async def test_of_64_concurrent_wishes_over_two_replicas_as_many_as_allowed_are_
 
 async def test_an_open_breaker_grants_nothing_before_its_time(store: Store, url: str) -> None:
     breakers = replica(store)
-    await observe(breakers, *(ended(Outcome.FAILED) for _ in range(5)))
+    await observe(breakers, *(ended(Signal.FAILED) for _ in range(5)))
 
     assert await acquire(breakers, wish()) == [ProbeAnswer(granted=False, epoch=1)]
     assert await count_permits(url) == 0
@@ -78,7 +78,7 @@ async def test_a_closed_breaker_and_an_unknown_one_let_all_go_without_a_row(
     answers = await acquire(replica(store), *(wish() for _ in range(9)))
 
     assert answers == [ProbeAnswer(granted=True, epoch=0)] * 9
-    assert await fetch(url, "SELECT * FROM breaker") == []
+    assert await fetch(url, "SELECT * FROM circuit") == []
 
 
 async def test_asking_again_for_the_same_call_takes_no_second_place(
@@ -102,9 +102,9 @@ async def test_probes_that_succeed_on_different_replicas_close_it_together(
     probes = wish(), wish()
     await acquire(first, *probes)
 
-    await end_probe(first, probes[0], Outcome.SUCCEEDED, epoch=2)
+    await end_probe(first, probes[0], Signal.SUCCEEDED, epoch=2)
     assert await read(store) == (BreakerState.HALF_OPEN, 2, 0)
-    await end_probe(second, probes[1], Outcome.SUCCEEDED, epoch=2)
+    await end_probe(second, probes[1], Signal.SUCCEEDED, epoch=2)
     assert await read(store) == (BreakerState.CLOSED, 3, 0)
     assert await count_permits(url) == 0
 
@@ -116,12 +116,12 @@ async def test_a_failed_probe_opens_and_the_others_outstanding_still_hold_their_
     await open_breaker(breakers, url)
     probes = [wish() for _ in range(3)]
     await acquire(breakers, *probes)
-    await end_probe(breakers, probes[0], Outcome.FAILED, epoch=2)
+    await end_probe(breakers, probes[0], Signal.FAILED, epoch=2)
     assert await read(store) == (BreakerState.OPEN, 3, 6)
     await end_open_time(url)
 
     granted = [answer.granted for answer in await acquire(breakers, wish(), wish())]
-    late = await end_probe(breakers, probes[1], Outcome.SUCCEEDED, epoch=2)
+    late = await end_probe(breakers, probes[1], Signal.SUCCEEDED, epoch=2)
 
     assert granted == [True, False]
     assert late == 1
@@ -129,9 +129,9 @@ async def test_a_failed_probe_opens_and_the_others_outstanding_still_hold_their_
     assert [answer.granted for answer in await acquire(breakers, wish(), wish())] == [True, False]
 
 
-@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.FAILED])
+@pytest.mark.parametrize("outcome", [Signal.SUCCEEDED, Signal.FAILED])
 async def test_an_expired_probe_frees_its_place_and_says_nothing_any_more(
-    store: Store, url: str, outcome: Outcome
+    store: Store, url: str, outcome: Signal
 ) -> None:
     breakers = replica(store)
     await open_breaker(breakers, url)
@@ -154,7 +154,7 @@ async def test_an_aborted_probe_gives_its_place_back(store: Store, url: str) -> 
     probes = [wish() for _ in range(3)]
     await acquire(breakers, *probes)
 
-    assert await end_probe(breakers, probes[0], Outcome.NEUTRAL, epoch=2) == 0
+    assert await end_probe(breakers, probes[0], Signal.NEUTRAL, epoch=2) == 0
     assert await acquire(breakers, wish()) == [ProbeAnswer(granted=True, epoch=2)]
     assert await read(store) == (BreakerState.HALF_OPEN, 2, 5)
 
@@ -172,7 +172,7 @@ async def test_pruning_deletes_what_expired_in_batches_and_nothing_else(
 
     assert await job.prune_probes(store) == 3
     assert await job.prune_probes(store) == 0
-    [permit] = await fetch(url, "SELECT call_id FROM breaker_probe")
+    [permit] = await fetch(url, "SELECT call_id FROM circuit_permit")
     assert permit["call_id"] == kept.call.call_id
 
 
@@ -185,7 +185,7 @@ async def test_pruning_waits_for_nobody(store: Store, url: str) -> None:
     try:
         async with holder.transaction():
             await holder.execute(
-                "SELECT * FROM health.breaker_probe ORDER BY call_id LIMIT 1 FOR UPDATE"
+                "SELECT * FROM health.circuit_permit ORDER BY call_id LIMIT 1 FOR UPDATE"
             )
             assert await job.prune_probes(store) == 1
     finally:
@@ -194,8 +194,8 @@ async def test_pruning_waits_for_nobody(store: Store, url: str) -> None:
 
 
 async def test_the_database_refuses_states_that_cannot_be(url: str) -> None:
-    await execute(url, "INSERT INTO breaker (provider) VALUES ('openai')")
+    await execute(url, "INSERT INTO circuit (provider) VALUES ('openai')")
 
     for assignment in ("state = 'ajar'", "state = 'open'", "open_until = now()", "epoch = -1"):
         with pytest.raises(asyncpg.CheckViolationError):
-            await execute(url, f"UPDATE breaker SET {assignment}")
+            await execute(url, f"UPDATE circuit SET {assignment}")

@@ -115,10 +115,11 @@ async def test_sigterm_ends_it_cleanly_with_a_stream_open(url: str) -> None:
 
 
 async def test_the_job_deletes_expired_permits_and_says_how_many(url: str) -> None:
-    await execute(url, "INSERT INTO breaker (provider) VALUES ('openai')")
+    await execute(url, "INSERT INTO circuit (provider) VALUES ('openai')")
     await execute(
         url,
-        "INSERT INTO breaker_probe SELECT 'openai', 'acme', gen_random_uuid(), 2, now()"
+        "INSERT INTO circuit_permit"
+        " SELECT 'openai', '', '', 'acme', gen_random_uuid(), 2, now()"
         " FROM generate_series(1, 3)",
     )
     await end_permits(url)
@@ -129,7 +130,7 @@ async def test_the_job_deletes_expired_permits_and_says_how_many(url: str) -> No
     assert process.returncode == 0
     [line] = [json.loads(each) for each in log.splitlines()]
     assert (line["event"], line["count"]) == ("probes_pruned", 3)
-    assert await fetch(url, "SELECT * FROM breaker_probe") == []
+    assert await fetch(url, "SELECT * FROM circuit_permit") == []
 
 
 async def test_the_job_runs_on_a_pool_of_its_own(url: str) -> None:
@@ -138,7 +139,7 @@ async def test_the_job_runs_on_a_pool_of_its_own(url: str) -> None:
         await prune(settings)
     structlog.reset_defaults()
 
-    assert await fetch(url, "SELECT * FROM breaker_probe") == []
+    assert await fetch(url, "SELECT * FROM circuit_permit") == []
 
 
 async def test_a_wrong_setting_is_one_line_that_names_it(url: str) -> None:

@@ -54,7 +54,7 @@ async def refuse(call: Any) -> ServiceError:
 
 async def nothing_changed(url: str) -> bool:
     found = await fetch(url, "SELECT version FROM health_version WHERE version > 0")
-    return found == [] and await fetch(url, "SELECT 1 FROM breaker") == []
+    return found == [] and await fetch(url, "SELECT 1 FROM circuit") == []
 
 
 @pytest.mark.parametrize("shown", [None, "Bearer something-else", "hg_demo_secret"])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 
-from services.health import store
-from services.health.store import SCHEMA, SQL, load_sql
+from services.health import circuit_store, connections, kill_store, store
+from services.health.connections import FILES, SQL, load_sql
+from services.health.store import SCHEMA
 from tests.postgres import Clone
 from tests.schemas import assert_queries_prepare, assert_schema_equals_migrations
 
@@ -16,13 +17,15 @@ async def test_the_written_schema_is_what_the_migrations_make(clone: Clone) -> N
 
 
 async def test_every_query_prepares_as_the_runtime_role(url: str) -> None:
-    await assert_queries_prepare(url, SQL / "queries.sql")
+    for file in FILES:
+        await assert_queries_prepare(url, SQL / file)
 
 
 def test_the_store_runs_every_query_and_no_other() -> None:
     used = {
         node.slice.value
-        for node in ast.walk(ast.parse(inspect.getsource(store)))
+        for module in (circuit_store, connections, kill_store, store)
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Subscript)
         and isinstance(node.slice, ast.Constant)
         and ast.unparse(node.value) == "self._sql"

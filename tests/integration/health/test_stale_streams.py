@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from contextlib import aclosing
 
 import asyncpg
@@ -20,7 +21,7 @@ from tests.integration.health.test_watchers import NEVER, fail_five, read_to_the
 
 async def restore(url: str) -> None:
     """Brings the state of the beginning back, as a backup would."""
-    await execute(url, "UPDATE health_version SET version = 0; DELETE FROM breaker")
+    await execute(url, "UPDATE health_version SET version = 0; DELETE FROM circuit")
 
 
 async def test_a_stream_may_rely_on_its_own_reading_before_its_process_has_one(
@@ -41,7 +42,7 @@ async def test_a_database_that_is_away_ends_the_stream_instead_of_repeating_old_
     is_away = asyncio.Event()
 
     class Lost(Store):
-        async def read_version(self) -> int:
+        async def read_version(self) -> tuple[int, dt.datetime]:
             if is_away.is_set():
                 raise asyncpg.ConnectionDoesNotExistError("connection was closed")
             return await super().read_version()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -27,6 +28,8 @@ CLOSED = common_pb2.BREAKER_STATE_CLOSED
 FAILED = call_pb2.CALL_OUTCOME_PROVIDER_FAILED
 SUCCEEDED = call_pb2.CALL_OUTCOME_SUCCEEDED
 
+# By turns: the failures of one org alone open nothing for others.
+ORGS = itertools.cycle(("acme", "globex", "initech"))
 Stream = AsyncIterator[pb.WatchResponse]
 
 
@@ -44,7 +47,7 @@ def outcome(
         provider="openai",
         breaker_epoch=epoch,
         outcome=how,
-        org="acme",
+        org="acme" if call_id else next(ORGS),
         call_id=call_id or str(uuid.uuid4()),
     )
 
@@ -58,7 +61,7 @@ async def next_change(stream: Stream) -> pb.WatchResponse:
     """The next message that says something."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         async for message in stream:
-            if message.snapshot or message.providers or message.kills:
+            if message.snapshot or message.providers or message.parts or message.kills:
                 return message
     raise AssertionError("the stream ended")
 
@@ -73,6 +76,9 @@ async def test_two_watchers_on_two_replicas_see_each_transition_in_order(
 
     async def both_see() -> tuple[int, int]:
         messages = [await next_change(stream) for stream in streams]
+        for message in messages:
+            assert message.HasField("send_time")
+            message.ClearField("send_time")
         assert messages[0] == messages[1]
         [provider] = messages[0].providers
         return provider.state, provider.epoch

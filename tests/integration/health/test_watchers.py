@@ -13,7 +13,8 @@ from chassis.database import Connection
 from chassis.notifications import Connect
 from services.health import watchers as module
 from services.health.breakers import Breakers
-from services.health.domain.breakers import BreakerState, Outcome
+from services.health.domain.breakers import BreakerState
+from services.health.domain.signals import Signal
 from services.health.domain.states import Update
 from services.health.store import SCHEMA, Store
 from services.health.watchers import Watchers
@@ -73,12 +74,12 @@ async def fail_a_probe(breakers: Breakers, url: str, *, epoch: int) -> int:
     await end_open_time(url)
     probe = wish()
     await acquire(breakers, probe)
-    assert await end_probe(breakers, probe, Outcome.FAILED, epoch=epoch + 1) == 0
+    assert await end_probe(breakers, probe, Signal.FAILED, epoch=epoch + 1) == 0
     return epoch + 2
 
 
 async def fail_five(breakers: Breakers) -> None:
-    await observe(breakers, *(ended(Outcome.FAILED) for _ in range(5)))
+    await observe(breakers, *(ended(Signal.FAILED) for _ in range(5)))
 
 
 @pytest.mark.usefixtures("_never_stale")

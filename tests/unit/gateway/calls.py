@@ -35,5 +35,6 @@ def make_call(**values: Any) -> Call:
         "input_byte_count": 0,
         "max_output_token_count": 300,
         "labels": {},
+        "credential": "acme",
     }
     return Call(**defaults | values)

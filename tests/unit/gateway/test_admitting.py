@@ -21,14 +21,19 @@ from tests.unit.gateway.peers import CHEAP, SIGNER, Gateway, Method, hold_first
 
 # Even one token is more than can be held.
 ABSURD = ceiling(input_rates=[Rate(nanos_per_million=10**25)], output_rates=[])
-OPEN = Breaker(state=BreakerState.OPEN, epoch=3, probe_time=10.0**12)
-HALF_OPEN = Breaker(state=BreakerState.HALF_OPEN, epoch=4)
+OPEN = Breaker(state=BreakerState.OPEN, probe_time=10.0**12)
+HALF_OPEN = Breaker(state=BreakerState.HALF_OPEN)
 HELD = call_pb2.Candidate(provider="openai", model="gpt-4o-mini")
 
 
 def hold_last(request: admission_pb2.ReservationRequest) -> admission_pb2.ReservationResult:
     last = request.candidates[-1]
     return admission_pb2.ReservationResult(hold=admission_pb2.Hold(candidate=last.candidate))
+
+
+def put(gateway: Gateway, **breakers: Breaker) -> None:
+    for provider, breaker in breakers.items():
+        gateway.copy.breakers.put((provider, "", ""), breaker, now=0.0)
 
 
 def reason(decision: object) -> denial_pb2.DenialReason.ValueType:
@@ -38,7 +43,7 @@ def reason(decision: object) -> denial_pb2.DenialReason.ValueType:
 
 async def test_candidates_are_asked_for_in_order_with_their_worst_case() -> None:
     gateway = Gateway()
-    gateway.copy.breakers["anthropic"] = Breaker(state=BreakerState.CLOSED, epoch=8)
+    gateway.copy.breakers.epochs["anthropic"] = 8
 
     decision = await gateway.calls.admit(make_call(), deadline=None)
 
@@ -69,7 +74,7 @@ async def test_candidates_without_a_price_or_too_dear_to_hold_are_dropped() -> N
 async def test_a_breaker_is_checked_before_a_price_and_a_kill_before_both() -> None:
     gateway = Gateway()
     gateway.ceilings = {}
-    gateway.copy.breakers = {"openai": OPEN, "anthropic": OPEN}
+    put(gateway, openai=OPEN, anthropic=OPEN)
 
     broken = await gateway.calls.admit(make_call(), deadline=None)
     gateway.copy.kills["platform"] = health_pb2.KillResponse().kill
@@ -85,7 +90,7 @@ async def test_denials_that_admission_never_sees_are_counted_by_reason() -> None
     provider = MeterProvider([reader])
     gateway = Gateway(provider.get_meter("tests"))
     await gateway.calls.admit(make_call(), deadline=None)
-    gateway.copy.breakers = {"openai": OPEN, "anthropic": OPEN}
+    put(gateway, openai=OPEN, anthropic=OPEN)
     for _ in range(2):
         await gateway.calls.admit(make_call(), deadline=None)
     await gateway.calls.admit(make_call(excluded_candidates=ROUTE.candidates), deadline=None)
@@ -102,7 +107,7 @@ async def test_denials_that_admission_never_sees_are_counted_by_reason() -> None
 
 async def test_a_denial_stands_if_nobody_can_say_whether_the_call_is_known() -> None:
     gateway = Gateway()
-    gateway.copy.breakers = {"openai": OPEN, "anthropic": OPEN}
+    put(gateway, openai=OPEN, anthropic=OPEN)
     gateway.look_up = Method(PeerUnavailable("admission"))
 
     denied = await gateway.calls.admit(make_call(), deadline=None)
@@ -113,7 +118,7 @@ async def test_a_denial_stands_if_nobody_can_say_whether_the_call_is_known() -> 
 
 async def test_a_probe_goes_back_if_its_candidate_has_no_price() -> None:
     gateway = Gateway()
-    gateway.copy.breakers = {"openai": HALF_OPEN, "anthropic": HALF_OPEN}
+    put(gateway, openai=HALF_OPEN, anthropic=HALF_OPEN)
     gateway.ceilings = {}
 
     denied = await gateway.calls.admit(make_call(), deadline=None)
@@ -124,7 +129,7 @@ async def test_a_probe_goes_back_if_its_candidate_has_no_price() -> None:
 
 async def test_a_probe_goes_back_if_the_call_went_elsewhere() -> None:
     gateway = Gateway()
-    gateway.copy.breakers = {"openai": HALF_OPEN}
+    put(gateway, openai=HALF_OPEN)
     gateway.reserve = Method(hold_last)
 
     decision = await gateway.calls.admit(make_call(), deadline=None)
@@ -136,7 +141,7 @@ async def test_a_probe_goes_back_if_the_call_went_elsewhere() -> None:
 
 async def test_a_probing_call_carries_the_probes_epoch() -> None:
     gateway = Gateway()
-    gateway.copy.breakers = {"openai": Breaker(state=BreakerState.HALF_OPEN, epoch=3)}
+    put(gateway, openai=HALF_OPEN)
 
     decision = await gateway.calls.admit(make_call(), deadline=None)
 
@@ -188,3 +193,16 @@ async def test_a_member_that_got_no_answer_fails_alone() -> None:
 
 def test_a_candidate_reads_as_people_write_it() -> None:
     assert str(Candidate(provider="openai", model="gpt-5")) == "openai/gpt-5"
+
+
+async def test_a_probe_is_asked_for_the_whole_way_and_as_long_as_the_hold() -> None:
+    gateway = Gateway()
+    put(gateway, openai=HALF_OPEN)
+
+    decision = await gateway.calls.admit(make_call(credential="acme/eu"), deadline=None)
+
+    (asked,) = gateway.acquire_probe.asked
+    assert isinstance(decision, Admitted)
+    assert (asked.provider, asked.model) == (OPENAI.provider, OPENAI.model)
+    assert (asked.credential, asked.lease_duration.seconds) == ("acme/eu", ROUTE.hold_seconds)
+    assert SIGNER.verify(decision.permit).credential == "acme/eu"

@@ -15,13 +15,12 @@ from chassis.errors import NotFound, PeerUnavailable
 from gateway import observations
 from gateway.observations import BATCH_SIZE_MAX, WAITING_COUNT_MAX, Observations
 from gateway.prices import PRICES_AT_ONCE, Prices, build_book
-from gateway.probes import Probe, Probes
 from gateway.routes import Routes
 from gateway.store import RouteBook
 from headgate.api.accounting.v1 import accounting_pb2
-from headgate.api.common.v1 import call_pb2, price_pb2
+from headgate.api.common.v1 import price_pb2
 from headgate.api.health.v1 import health_pb2
-from tests.unit.gateway.calls import ANTHROPIC, CALL_ID, GOOGLE, OPENAI, ROUTE, make_call
+from tests.unit.gateway.calls import ROUTE
 
 METER = NoOpMeterProvider().get_meter("tests")
 LOST = AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), Metadata())
@@ -223,60 +222,3 @@ async def test_a_drain_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -
     await told.drain()
 
     assert told.dropped_count == 1
-
-
-class ProbeGate:
-    """Stands for health's probes: grants to some providers, may be away."""
-
-    def __init__(self, *granted: str, away: bool = False) -> None:
-        self._granted = granted
-        self._away = away
-        self.asked: list[str] = []
-        self.acquire_probe = self
-
-    async def submit(
-        self, request: health_pb2.ProbeRequest, *, deadline: float | None
-    ) -> health_pb2.ProbeResult:
-        if self._away:
-            raise PeerUnavailable("health")
-        self.asked.append(request.provider)
-        return health_pb2.ProbeResult(granted=request.provider in self._granted, breaker_epoch=7)
-
-
-def probes(gate: Any, told: Observations | None = None) -> Probes:
-    return Probes(gate, told or Observations(HealthEar().observe, METER))
-
-
-async def test_probes_are_asked_for_in_order_once_a_provider() -> None:
-    gate = ProbeGate("google")
-    other = type(OPENAI)(provider="openai", model="gpt-5")
-
-    probe = await probes(gate).acquire(make_call(), (OPENAI, other, GOOGLE), deadline=None)
-
-    assert probe == Probe(candidate=GOOGLE, breaker_epoch=7, org="acme", call_id=CALL_ID)
-    assert gate.asked == ["openai", "google"]
-
-
-async def test_without_a_grant_or_without_health_there_is_no_probe() -> None:
-    refusing, away = ProbeGate(), ProbeGate("openai", away=True)
-
-    assert await probes(refusing).acquire(make_call(), (OPENAI,), deadline=None) is None
-    assert await probes(away).acquire(make_call(), (OPENAI, ANTHROPIC), deadline=None) is None
-
-
-async def test_a_probe_that_nobody_uses_is_given_back_without_blame() -> None:
-    heard: list[health_pb2.Observation] = []
-
-    async def observe(batch: Sequence[health_pb2.Observation]) -> None:
-        heard.extend(batch)
-
-    told = Observations(observe, METER)
-    lent = probes(ProbeGate("openai"), told)
-    lent.give_back(None)
-    lent.give_back(await lent.acquire(make_call(), (OPENAI,), deadline=None))
-    await drained(told)
-
-    (observed,) = heard
-    assert observed.outcome == call_pb2.CALL_OUTCOME_ABORTED
-    assert (observed.provider, observed.breaker_epoch) == ("openai", 7)
-    assert (observed.org, observed.call_id) == ("acme", CALL_ID)

@@ -1,4 +1,4 @@
-"""Books, fingerprints and fitness: pure rules over plain values."""
+"""Books and fingerprints: pure rules over plain values."""
 
 from __future__ import annotations
 
@@ -12,17 +12,10 @@ from gateway.domain.books import PriceBook
 from gateway.domain.calls import Candidate
 from gateway.domain.estimates import Rate, ceiling
 from gateway.domain.fingerprints import fingerprint
-from gateway.domain.fitness import Breaker, BreakerState, Fit, Overall, fit, overall, survey
 from tests.unit.gateway.calls import ANTHROPIC, GOOGLE, OPENAI, OTHER_ID, make_call
 
 CHEAP = ceiling(input_rates=[Rate(nanos_per_million=1)], output_rates=[])
 DEAR = ceiling(input_rates=[Rate(nanos_per_million=9)], output_rates=[])
-CLOSED = Breaker(state=BreakerState.CLOSED, epoch=1)
-HALF_OPEN = Breaker(state=BreakerState.HALF_OPEN, epoch=3)
-
-
-def opened(probe_time: float | None) -> Breaker:
-    return Breaker(state=BreakerState.OPEN, epoch=2, probe_time=probe_time)
 
 
 def test_an_org_pays_its_own_price_before_the_platforms() -> None:
@@ -47,6 +40,7 @@ def test_an_org_pays_its_own_price_before_the_platforms() -> None:
         {"max_output_token_count": 0},
         {"excluded_candidates": (OPENAI,)},
         {"labels": {"ticket": "T-1"}},
+        {"credential": "acme/eu"},
     ],
     ids=lambda change: str(next(iter(change.items()))),
 )
@@ -83,51 +77,3 @@ def test_only_equal_labels_have_one_fingerprint(
     same = fingerprint(make_call(labels=one)) == fingerprint(make_call(labels=other))
 
     assert same == (one == other)
-
-
-@pytest.mark.parametrize(
-    ("breaker", "expected"),
-    [
-        (None, Fit.PASS),
-        (CLOSED, Fit.PASS),
-        (HALF_OPEN, Fit.PROBE),
-        (opened(None), Fit.PROBE),
-        (opened(100.0), Fit.PROBE),
-        (opened(100.5), Fit.REFUSE),
-    ],
-)
-def test_a_breaker_passes_probes_or_refuses(breaker: Breaker | None, expected: Fit) -> None:
-    assert fit(breaker, now=100.0) is expected
-
-
-def test_candidates_behind_open_breakers_are_dropped() -> None:
-    breakers = {"openai": opened(160.0), "google": CLOSED}
-
-    found = survey((OPENAI, GOOGLE, ANTHROPIC), breakers, now=100.0)
-
-    assert found.fit == (GOOGLE, ANTHROPIC)
-    assert found.probes == ()
-
-
-def test_only_candidates_before_the_first_fit_one_are_worth_a_probe() -> None:
-    breakers = {"openai": HALF_OPEN, "google": CLOSED, "anthropic": HALF_OPEN}
-
-    found = survey((OPENAI, GOOGLE, ANTHROPIC), breakers, now=100.0)
-
-    assert found.fit == (GOOGLE,)
-    assert found.probes == (OPENAI,)
-
-
-def test_the_delay_is_until_the_first_breaker_takes_probes() -> None:
-    breakers = {"openai": opened(160.0), "google": opened(130.0)}
-
-    assert survey((OPENAI, GOOGLE), breakers, now=100.0).retry_delay == 30.0
-    # Somebody may probe now, so nobody has to wait.
-    assert survey((OPENAI, ANTHROPIC), breakers, now=100.0).retry_delay == 60.0
-    assert survey((OPENAI, GOOGLE), breakers, now=140.0).retry_delay is None
-
-
-def test_stopped_beats_degraded_beats_healthy() -> None:
-    assert overall([CLOSED], stopped=False) is Overall.HEALTHY
-    assert overall([CLOSED, HALF_OPEN], stopped=False) is Overall.DEGRADED
-    assert overall([HALF_OPEN], stopped=True) is Overall.STOPPED

@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc.aio import AioRpcError, Metadata
 
 from gateway import denials, health_watch
-from gateway.domain.fitness import BreakerState
+from gateway.domain.fitness import RAMP_SECONDS, Breaker, BreakerState
 from gateway.health_watch import STALE_SECONDS, HealthCopy, HealthWatch
 from headgate.api.common.v1 import denial_pb2
 from headgate.api.common.v1 import health_pb2 as common_pb2
@@ -26,6 +26,10 @@ def provider(
     name: str, state: common_pb2.BreakerState.ValueType, epoch: int = 1
 ) -> common_pb2.ProviderHealth:
     return common_pb2.ProviderHealth(provider=name, state=state, epoch=epoch)
+
+
+def unfit(copy: HealthCopy, name: str) -> Breaker:
+    return copy.breakers.unfit[name, "", ""]
 
 
 def kill(state: common_pb2.KillState.ValueType) -> common_pb2.KillSwitch:
@@ -56,7 +60,7 @@ def test_a_silent_copy_is_stale_and_still_holds() -> None:
     now += 0.1
 
     assert copy.stale
-    assert copy.breakers["openai"].state is BreakerState.OPEN
+    assert unfit(copy, "openai").state is BreakerState.OPEN
 
 
 def test_changes_are_taken_in_order_and_old_ones_dropped() -> None:
@@ -67,8 +71,8 @@ def test_changes_are_taken_in_order_and_old_ones_dropped() -> None:
     copy.apply(WatchResponse(version=4, providers=[provider("google", OPEN, 9)]))
 
     assert copy.version == 6
-    assert copy.breakers["openai"].state is BreakerState.OPEN
-    assert copy.breakers["google"].state is BreakerState.CLOSED
+    assert unfit(copy, "openai").state is BreakerState.OPEN
+    assert ("google", "", "") not in copy.breakers.unfit
 
 
 def test_a_snapshot_replaces_all() -> None:
@@ -106,8 +110,8 @@ def test_an_unknown_state_lets_nothing_pass() -> None:
     strange.probe_time.CopyFrom(Timestamp(seconds=100, nanos=500_000_000))
     copy.apply(snapshot(1, strange))
 
-    assert copy.breakers["openai"].state is BreakerState.OPEN
-    assert copy.breakers["openai"].probe_time == 100.5
+    assert unfit(copy, "openai").state is BreakerState.OPEN
+    assert unfit(copy, "openai").probe_time == 100.5
 
 
 class Streams:
@@ -161,7 +165,7 @@ async def test_a_lost_stream_is_opened_again(monkeypatch: pytest.MonkeyPatch) ->
     await asyncio.wait([watching])
 
     assert copy.version == 2
-    assert copy.breakers["openai"].state is BreakerState.OPEN
+    assert unfit(copy, "openai").state is BreakerState.OPEN
     assert streams.cancelled_count == 4
 
 
@@ -181,8 +185,14 @@ async def test_a_silent_stream_is_a_lost_one(monkeypatch: pytest.MonkeyPatch) ->
 def test_denials_name_what_blocked_and_carry_the_fallback_text() -> None:
     fenced = denials.fenced(ROUTE, kill(common_pb2.KILL_STATE_IN_FORCE))
     excluded = denials.excluded(ROUTE)
-    broken = denials.breaker_open(ROUTE, ROUTE.candidates, 1.5)
-    unknown = denials.breaker_open(ROUTE, ROUTE.candidates, None)
+    blocks = {
+        ("openai", "", ""): Breaker(state=BreakerState.OPEN, probe_time=101.5),
+        ("openai", "gpt-4o", ""): Breaker(state=BreakerState.HALF_OPEN),
+        ("openai", "", "acme"): Breaker(state=BreakerState.CLOSED, cool_time=101.0),
+        ("google", "", ""): Breaker(state=BreakerState.OPEN, forced=True),
+    }
+    broken = denials.breaker_open(ROUTE, blocks, 1.5, now=100.0)
+    unknown = denials.breaker_open(ROUTE, blocks, None, now=100.0)
     unpriced = denials.unpriced(ROUTE, ROUTE.candidates)
 
     every = (fenced, excluded, broken, unknown, unpriced)
@@ -190,10 +200,62 @@ def test_denials_name_what_blocked_and_carry_the_fallback_text() -> None:
     assert fenced.message == "Maintenance."
     assert "openai/gpt-4o-mini, anthropic/claude-haiku-4-5" in excluded.message
     assert excluded.retry_kind == unpriced.retry_kind == denial_pb2.RETRY_KIND_NEVER
-    assert "anthropic, openai" in broken.message
+    assert "google was taken out by staff" in broken.message
+    assert "the breaker of openai is open" in broken.message
+    assert "credential 'acme' with openai was asked to slow down" in broken.message
+    assert "the breaker of model 'gpt-4o' of openai is half-open" in broken.message
     assert (broken.retry_kind, broken.retry_delay.ToMilliseconds()) == (
         denial_pb2.RETRY_KIND_AT,
         1_500,
     )
     assert unknown.retry_kind == denial_pb2.RETRY_KIND_UNKNOWN
     assert not unknown.HasField("retry_delay")
+
+
+def test_times_of_health_are_read_on_the_gateway_s_clock() -> None:
+    copy = HealthCopy(wall_time=lambda: 1_000.0)
+    told = provider("openai", OPEN)
+    told.probe_time.FromSeconds(560)
+    message = snapshot(1, told)
+    message.send_time.FromSeconds(500)
+
+    copy.apply(message)
+
+    assert unfit(copy, "openai").probe_time == 1_060.0
+
+
+def test_parts_are_kept_while_they_are_unfit_and_epochs_for_good() -> None:
+    now = 1_000.0
+    copy = HealthCopy(wall_time=lambda: now)
+    cooling = common_pb2.PartHealth(provider="openai", credential="acme", state=CLOSED)
+    cooling.cool_time.FromSeconds(1_030)
+    broken = common_pb2.PartHealth(provider="openai", model="gpt-4o", state=OPEN)
+    told = provider("openai", CLOSED, 2)
+    told.last_epoch = 7
+    copy.apply(WatchResponse(version=1, snapshot=True, providers=[told], parts=[cooling, broken]))
+    unfit_at_first = set(copy.breakers.unfit)
+    mended = common_pb2.PartHealth(provider="openai", model="gpt-4o", state=CLOSED)
+    copy.apply(WatchResponse(version=2, parts=[mended]))
+    now += 31
+    copy.apply(WatchResponse(version=2))
+
+    assert unfit_at_first == {("openai", "", "acme"), ("openai", "gpt-4o", "")}
+    assert copy.breakers.unfit == {}
+    assert set(copy.parts) == {("openai", "", "acme")}
+    assert (copy.breakers.epoch("openai"), copy.breakers.epoch("google")) == (7, 0)
+
+
+def test_what_has_just_closed_ramps_and_what_staff_closed_does_not() -> None:
+    now = 1_000.0
+    copy = HealthCopy(wall_time=lambda: now)
+    told = [provider(name, CLOSED) for name in ("openai", "google")]
+    for each in told:
+        each.change_time.FromSeconds(990)
+    told[1].override = common_pb2.BREAKER_OVERRIDE_CLOSED
+    copy.apply(snapshot(1, *told))
+
+    assert set(copy.breakers.unfit) == {("openai", "", "")}
+    assert unfit(copy, "openai").close_time == 990.0
+    now += RAMP_SECONDS
+    copy.apply(WatchResponse(version=1))
+    assert copy.breakers.unfit == {}

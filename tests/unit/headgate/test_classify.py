@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import urllib.error
+from datetime import UTC, datetime, timedelta
 from email.message import Message
+from email.utils import format_datetime
 from typing import Any
 
 import httpx2
@@ -29,6 +31,8 @@ def told(error: BaseException) -> tuple[CallOutcome, bool, bool]:
 FAILED = (CallOutcome.PROVIDER_FAILED, True, False)
 THROTTLED = (CallOutcome.THROTTLED, True, False)
 REJECTED = (CallOutcome.REJECTED, False, False)
+# Another provider may take the call.
+REFUSED = (CallOutcome.REJECTED, True, False)
 ABORTED = (CallOutcome.ABORTED, False, False)
 NEVER_LEFT = (CallOutcome.ABORTED, False, True)
 
@@ -36,7 +40,8 @@ NEVER_LEFT = (CallOutcome.ABORTED, False, True)
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        *((400, REJECTED), (401, REJECTED), (404, REJECTED), (422, REJECTED)),
+        *((400, REJECTED), (404, REJECTED), (422, REJECTED)),
+        *((401, REFUSED), (402, REFUSED), (403, REFUSED)),
         *((408, FAILED), (429, THROTTLED), (500, FAILED), (503, FAILED), (529, FAILED)),
     ],
 )
@@ -130,3 +135,65 @@ def test_an_error_type_fits_the_contract() -> None:
     assert classify(with_fields("X" * 100)) == Verdict(
         outcome=CallOutcome.ABORTED, error_type="X" * ERROR_TYPE_LENGTH_MAX
     )
+
+
+def answered(status: int, *, headers: dict[str, str] | None = None, body: str = "") -> Exception:
+    """An error answer, as an HTTP library raises it."""
+    request = httpx2.Request("POST", "http://provider.test")
+    response = httpx2.Response(status, request=request, headers=headers, text=body)
+    return httpx2.HTTPStatusError("no", request=request, response=response)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30", 30.0),
+        ("0", 0.0),
+        ("1.5", 1.5),
+        ("999999999", 86_399.0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+        *(("soon", None), ("-5", None), ("nan", None), ("", None), ("9" * 400, None)),
+    ],
+)
+def test_a_provider_that_throttles_may_say_how_long(text: str, seconds: float | None) -> None:
+    verdict = classify(answered(429, headers={"Retry-After": text}))
+
+    assert verdict.retry_delay_seconds == seconds
+
+
+def test_a_date_of_retry_after_is_a_time_from_now() -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+
+    seconds = classify(answered(429, headers={"Retry-After": date})).retry_delay_seconds
+
+    assert seconds is not None
+    assert 55 < seconds <= 60
+
+
+def test_only_a_provider_that_throttles_is_left_alone() -> None:
+    assert classify(answered(503, headers={"Retry-After": "30"})).retry_delay_seconds is None
+    assert classify(with_fields("Error", status_code=429)).retry_delay_seconds is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        answered(429, body='{"error": {"code": "insufficient_quota"}}'),
+        answered(400, body='{"error": {"type": "insufficient_quota"}}'),
+        with_fields("RateLimitError", status_code=429, body={"code": "insufficient_quota"}),
+        with_fields("RateLimitError", status_code=429, code="insufficient_quota"),
+    ],
+    ids=["answer", "type", "body", "field"],
+)
+def test_a_used_up_quota_is_told_from_a_busy_provider(error: Exception) -> None:
+    verdict = classify(error)
+
+    assert (verdict.error_type, verdict.survivable) == ("insufficient_quota", True)
+    assert verdict.retry_delay_seconds is None
+
+
+@pytest.mark.parametrize(
+    "body", ["", "[]", '"x"', '{"error": []}', '{"error": {"code": []}}', "{"]
+)
+def test_a_body_that_is_no_error_of_that_kind_tells_nothing(body: str) -> None:
+    assert classify(answered(429, body=body)).error_type == "429"

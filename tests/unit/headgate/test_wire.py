@@ -199,7 +199,11 @@ def test_a_status_names_the_providers_that_are_not_fit() -> None:
     ("seconds", "nanos"), [(0.0, 0), (1.25, 1_250_000_000), (86_400, 86_400 * 10**9), (1e-9, 0)]
 )
 def test_a_duration_is_cut_to_microseconds(seconds: float, nanos: int) -> None:
-    assert wire.render_duration(seconds).ToNanoseconds() == nanos
+    rendered = wire.render_duration(seconds)
+
+    assert rendered is not None
+    assert rendered.ToNanoseconds() == nanos
+    assert wire.render_duration(None) is None
 
 
 def test_a_wait_is_rounded_up_so_that_it_is_enough() -> None:

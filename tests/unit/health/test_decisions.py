@@ -9,41 +9,47 @@ import pytest
 from services.health.domain import decisions
 from services.health.domain.breakers import (
     Breaker,
-    BreakerChange,
     BreakerState,
+    Change,
     Observation,
-    Outcome,
     ProbePermit,
     ProbeWish,
     Situation,
-    unknown_breaker,
 )
 from services.health.domain.decisions import Acquired, Observed
+from services.health.domain.signals import Signal
 from tests.unit.health.values import (
+    KEY,
     NOW,
     PROVIDER,
     RULES,
     SECOND,
+    after,
     call,
+    failures,
     observation,
     situation,
     wish,
 )
 
-CLOSED = unknown_breaker(PROVIDER)
+CLOSED = Breaker(key=KEY)
+UNCHANGED = Change(provider=PROVIDER)
 OPEN = replace(
     CLOSED,
     state=BreakerState.OPEN,
     epoch=1,
+    last_epoch=1,
     failure_count=5,
+    failure_orgs=("acme", "globex"),
+    open_count=1,
     open_until=NOW + SECOND,
     change_time=NOW,
 )
-HALF_OPEN = replace(OPEN, state=BreakerState.HALF_OPEN, epoch=2, open_until=None)
+HALF_OPEN = replace(OPEN, state=BreakerState.HALF_OPEN, epoch=2, last_epoch=2, open_until=None)
 
 
 def permit(number: int, *, epoch: int = 2, seconds: int = 1) -> ProbePermit:
-    return ProbePermit(call=call(number), epoch=epoch, expire_time=NOW + seconds * SECOND)
+    return ProbePermit(key=KEY, call=call(number), epoch=epoch, expire_time=NOW + seconds * SECOND)
 
 
 def observe(before: Situation, *observations: Observation) -> Observed:
@@ -55,22 +61,25 @@ def acquire(before: Situation, *wishes: ProbeWish) -> Acquired:
 
 
 def test_a_failure_of_an_unknown_provider_counts_from_the_first() -> None:
-    observed = observe(situation(), observation(Outcome.FAILED))
+    observed = observe(situation(), observation(Signal.FAILED))
 
-    assert observed.change.after == replace(CLOSED, failure_count=1, failure_time=NOW)
-    assert observed.change.is_announced
-    assert not observed.change.is_transition
+    [change] = observed.change.breakers
+    assert change.after == replace(
+        CLOSED, failure_count=1, failure_orgs=("acme",), failure_time=NOW
+    )
+    assert change.is_announced
+    assert not change.is_transition
     assert observed.stale == (False,)
 
 
 def test_a_healthy_provider_s_success_writes_nothing_within_a_second() -> None:
     healthy = replace(CLOSED, success_time=NOW - SECOND / 2, version=1)
 
-    assert observe(situation(healthy), observation(Outcome.SUCCEEDED)).change.is_empty
+    assert observe(situation(healthy), observation(Signal.SUCCEEDED)).change.is_empty
 
 
-@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.FAILED])
-def test_the_time_of_the_last_outcome_is_written_once_a_second(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [Signal.SUCCEEDED, Signal.FAILED])
+def test_the_time_of_the_last_outcome_is_written_once_a_second(outcome: Signal) -> None:
     old, young = NOW - SECOND, NOW - 0.9 * SECOND
     known = replace(CLOSED, version=1)
 
@@ -81,47 +90,47 @@ def test_the_time_of_the_last_outcome_is_written_once_a_second(outcome: Outcome)
         situation(replace(known, success_time=young, failure_time=young)), observation(outcome)
     ).change
 
-    times = {due.after.success_time, due.after.failure_time}
-    assert times == {old, NOW}
-    assert (due.after.success_time == NOW) == (outcome is Outcome.SUCCEEDED)
-    assert (fresh.after.success_time, fresh.after.failure_time) == (young, young)
-    assert not due.is_announced
+    written = after(situation(known), due)
+    kept = after(situation(replace(known, success_time=young, failure_time=young)), fresh)
+    assert {written.success_time, written.failure_time} == {old, NOW}
+    assert (written.success_time == NOW) == (outcome is Signal.SUCCEEDED)
+    assert (kept.success_time, kept.failure_time) == (young, young)
+    assert not any(each.is_announced for each in due.breakers)
 
 
 def test_a_neutral_outcome_neither_counts_nor_ends_a_row_of_failures() -> None:
     shaky = replace(CLOSED, failure_count=4)
 
-    observed = observe(situation(shaky), observation(Outcome.NEUTRAL))
+    observed = observe(situation(shaky), observation(Signal.NEUTRAL))
 
-    assert observed == Observed(change=BreakerChange(before=shaky, after=shaky), stale=(False,))
+    assert observed == Observed(change=UNCHANGED, stale=(False,))
 
 
 def test_outcomes_after_the_one_that_opened_are_stale() -> None:
-    failures = [observation(Outcome.FAILED, number=number) for number in range(7)]
-
-    observed = observe(situation(), *failures)
+    observed = observe(situation(), *failures(7))
 
     assert observed.stale == (False,) * 5 + (True,) * 2
-    assert observed.change.after.epoch == 1
-    assert observed.change.after.failure_count == 5
-    assert observed.change.is_transition
+    [change] = observed.change.breakers
+    assert change.after.epoch == change.after.last_epoch == 1
+    assert change.after.failure_count == 5
+    assert change.is_transition
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 3])
-@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.FAILED])
+@pytest.mark.parametrize("outcome", [Signal.SUCCEEDED, Signal.FAILED])
 def test_a_probe_of_another_epoch_changes_nothing_but_its_permit(
-    epoch: int, outcome: Outcome
+    epoch: int, outcome: Signal
 ) -> None:
     before = situation(HALF_OPEN, permits=(permit(1),))
 
     observed = observe(before, observation(outcome, epoch=epoch))
 
-    assert observed.change == BreakerChange(before=HALF_OPEN, after=HALF_OPEN, released=(call(1),))
+    assert observed.change == Change(provider=PROVIDER, released=(call(1),))
     assert observed.stale == (True,)
 
 
-@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.FAILED])
-def test_an_open_breaker_hears_no_outcomes(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [Signal.SUCCEEDED, Signal.FAILED])
+def test_an_open_breaker_hears_no_outcomes(outcome: Signal) -> None:
     observed = observe(situation(OPEN), observation(outcome, epoch=1))
 
     assert observed.change.is_empty
@@ -138,40 +147,40 @@ def test_a_half_open_breaker_hears_only_probes_with_a_valid_permit(
 ) -> None:
     before = situation(HALF_OPEN, permits=permits)
 
-    observed = observe(before, observation(Outcome.FAILED, epoch=2))
+    observed = observe(before, observation(Signal.FAILED, epoch=2))
 
-    assert observed.change.after == HALF_OPEN
+    assert observed.change.breakers == ()
     assert observed.stale == (True,)
 
 
 def test_a_failed_probe_opens_again_and_gives_its_permit_back() -> None:
     before = situation(HALF_OPEN, permits=(permit(1), permit(2)))
 
-    change = observe(before, observation(Outcome.FAILED, epoch=2)).change
+    change = observe(before, observation(Signal.FAILED, epoch=2)).change
 
-    assert change.after.state is BreakerState.OPEN
-    assert change.after.epoch == 3
+    assert after(before, change).state is BreakerState.OPEN
+    assert after(before, change).epoch == 3
     assert change.released == (call(1),)
 
 
 def test_an_aborted_probe_gives_its_permit_back_and_says_nothing() -> None:
     before = situation(HALF_OPEN, permits=(permit(1),))
 
-    observed = observe(before, observation(Outcome.NEUTRAL, epoch=2))
+    observed = observe(before, observation(Signal.NEUTRAL, epoch=2))
 
-    assert observed.change.after == HALF_OPEN
+    assert observed.change.breakers == ()
     assert observed.change.released == (call(1),)
     assert observed.stale == (False,)
 
 
 def test_one_permit_says_one_thing() -> None:
     before = situation(HALF_OPEN, permits=(permit(1),))
-    twice = [observation(Outcome.SUCCEEDED, epoch=2)] * 2
+    twice = [observation(Signal.SUCCEEDED, epoch=2)] * 2
 
     observed = observe(before, *twice)
 
     assert observed.stale == (False, True)
-    assert observed.change.after.probe_success_count == 1
+    assert after(before, observed.change).probe_success_count == 1
 
 
 def test_closed_lets_all_go_and_needs_no_permits() -> None:
@@ -194,16 +203,20 @@ def test_at_its_time_an_open_breaker_becomes_half_open_and_lets_the_first_probe(
     acquired = acquire(ready, wish(1), wish(2), wish(3))
 
     assert acquired.granted == (True, True, False)
-    assert acquired.change.after.state is BreakerState.HALF_OPEN
-    assert acquired.change.after.epoch == 2
+    assert after(ready, acquired.change).state is BreakerState.HALF_OPEN
+    assert after(ready, acquired.change).epoch == acquired.epoch == 2
     assert acquired.change.added == tuple(
-        ProbePermit(call=call(number), epoch=2, expire_time=NOW + SECOND + RULES.probe_duration)
+        ProbePermit(
+            key=KEY, call=call(number), epoch=2, expire_time=NOW + SECOND + RULES.probe_duration
+        )
         for number in (1, 2)
     )
 
 
 def test_a_call_that_holds_a_permit_keeps_it_at_the_bound() -> None:
-    full = situation(HALF_OPEN, permits=(permit(1), permit(2)))
+    lasting = RULES.probe_duration.total_seconds()
+    permits = tuple(permit(number, seconds=int(lasting)) for number in (1, 2))
+    full = situation(HALF_OPEN, permits=permits)
 
     acquired = acquire(full, wish(2), wish(3), wish(1))
 
@@ -234,6 +247,8 @@ def test_an_expired_permit_frees_its_place() -> None:
 
 
 def test_no_wishes_still_find_out_that_probes_may_begin() -> None:
-    ready: Breaker = acquire(situation(OPEN, now=NOW + SECOND)).change.after
+    before = situation(OPEN, now=NOW + SECOND)
+
+    ready = after(before, acquire(before).change)
 
     assert ready.state is BreakerState.HALF_OPEN

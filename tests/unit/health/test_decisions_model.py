@@ -15,12 +15,15 @@ from hypothesis.stateful import (
 )
 
 from services.health.domain import decisions
-from services.health.domain.breakers import BreakerRules, BreakerState, Outcome, Situation
-from tests.unit.health.values import NOW, SECOND, applied, observation, situation, wish
+from services.health.domain.breakers import Breaker, BreakerState, Situation
+from services.health.domain.rules import BreakerRules
+from services.health.domain.signals import Signal
+from tests.unit.health.values import KEY, NOW, SECOND, applied, observation, situation, wish
 
 NUMBERS = st.integers(0, 5)
+SIGNALS = [Signal.SUCCEEDED, Signal.FAILED, Signal.NEUTRAL]
 MEMBERS = st.lists(
-    st.tuples(st.sampled_from(Outcome), NUMBERS, st.integers(-1, 1)), min_size=1, max_size=8
+    st.tuples(st.sampled_from(SIGNALS), NUMBERS, st.integers(-1, 1)), min_size=1, max_size=8
 )
 
 
@@ -32,6 +35,8 @@ class Model:
     state: str = "closed"
     epoch: int = 0
     failures: int = 0
+    # Parities of the calls that failed in this row: two orgs.
+    orgs: set[int] = field(default_factory=set)
     successes: int = 0
     ready_at: float = 0
     # Of each call that probes: the epoch of its permit and when it expires.
@@ -43,7 +48,7 @@ class Model:
         self.successes = 0
         self.ready_at = now + self.rules.open_duration.total_seconds()
 
-    def observe(self, outcome: Outcome, number: int, epoch: int, now: float) -> bool:
+    def observe(self, outcome: Signal, number: int, epoch: int, now: float) -> bool:
         """Returns whether it was heard."""
         held_epoch, expiry = self.permits.pop(number, (-1, 0))
         is_probe = held_epoch == self.epoch and expiry > now
@@ -51,15 +56,18 @@ class Model:
             return False
         if self.state == "half-open" and not is_probe:
             return False
-        if outcome is Outcome.SUCCEEDED:
+        if outcome is Signal.SUCCEEDED:
             self.failures = 0
+            self.orgs.clear()
             if self.state == "half-open":
                 self.successes += 1
                 if self.successes >= self.rules.probe_success_threshold:
                     self.move("closed", now)
-        elif outcome is Outcome.FAILED:
+        elif outcome is Signal.FAILED:
             self.failures += 1
-            if self.state == "half-open" or self.failures >= self.rules.failure_threshold:
+            self.orgs.add(number % 2)
+            enough = self.failures >= self.rules.failure_threshold and len(self.orgs) > 1
+            if self.state == "half-open" or enough:
                 self.move("open", now)
         return True
 
@@ -91,13 +99,19 @@ class Histories(RuleBasedStateMachine):
             probe_count_max=probe_count,
             probe_success_threshold=successes,
             probe_duration=25 * SECOND,
+            open_growth=1.0,
+            jitter=0.0,
         )
         self.model = Model(self.breaker_rules)
         self.seconds = 0
         self.current: Situation = situation()
 
+    @property
+    def breaker(self) -> Breaker:
+        return self.current.breakers[KEY]
+
     @rule(members=MEMBERS)
-    def observe(self, members: list[tuple[Outcome, int, int]]) -> None:
+    def observe(self, members: list[tuple[Signal, int, int]]) -> None:
         epoch = self.model.epoch
         heard = [
             self.model.observe(outcome, number, epoch + age, self.seconds)
@@ -115,7 +129,7 @@ class Histories(RuleBasedStateMachine):
 
         assert [not stale for stale in observed.stale] == heard
         if not any(heard):
-            assert observed.change.before == observed.change.after
+            assert observed.change.breakers == ()
         self.current = applied(self.current, observed.change)
         assert self.current == one_by_one
 
@@ -135,7 +149,7 @@ class Histories(RuleBasedStateMachine):
     def wait(self, seconds: int) -> None:
         self.seconds += seconds
         self.current = situation(
-            self.current.breaker,
+            *self.current.breakers.values(),
             permits=self.current.permits,
             now=NOW + self.seconds * SECOND,
         )
@@ -144,7 +158,7 @@ class Histories(RuleBasedStateMachine):
     def agrees_with_the_model(self) -> None:
         if not hasattr(self, "model"):
             return
-        breaker = self.current.breaker
+        breaker = self.breaker
         assert breaker.state.value == self.model.state
         assert breaker.epoch == self.model.epoch
         assert breaker.failure_count == self.model.failures
@@ -167,11 +181,11 @@ class Histories(RuleBasedStateMachine):
             acquired = decisions.acquire(self.current, [wish(number)], rules=self.breaker_rules)
             assert acquired.granted == (True,)
             self.current = applied(self.current, acquired.change)
-            epoch = self.current.breaker.epoch
-            success = observation(Outcome.SUCCEEDED, number=number, epoch=epoch)
+            epoch = self.breaker.epoch
+            success = observation(Signal.SUCCEEDED, number=number, epoch=epoch)
             change = decisions.observe(self.current, [success], rules=self.breaker_rules).change
             self.current = applied(self.current, change)
-        assert self.current.breaker.state is BreakerState.CLOSED
+        assert self.breaker.state is BreakerState.CLOSED
 
 
 def test_any_history_of_outcomes_wishes_and_waiting_agrees_with_the_model() -> None:

@@ -8,26 +8,30 @@ from typing import Final
 
 import pytest
 
-from chassis.errors import InvalidArgument
+from chassis.errors import InvalidArgument, ServiceError
 from headgate.api.admission.v1 import admission_pb2
 from headgate.api.common.v1 import call_pb2
 from headgate.api.common.v1 import health_pb2 as common_pb2
 from headgate.api.health.v1 import health_pb2 as pb
-from services.health import wire
+from services.health import wire, wire_breakers
 from services.health.breakers import ProbeAnswer
 from services.health.domain.breakers import (
+    Breaker,
     BreakerState,
     CallKey,
+    Key,
     Observation,
-    Outcome,
     ProbeWish,
-    unknown_breaker,
+    Way,
 )
 from services.health.domain.kills import Fence, KillOrder, KillState, ResumeOrder, killed
+from services.health.domain.signals import Classification, Signal
 from services.health.domain.states import HealthState, Update
 from tests.unit.health.values import NOW, SECOND
 
 CALL_ID: Final = "01890a5d-ac96-774b-bcce-b302099a8057"
+TABLE: Final = Classification()
+PLAIN: Final = Way(provider="openai", model="", credential="")
 CALL: Final = CallKey(org="acme", call_id=uuid.UUID(CALL_ID))
 OBSERVATION: Final = pb.Observation(
     provider="openai",
@@ -56,6 +60,10 @@ WRONG_CALLS: Final = [
     ("call_id", ""),
     ("call_id", "7"),
     ("call_id", CALL_ID.replace("-", "")),
+    ("model", "gpt 4o"),
+    ("model", "x" * 129),
+    ("credential", "a/b/c"),
+    ("credential", "x" * 130),
 ]
 WRONG_TEXTS: Final = [
     ("reason", ""),
@@ -69,37 +77,41 @@ WRONG_TEXTS: Final = [
 ]
 
 
-def test_an_outcome_is_read_field_by_field() -> None:
-    [parsed] = wire.parse_observations(pb.ObserveRequest(observations=[OBSERVATION]))
+def parse(request: pb.ObserveRequest) -> list[Observation | ServiceError]:
+    return wire_breakers.parse_observations(request, TABLE)
 
-    assert parsed == Observation(provider="openai", epoch=3, outcome=Outcome.FAILED, call=CALL)
+
+def test_an_outcome_is_read_field_by_field() -> None:
+    [parsed] = parse(pb.ObserveRequest(observations=[OBSERVATION]))
+
+    assert parsed == Observation(way=PLAIN, epoch=3, signal=Signal.FAILED, call=CALL)
 
 
 @pytest.mark.parametrize(
     ("outcome", "meaning"),
     [
-        (call_pb2.CALL_OUTCOME_SUCCEEDED, Outcome.SUCCEEDED),
-        (call_pb2.CALL_OUTCOME_PROVIDER_FAILED, Outcome.FAILED),
-        (call_pb2.CALL_OUTCOME_REJECTED, Outcome.NEUTRAL),
-        (call_pb2.CALL_OUTCOME_ABORTED, Outcome.NEUTRAL),
-        (call_pb2.CALL_OUTCOME_THROTTLED, Outcome.NEUTRAL),
+        (call_pb2.CALL_OUTCOME_SUCCEEDED, Signal.SUCCEEDED),
+        (call_pb2.CALL_OUTCOME_PROVIDER_FAILED, Signal.FAILED),
+        (call_pb2.CALL_OUTCOME_REJECTED, Signal.NEUTRAL),
+        (call_pb2.CALL_OUTCOME_ABORTED, Signal.NEUTRAL),
+        (call_pb2.CALL_OUTCOME_THROTTLED, Signal.THROTTLED),
     ],
 )
 def test_only_what_the_provider_failed_is_a_failure(
-    outcome: call_pb2.CallOutcome.ValueType, meaning: Outcome
+    outcome: call_pb2.CallOutcome.ValueType, meaning: Signal
 ) -> None:
     member = pb.Observation()
     member.CopyFrom(OBSERVATION)
     member.outcome = outcome
-    [parsed] = wire.parse_observations(pb.ObserveRequest(observations=[member]))
+    [parsed] = parse(pb.ObserveRequest(observations=[member]))
 
     assert isinstance(parsed, Observation)
-    assert parsed.outcome is meaning
+    assert parsed.signal is meaning
 
 
 def test_every_outcome_of_the_contract_has_a_meaning() -> None:
-    assert {0, *wire.OUTCOMES} == set(call_pb2.CallOutcome.values())
-    assert {0, *wire.BREAKER_STATES.values()} == set(common_pb2.BreakerState.values())
+    assert {0, *wire_breakers.OUTCOMES} == set(call_pb2.CallOutcome.values())
+    assert {0, *wire_breakers.BREAKER_STATES.values()} == set(common_pb2.BreakerState.values())
     assert {0, *wire.KILL_STATES.values()} == set(common_pb2.KillState.values())
 
 
@@ -112,7 +124,7 @@ def test_a_wrong_field_of_an_outcome_is_named_with_its_path(field: str, value: s
     wrong.CopyFrom(OBSERVATION)
     setattr(wrong, field, value)
 
-    good, refused = wire.parse_observations(pb.ObserveRequest(observations=[OBSERVATION, wrong]))
+    good, refused = parse(pb.ObserveRequest(observations=[OBSERVATION, wrong]))
 
     assert isinstance(good, Observation)
     assert isinstance(refused, InvalidArgument)
@@ -120,7 +132,7 @@ def test_a_wrong_field_of_an_outcome_is_named_with_its_path(field: str, value: s
 
 
 def test_an_empty_outcome_names_all_its_wrong_fields() -> None:
-    [refused] = wire.parse_observations(pb.ObserveRequest(observations=[pb.Observation()]))
+    [refused] = parse(pb.ObserveRequest(observations=[pb.Observation()]))
 
     assert isinstance(refused, InvalidArgument)
     assert [violation.field.partition(".")[2] for violation in refused.violations] == [
@@ -132,9 +144,9 @@ def test_an_empty_outcome_names_all_its_wrong_fields() -> None:
 
 
 def test_a_wish_is_read_field_by_field() -> None:
-    [parsed] = wire.parse_wishes(pb.AcquireProbesRequest(probes=[PROBE]))
+    [parsed] = wire_breakers.parse_wishes(pb.AcquireProbesRequest(probes=[PROBE]))
 
-    assert parsed == ProbeWish(provider="openai", call=CALL)
+    assert parsed == ProbeWish(way=PLAIN, call=CALL)
 
 
 @pytest.mark.parametrize(("field", "value"), WRONG_CALLS)
@@ -143,7 +155,7 @@ def test_a_wrong_field_of_a_wish_is_named_with_its_path(field: str, value: str) 
     wrong.CopyFrom(PROBE)
     setattr(wrong, field, value)
 
-    refused, good = wire.parse_wishes(pb.AcquireProbesRequest(probes=[wrong, PROBE]))
+    refused, good = wire_breakers.parse_wishes(pb.AcquireProbesRequest(probes=[wrong, PROBE]))
 
     assert isinstance(good, ProbeWish)
     assert isinstance(refused, InvalidArgument)
@@ -188,9 +200,9 @@ def test_a_wrong_field_of_a_resume_is_named(field: str, value: str) -> None:
 
 
 def test_refused_members_keep_their_places_among_the_answers() -> None:
-    parsed = wire.parse_wishes(pb.AcquireProbesRequest(probes=[pb.ProbeRequest(), PROBE]))
+    parsed = wire_breakers.parse_wishes(pb.AcquireProbesRequest(probes=[pb.ProbeRequest(), PROBE]))
 
-    rendered = wire.render_probes(parsed, [ProbeAnswer(granted=True, epoch=4)])
+    rendered = wire_breakers.render_probes(parsed, [ProbeAnswer(granted=True, epoch=4)])
 
     refused, answered = rendered.results
     assert refused.error.reason == "INVALID_ARGUMENT"
@@ -201,7 +213,7 @@ def test_refused_members_keep_their_places_among_the_answers() -> None:
 
 def test_an_open_breaker_is_rendered_with_its_times() -> None:
     breaker = replace(
-        unknown_breaker("openai"),
+        Breaker(key=Key(provider="openai")),
         state=BreakerState.OPEN,
         epoch=1,
         failure_count=5,
@@ -226,7 +238,7 @@ def test_an_open_breaker_is_rendered_with_its_times() -> None:
 
 def test_the_whole_state_is_rendered_without_what_was_lifted() -> None:
     lifted = replace(SWITCH, state=KillState.RESUMED)
-    breakers = (unknown_breaker("openai"),)
+    breakers = (Breaker(key=Key(provider="openai")),)
 
     shown = wire.render_health(HealthState(version=2, breakers=breakers, kills=(SWITCH,)))
     hidden = wire.render_health(HealthState(version=3, breakers=breakers, kills=(lifted,)))

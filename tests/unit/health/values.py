@@ -8,54 +8,86 @@ from typing import Final
 
 from services.health.domain.breakers import (
     Breaker,
-    BreakerChange,
-    BreakerRules,
     CallKey,
+    Change,
+    Key,
     Observation,
-    Outcome,
     ProbePermit,
     ProbeWish,
     Situation,
-    unknown_breaker,
+    Way,
 )
+from services.health.domain.rules import BreakerRules
+from services.health.domain.signals import Signal
 
 NOW: Final = dt.datetime(2026, 3, 29, 0, 59, 59, tzinfo=dt.UTC)
 SECOND: Final = dt.timedelta(seconds=1)
 PROVIDER: Final = "openai"
+KEY: Final = Key(provider=PROVIDER)
+MODEL: Final = Key(provider=PROVIDER, model="gpt-4o")
+CREDENTIAL: Final = Key(provider=PROVIDER, credential="acme")
+# Says something of the provider only.
+PLAIN: Final = Way(provider=PROVIDER, model="", credential="")
+# Says something of the provider, a model and a credential.
+FULL: Final = Way(provider=PROVIDER, model="gpt-4o", credential="acme")
 RULES: Final = BreakerRules(
     failure_threshold=5,
     open_duration=60 * SECOND,
     probe_count_max=2,
     probe_success_threshold=2,
     probe_duration=600 * SECOND,
+    jitter=0.0,
 )
 
 
 def call(number: int) -> CallKey:
-    return CallKey(org="acme", call_id=uuid.UUID(int=number))
+    """Odd calls are of one org, even ones of another."""
+    return CallKey(org="acme" if number % 2 else "globex", call_id=uuid.UUID(int=number))
 
 
-def observation(outcome: Outcome, *, epoch: int = 0, number: int = 1) -> Observation:
-    return Observation(provider=PROVIDER, epoch=epoch, outcome=outcome, call=call(number))
+def observation(
+    signal: Signal, *, epoch: int = 0, number: int = 1, way: Way = PLAIN
+) -> Observation:
+    return Observation(way=way, epoch=epoch, signal=signal, call=call(number))
 
 
-def wish(number: int = 1) -> ProbeWish:
-    return ProbeWish(provider=PROVIDER, call=call(number))
+def failures(count: int, *, way: Way = PLAIN, epoch: int = 0) -> list[Observation]:
+    """Failures of calls of two orgs by turns."""
+    return [
+        observation(Signal.FAILED, number=number, way=way, epoch=epoch) for number in range(count)
+    ]
+
+
+def wish(number: int = 1, *, way: Way = PLAIN) -> ProbeWish:
+    return ProbeWish(way=way, call=call(number))
 
 
 def situation(
-    breaker: Breaker | None = None,
-    *,
-    permits: tuple[ProbePermit, ...] = (),
-    now: dt.datetime = NOW,
+    *breakers: Breaker, permits: tuple[ProbePermit, ...] = (), now: dt.datetime = NOW
 ) -> Situation:
-    return Situation(breaker=breaker or unknown_breaker(PROVIDER), permits=permits, now=now)
+    known = {breaker.key: breaker for breaker in breakers}
+    return Situation(
+        provider=PROVIDER,
+        breakers={key: known.get(key, Breaker(key=key)) for key in (KEY, MODEL, CREDENTIAL)}
+        | known,
+        permits=permits,
+        now=now,
+    )
 
 
-def applied(before: Situation, change: BreakerChange) -> Situation:
+def applied(before: Situation, change: Change) -> Situation:
     """The situation after a change was written, as the store writes it."""
-    permits = {permit.call: permit for permit in before.permits}
-    for ended in change.released:
-        del permits[ended]
-    permits |= {permit.call: permit for permit in change.added}
-    return Situation(breaker=change.after, permits=tuple(permits.values()), now=before.now)
+    permits = {(permit.key, permit.call): permit for permit in before.permits}
+    permits = {of: permit for of, permit in permits.items() if of[1] not in change.released}
+    permits |= {(permit.key, permit.call): permit for permit in change.added}
+    return Situation(
+        provider=before.provider,
+        breakers={**before.breakers, **{each.after.key: each.after for each in change.breakers}},
+        permits=tuple(permits.values()),
+        now=before.now,
+    )
+
+
+def after(before: Situation, change: Change, key: Key = KEY) -> Breaker:
+    """A breaker after a change."""
+    return applied(before, change).breakers[key]

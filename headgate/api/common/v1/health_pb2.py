@@ -22,22 +22,29 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#headgate/api/common/v1/health.proto\x12\x16headgate.api.common.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xce\x02\n\x0eProviderHealth\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x33\n\x05state\x18\x02 \x01(\x0e\x32$.headgate.api.common.v1.BreakerState\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12!\n\x19\x63onsecutive_failure_count\x18\x04 \x01(\x05\x12.\n\nprobe_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63hange_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0csuccess_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x66\x61ilure_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc2\x01\n\nKillSwitch\x12\x0f\n\x07kill_id\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.headgate.api.common.v1.KillState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x10\n\x08sequence\x18\x06 \x01(\x03\x12/\n\x0b\x63hange_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*|\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42REAKER_STATE_CLOSED\x10\x01\x12\x16\n\x12\x42REAKER_STATE_OPEN\x10\x02\x12\x1b\n\x17\x42REAKER_STATE_HALF_OPEN\x10\x03*\x8a\x01\n\tKillState\x12\x1a\n\x16KILL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13KILL_STATE_INTENDED\x10\x01\x12\x17\n\x13KILL_STATE_IN_FORCE\x10\x02\x12\x17\n\x13KILL_STATE_RESUMING\x10\x03\x12\x16\n\x12KILL_STATE_RESUMED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#headgate/api/common/v1/health.proto\x12\x16headgate.api.common.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbf\x04\n\x0eProviderHealth\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x33\n\x05state\x18\x02 \x01(\x0e\x32$.headgate.api.common.v1.BreakerState\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12!\n\x19\x63onsecutive_failure_count\x18\x04 \x01(\x05\x12.\n\nprobe_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63hange_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0csuccess_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x66\x61ilure_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nlast_epoch\x18\t \x01(\x03\x12\x39\n\x08override\x18\n \x01(\x0e\x32\'.headgate.api.common.v1.BreakerOverride\x12\x12\n\ncall_count\x18\x0b \x01(\x03\x12\x1a\n\x12\x65rror_rate_percent\x18\x0c \x01(\x05\x12\x37\n\x14latency_p50_duration\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x37\n\x14latency_p95_duration\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa5\x03\n\nPartHealth\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ncredential\x18\x03 \x01(\t\x12\x33\n\x05state\x18\x04 \x01(\x0e\x32$.headgate.api.common.v1.BreakerState\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12!\n\x19\x63onsecutive_failure_count\x18\x06 \x01(\x05\x12.\n\nprobe_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63hange_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x66\x61ilure_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tcool_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x08override\x18\x0b \x01(\x0e\x32\'.headgate.api.common.v1.BreakerOverride\"\xa7\x03\n\x0b\x42reakerMove\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ncredential\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x34\n\x06\x62\x65\x66ore\x18\x05 \x01(\x0e\x32$.headgate.api.common.v1.BreakerState\x12\x33\n\x05\x61\x66ter\x18\x06 \x01(\x0e\x32$.headgate.api.common.v1.BreakerState\x12\x39\n\x08override\x18\x07 \x01(\x0e\x32\'.headgate.api.common.v1.BreakerOverride\x12\r\n\x05\x63\x61use\x18\x08 \x01(\t\x12!\n\x19\x63onsecutive_failure_count\x18\t \x01(\x05\x12.\n\nprobe_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x0b \x01(\t\x12\x0e\n\x06reason\x18\x0c \x01(\t\x12-\n\tmove_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc2\x01\n\nKillSwitch\x12\x0f\n\x07kill_id\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.headgate.api.common.v1.KillState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x10\n\x08sequence\x18\x06 \x01(\x03\x12/\n\x0b\x63hange_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*|\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42REAKER_STATE_CLOSED\x10\x01\x12\x16\n\x12\x42REAKER_STATE_OPEN\x10\x02\x12\x1b\n\x17\x42REAKER_STATE_HALF_OPEN\x10\x03*k\n\x0f\x42reakerOverride\x12 \n\x1c\x42REAKER_OVERRIDE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x42REAKER_OVERRIDE_OPEN\x10\x01\x12\x1b\n\x17\x42REAKER_OVERRIDE_CLOSED\x10\x02*\x8a\x01\n\tKillState\x12\x1a\n\x16KILL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13KILL_STATE_INTENDED\x10\x01\x12\x17\n\x13KILL_STATE_IN_FORCE\x10\x02\x12\x17\n\x13KILL_STATE_RESUMING\x10\x03\x12\x16\n\x12KILL_STATE_RESUMED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate.api.common.v1.health_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BREAKERSTATE']._serialized_start=630
-  _globals['_BREAKERSTATE']._serialized_end=754
-  _globals['_KILLSTATE']._serialized_start=757
-  _globals['_KILLSTATE']._serialized_end=895
-  _globals['_PROVIDERHEALTH']._serialized_start=97
-  _globals['_PROVIDERHEALTH']._serialized_end=431
-  _globals['_KILLSWITCH']._serialized_start=434
-  _globals['_KILLSWITCH']._serialized_end=628
+  _globals['_BREAKERSTATE']._serialized_start=1753
+  _globals['_BREAKERSTATE']._serialized_end=1877
+  _globals['_BREAKEROVERRIDE']._serialized_start=1879
+  _globals['_BREAKEROVERRIDE']._serialized_end=1986
+  _globals['_KILLSTATE']._serialized_start=1989
+  _globals['_KILLSTATE']._serialized_end=2127
+  _globals['_PROVIDERHEALTH']._serialized_start=129
+  _globals['_PROVIDERHEALTH']._serialized_end=704
+  _globals['_PARTHEALTH']._serialized_start=707
+  _globals['_PARTHEALTH']._serialized_end=1128
+  _globals['_BREAKERMOVE']._serialized_start=1131
+  _globals['_BREAKERMOVE']._serialized_end=1554
+  _globals['_KILLSWITCH']._serialized_start=1557
+  _globals['_KILLSWITCH']._serialized_end=1751
 # @@protoc_insertion_point(module_scope)

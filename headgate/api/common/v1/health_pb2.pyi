@@ -4,6 +4,7 @@ isort:skip_file
 Whether providers are fit and whether calls are stopped."""
 
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -45,6 +46,30 @@ BREAKER_STATE_OPEN: BreakerState.ValueType  # 2
 BREAKER_STATE_HALF_OPEN: BreakerState.ValueType  # 3
 """Few calls pass, as probes."""
 Global___BreakerState: _TypeAlias = BreakerState  # noqa: Y015
+
+class _BreakerOverride:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BreakerOverrideEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BreakerOverride.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BREAKER_OVERRIDE_UNSPECIFIED: _BreakerOverride.ValueType  # 0
+    """Nothing: the state machine decides."""
+    BREAKER_OVERRIDE_OPEN: _BreakerOverride.ValueType  # 1
+    """Open until further notice."""
+    BREAKER_OVERRIDE_CLOSED: _BreakerOverride.ValueType  # 2
+    """Closed until further notice, whatever fails."""
+
+class BreakerOverride(_BreakerOverride, metaclass=_BreakerOverrideEnumTypeWrapper):
+    """What staff decided about a breaker instead of its state machine. More may be added."""
+
+BREAKER_OVERRIDE_UNSPECIFIED: BreakerOverride.ValueType  # 0
+"""Nothing: the state machine decides."""
+BREAKER_OVERRIDE_OPEN: BreakerOverride.ValueType  # 1
+"""Open until further notice."""
+BREAKER_OVERRIDE_CLOSED: BreakerOverride.ValueType  # 2
+"""Closed until further notice, whatever fails."""
+Global___BreakerOverride: _TypeAlias = BreakerOverride  # noqa: Y015
 
 class _KillState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -92,14 +117,28 @@ class ProviderHealth(_message.Message):
     CHANGE_TIME_FIELD_NUMBER: _builtins.int
     SUCCESS_TIME_FIELD_NUMBER: _builtins.int
     FAILURE_TIME_FIELD_NUMBER: _builtins.int
+    LAST_EPOCH_FIELD_NUMBER: _builtins.int
+    OVERRIDE_FIELD_NUMBER: _builtins.int
+    CALL_COUNT_FIELD_NUMBER: _builtins.int
+    ERROR_RATE_PERCENT_FIELD_NUMBER: _builtins.int
+    LATENCY_P50_DURATION_FIELD_NUMBER: _builtins.int
+    LATENCY_P95_DURATION_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Provider's registered name."""
     state: Global___BreakerState.ValueType
     """State of its circuit breaker."""
     epoch: _builtins.int
-    """Grows by one with each change of state. Outcomes of older epochs change nothing."""
+    """Grows with each change of state. Outcomes of calls admitted before it change nothing."""
     consecutive_failure_count: _builtins.int
     """Failures in a row so far, fleet-wide, in commit order."""
+    last_epoch: _builtins.int
+    """The newest epoch of the provider's breakers, those of its models and credentials included."""
+    override: Global___BreakerOverride.ValueType
+    """What staff decided instead of the state machine."""
+    call_count: _builtins.int
+    """Calls of the last minute, as last told."""
+    error_rate_percent: _builtins.int
+    """Of these, how many failed, in percent, rounded up."""
     @_builtins.property
     def probe_time(self) -> _timestamp_pb2.Timestamp:
         """While open: when probes may begin, by health's database clock."""
@@ -116,6 +155,14 @@ class ProviderHealth(_message.Message):
     def failure_time(self) -> _timestamp_pb2.Timestamp:
         """When a call last failed. Unset: not yet."""
 
+    @_builtins.property
+    def latency_p50_duration(self) -> _duration_pb2.Duration:
+        """Half of these calls took at most so long. Unset: unknown."""
+
+    @_builtins.property
+    def latency_p95_duration(self) -> _duration_pb2.Duration:
+        """95 % of these calls took at most so long. Unset: unknown."""
+
     def __init__(
         self,
         *,
@@ -127,14 +174,168 @@ class ProviderHealth(_message.Message):
         change_time: _timestamp_pb2.Timestamp | None = ...,
         success_time: _timestamp_pb2.Timestamp | None = ...,
         failure_time: _timestamp_pb2.Timestamp | None = ...,
+        last_epoch: _builtins.int = ...,
+        override: Global___BreakerOverride.ValueType = ...,
+        call_count: _builtins.int = ...,
+        error_rate_percent: _builtins.int = ...,
+        latency_p50_duration: _duration_pb2.Duration | None = ...,
+        latency_p95_duration: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "failure_time", b"failure_time", "probe_time", b"probe_time", "success_time", b"success_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "failure_time", b"failure_time", "latency_p50_duration", b"latency_p50_duration", "latency_p95_duration", b"latency_p95_duration", "probe_time", b"probe_time", "success_time", b"success_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "consecutive_failure_count", b"consecutive_failure_count", "epoch", b"epoch", "failure_time", b"failure_time", "probe_time", b"probe_time", "provider", b"provider", "state", b"state", "success_time", b"success_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_count", b"call_count", "change_time", b"change_time", "consecutive_failure_count", b"consecutive_failure_count", "epoch", b"epoch", "error_rate_percent", b"error_rate_percent", "failure_time", b"failure_time", "last_epoch", b"last_epoch", "latency_p50_duration", b"latency_p50_duration", "latency_p95_duration", b"latency_p95_duration", "override", b"override", "probe_time", b"probe_time", "provider", b"provider", "state", b"state", "success_time", b"success_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProviderHealth: _TypeAlias = ProviderHealth  # noqa: Y015
+
+@_typing.final
+class PartHealth(_message.Message):
+    """The circuit breaker of a part of a provider: one of its models, or one credential with it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    CONSECUTIVE_FAILURE_COUNT_FIELD_NUMBER: _builtins.int
+    PROBE_TIME_FIELD_NUMBER: _builtins.int
+    CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    FAILURE_TIME_FIELD_NUMBER: _builtins.int
+    COOL_TIME_FIELD_NUMBER: _builtins.int
+    OVERRIDE_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """Provider's registered name."""
+    model: _builtins.str
+    """One of its models. Empty: this is about a credential."""
+    credential: _builtins.str
+    """Whose calls it is about: an org, or "org/name" if the org names several credentials. Empty:
+    this is about a model.
+    """
+    state: Global___BreakerState.ValueType
+    """State of the breaker."""
+    epoch: _builtins.int
+    """Grows with each change of state. Outcomes of calls admitted before it change nothing."""
+    consecutive_failure_count: _builtins.int
+    """Failures in a row so far, fleet-wide, in commit order."""
+    override: Global___BreakerOverride.ValueType
+    """What staff decided instead of the state machine."""
+    @_builtins.property
+    def probe_time(self) -> _timestamp_pb2.Timestamp:
+        """While open: when probes may begin, by health's database clock."""
+
+    @_builtins.property
+    def change_time(self) -> _timestamp_pb2.Timestamp:
+        """When the state last changed."""
+
+    @_builtins.property
+    def failure_time(self) -> _timestamp_pb2.Timestamp:
+        """When a call last failed. Unset: not yet."""
+
+    @_builtins.property
+    def cool_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when the provider asked this credential to send nothing. Unset: it did not."""
+
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        credential: _builtins.str = ...,
+        state: Global___BreakerState.ValueType = ...,
+        epoch: _builtins.int = ...,
+        consecutive_failure_count: _builtins.int = ...,
+        probe_time: _timestamp_pb2.Timestamp | None = ...,
+        change_time: _timestamp_pb2.Timestamp | None = ...,
+        failure_time: _timestamp_pb2.Timestamp | None = ...,
+        cool_time: _timestamp_pb2.Timestamp | None = ...,
+        override: Global___BreakerOverride.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "cool_time", b"cool_time", "failure_time", b"failure_time", "probe_time", b"probe_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "consecutive_failure_count", b"consecutive_failure_count", "cool_time", b"cool_time", "credential", b"credential", "epoch", b"epoch", "failure_time", b"failure_time", "model", b"model", "override", b"override", "probe_time", b"probe_time", "provider", b"provider", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartHealth: _TypeAlias = PartHealth  # noqa: Y015
+
+@_typing.final
+class BreakerMove(_message.Message):
+    """One change of a breaker's state; or the news that a provider began to refuse a credential."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    OVERRIDE_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    CONSECUTIVE_FAILURE_COUNT_FIELD_NUMBER: _builtins.int
+    PROBE_TIME_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MOVE_TIME_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """Provider's registered name."""
+    model: _builtins.str
+    """One of its models. Empty: none."""
+    credential: _builtins.str
+    """One credential with it. Empty: none."""
+    epoch: _builtins.int
+    """Epoch that began."""
+    before: Global___BreakerState.ValueType
+    """State before."""
+    after: Global___BreakerState.ValueType
+    """State after."""
+    override: Global___BreakerOverride.ValueType
+    """What staff had decided after it."""
+    cause: _builtins.str
+    """Why: "failures", "failure-rate", "slow-calls", "time", "probe-failed", "probes-succeeded",
+    "forced", "reset"; "credential-refused", where the state is as it was. More may be added.
+    """
+    consecutive_failure_count: _builtins.int
+    """Failures in a row at that time."""
+    actor: _builtins.str
+    """Who forced it. Empty: nobody did."""
+    reason: _builtins.str
+    """Why it was forced."""
+    @_builtins.property
+    def probe_time(self) -> _timestamp_pb2.Timestamp:
+        """When probes may begin, if it opened."""
+
+    @_builtins.property
+    def move_time(self) -> _timestamp_pb2.Timestamp:
+        """When, by health's database clock."""
+
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        credential: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        before: Global___BreakerState.ValueType = ...,
+        after: Global___BreakerState.ValueType = ...,
+        override: Global___BreakerOverride.ValueType = ...,
+        cause: _builtins.str = ...,
+        consecutive_failure_count: _builtins.int = ...,
+        probe_time: _timestamp_pb2.Timestamp | None = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        move_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["move_time", b"move_time", "probe_time", b"probe_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "after", b"after", "before", b"before", "cause", b"cause", "consecutive_failure_count", b"consecutive_failure_count", "credential", b"credential", "epoch", b"epoch", "model", b"model", "move_time", b"move_time", "override", b"override", "probe_time", b"probe_time", "provider", b"provider", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BreakerMove: _TypeAlias = BreakerMove  # noqa: Y015
 
 @_typing.final
 class KillSwitch(_message.Message):

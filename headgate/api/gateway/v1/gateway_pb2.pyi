@@ -160,6 +160,7 @@ class AdmitCallRequest(_message.Message):
     IP_FIELD_NUMBER: _builtins.int
     FEATURE_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Caller-chosen UUID of the attempt. With the org it identifies the attempt for ever."""
     org: _builtins.str
@@ -192,6 +193,11 @@ class AdmitCallRequest(_message.Message):
     """Feature of the backend's product that makes the call."""
     priority: _limit_pb2.Priority.ValueType
     """How important the call is when room is short. Unspecified: default."""
+    credential: _builtins.str
+    """Name of the credential that the call will be made with, if the org has several with a provider.
+    Never the secret. What a provider refuses or throttles holds for this credential only. At most
+    64 of letters, digits, "-", "_", "."; optional.
+    """
     @_builtins.property
     def excluded_candidates(self) -> _containers.RepeatedCompositeFieldContainer[_call_pb2.Candidate]:
         """Candidates that failed already and must not be chosen again. At most 4."""
@@ -220,10 +226,11 @@ class AdmitCallRequest(_message.Message):
         ip: _builtins.str = ...,
         feature: _builtins.str = ...,
         priority: _limit_pb2.Priority.ValueType = ...,
+        credential: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count", "max_output_token_count", b"max_output_token_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count", "call_id", b"call_id", "excluded_candidates", b"excluded_candidates", "feature", b"feature", "input_byte_count", b"input_byte_count", "input_token_count", b"input_token_count", "ip", b"ip", "labels", b"labels", "max_output_token_count", b"max_output_token_count", "operation", b"operation", "org", b"org", "parent_call_id", b"parent_call_id", "priority", b"priority", "session", b"session", "team", b"team", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count", "call_id", b"call_id", "credential", b"credential", "excluded_candidates", b"excluded_candidates", "feature", b"feature", "input_byte_count", b"input_byte_count", "input_token_count", b"input_token_count", "ip", b"ip", "labels", b"labels", "max_output_token_count", b"max_output_token_count", "operation", b"operation", "org", b"org", "parent_call_id", b"parent_call_id", "priority", b"priority", "session", b"session", "team", b"team", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_output_token_count: _TypeAlias = _typing.Literal["max_output_token_count"]  # noqa: Y015
     _WhichOneofArgType__max_output_token_count: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count"]  # noqa: Y015
@@ -467,6 +474,7 @@ class CompleteCallRequest(_message.Message):
     LATENCY_FIELD_NUMBER: _builtins.int
     ERROR_TYPE_FIELD_NUMBER: _builtins.int
     SERVICE_TIER_FIELD_NUMBER: _builtins.int
+    RETRY_DELAY_FIELD_NUMBER: _builtins.int
     permit: _builtins.bytes
     """The permit from the admission. Alone sufficient: it names the call."""
     org: _builtins.str
@@ -490,6 +498,12 @@ class CompleteCallRequest(_message.Message):
     def latency(self) -> _duration_pb2.Duration:
         """Time from sending to the last byte, at most 24 hours. Unset: unknown."""
 
+    @_builtins.property
+    def retry_delay(self) -> _duration_pb2.Duration:
+        """How long the provider asked to be left alone, with a 429: its `Retry-After`. Less than 24 hours.
+        Unset: it did not say.
+        """
+
     def __init__(
         self,
         *,
@@ -501,10 +515,11 @@ class CompleteCallRequest(_message.Message):
         latency: _duration_pb2.Duration | None = ...,
         error_type: _builtins.str = ...,
         service_tier: _builtins.str = ...,
+        retry_delay: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency", "meters", b"meters"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency", "meters", b"meters", "retry_delay", b"retry_delay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "error_type", b"error_type", "latency", b"latency", "meters", b"meters", "org", b"org", "outcome", b"outcome", "permit", b"permit", "service_tier", b"service_tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "error_type", b"error_type", "latency", b"latency", "meters", b"meters", "org", b"org", "outcome", b"outcome", "permit", b"permit", "retry_delay", b"retry_delay", "service_tier", b"service_tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -975,6 +990,7 @@ class GetStatusResponse(_message.Message):
     KILLS_FIELD_NUMBER: _builtins.int
     PROVIDERS_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     state: Global___ServiceState.ValueType
     """Overall state."""
     stale: _builtins.bool
@@ -987,6 +1003,10 @@ class GetStatusResponse(_message.Message):
     def providers(self) -> _containers.RepeatedCompositeFieldContainer[_health_pb2.ProviderHealth]:
         """All providers that were ever observed."""
 
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[_health_pb2.PartHealth]:
+        """Breakers of models, and of the caller's credentials, that are not simply closed."""
+
     def __init__(
         self,
         *,
@@ -994,10 +1014,11 @@ class GetStatusResponse(_message.Message):
         kills: _abc.Iterable[_health_pb2.KillSwitch] | None = ...,
         providers: _abc.Iterable[_health_pb2.ProviderHealth] | None = ...,
         stale: _builtins.bool = ...,
+        parts: _abc.Iterable[_health_pb2.PartHealth] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kills", b"kills", "providers", b"providers", "stale", b"stale", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kills", b"kills", "parts", b"parts", "providers", b"providers", "stale", b"stale", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

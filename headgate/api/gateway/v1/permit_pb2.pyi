@@ -68,6 +68,7 @@ class Permit(_message.Message):
     FEATURE_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     HELD_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
     signing_key_id: _builtins.str
     """Id of the gateways' signing key, so that keys can be rotated."""
     org: _builtins.str
@@ -85,7 +86,7 @@ class Permit(_message.Message):
     price_version: _builtins.int
     """Price version in force."""
     breaker_epoch: _builtins.int
-    """Breaker epoch of the provider."""
+    """Newest epoch of the provider's breakers that was known."""
     held_nanos: _builtins.int
     """Nano-US-dollars held."""
     api_key_id: _builtins.str
@@ -104,6 +105,8 @@ class Permit(_message.Message):
     """Priority of the call."""
     held_token_count: _builtins.int
     """Most tokens that the call may use: what is charged on limits of tokens if no usage is reported."""
+    credential: _builtins.str
+    """Credential that the call is made with: the org, or "org/name"."""
     @_builtins.property
     def candidate(self) -> _call_pb2.Candidate:
         """Where it was admitted to."""
@@ -135,10 +138,11 @@ class Permit(_message.Message):
         feature: _builtins.str = ...,
         priority: _limit_pb2.Priority.ValueType = ...,
         held_token_count: _builtins.int = ...,
+        credential: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time_micros", b"admit_time_micros", "api_key_id", b"api_key_id", "breaker_epoch", b"breaker_epoch", "call_id", b"call_id", "candidate", b"candidate", "expire_time_micros", b"expire_time_micros", "feature", b"feature", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "ip", b"ip", "labels", b"labels", "operation", b"operation", "org", b"org", "parent_call_id", b"parent_call_id", "price_version", b"price_version", "priority", b"priority", "session", b"session", "signing_key_id", b"signing_key_id", "team", b"team", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time_micros", b"admit_time_micros", "api_key_id", b"api_key_id", "breaker_epoch", b"breaker_epoch", "call_id", b"call_id", "candidate", b"candidate", "credential", b"credential", "expire_time_micros", b"expire_time_micros", "feature", b"feature", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "ip", b"ip", "labels", b"labels", "operation", b"operation", "org", b"org", "parent_call_id", b"parent_call_id", "price_version", b"price_version", "priority", b"priority", "session", b"session", "signing_key_id", b"signing_key_id", "team", b"team", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,49 +22,59 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from headgate.api.common.v1 import call_pb2 as headgate_dot_api_dot_common_dot_v1_dot_call__pb2
 from headgate.api.common.v1 import health_pb2 as headgate_dot_api_dot_common_dot_v1_dot_health__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#headgate/api/health/v1/health.proto\x12\x16headgate.api.health.v1\x1a!headgate/api/common/v1/call.proto\x1a#headgate/api/common/v1/health.proto\"K\n\x0eObserveRequest\x12\x39\n\x0cobservations\x18\x01 \x03(\x0b\x32#.headgate.api.health.v1.Observation\"\x8a\x01\n\x0bObservation\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x15\n\rbreaker_epoch\x18\x02 \x01(\x03\x12\x34\n\x07outcome\x18\x03 \x01(\x0e\x32#.headgate.api.common.v1.CallOutcome\x12\x0b\n\x03org\x18\x04 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x05 \x01(\t\"`\n\x0fObserveResponse\x12\x13\n\x0bstale_count\x18\x01 \x01(\x05\x12\x38\n\x06\x65rrors\x18\x02 \x03(\x0b\x32(.headgate.api.health.v1.ObservationError\"V\n\x10ObservationError\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x30\n\x05\x65rror\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.CallError\"L\n\x14\x41\x63quireProbesRequest\x12\x34\n\x06probes\x18\x01 \x03(\x0b\x32$.headgate.api.health.v1.ProbeRequest\">\n\x0cProbeRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\"M\n\x15\x41\x63quireProbesResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.headgate.api.health.v1.ProbeResult\"g\n\x0bProbeResult\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12\x15\n\rbreaker_epoch\x18\x02 \x01(\x03\x12\x30\n\x05\x65rror\x18\x03 \x01(\x0b\x32!.headgate.api.common.v1.CallError\"\x0e\n\x0cWatchRequest\"\xa0\x01\n\rWatchResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x10\n\x08snapshot\x18\x02 \x01(\x08\x12\x39\n\tproviders\x18\x03 \x03(\x0b\x32&.headgate.api.common.v1.ProviderHealth\x12\x31\n\x05kills\x18\x04 \x03(\x0b\x32\".headgate.api.common.v1.KillSwitch\"\x12\n\x10GetHealthRequest\"\x92\x01\n\x11GetHealthResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x39\n\tproviders\x18\x02 \x03(\x0b\x32&.headgate.api.common.v1.ProviderHealth\x12\x31\n\x05kills\x18\x03 \x03(\x0b\x32\".headgate.api.common.v1.KillSwitch\"O\n\x0bKillRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x04 \x01(\t\"@\n\x0cKillResponse\x12\x30\n\x04kill\x18\x01 \x01(\x0b\x32\".headgate.api.common.v1.KillSwitch\"@\n\rResumeRequest\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x03 \x01(\t\"B\n\x0eResumeResponse\x12\x30\n\x04kill\x18\x01 \x01(\x0b\x32\".headgate.api.common.v1.KillSwitch2\xbf\x04\n\rHealthService\x12Z\n\x07Observe\x12&.headgate.api.health.v1.ObserveRequest\x1a\'.headgate.api.health.v1.ObserveResponse\x12l\n\rAcquireProbes\x12,.headgate.api.health.v1.AcquireProbesRequest\x1a-.headgate.api.health.v1.AcquireProbesResponse\x12V\n\x05Watch\x12$.headgate.api.health.v1.WatchRequest\x1a%.headgate.api.health.v1.WatchResponse0\x01\x12`\n\tGetHealth\x12(.headgate.api.health.v1.GetHealthRequest\x1a).headgate.api.health.v1.GetHealthResponse\x12Q\n\x04Kill\x12#.headgate.api.health.v1.KillRequest\x1a$.headgate.api.health.v1.KillResponse\x12W\n\x06Resume\x12%.headgate.api.health.v1.ResumeRequest\x1a&.headgate.api.health.v1.ResumeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#headgate/api/health/v1/health.proto\x12\x16headgate.api.health.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\x1a#headgate/api/common/v1/health.proto\"K\n\x0eObserveRequest\x12\x39\n\x0cobservations\x18\x01 \x03(\x0b\x32#.headgate.api.health.v1.Observation\"\x9d\x02\n\x0bObservation\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x15\n\rbreaker_epoch\x18\x02 \x01(\x03\x12\x34\n\x07outcome\x18\x03 \x01(\x0e\x32#.headgate.api.common.v1.CallOutcome\x12\x0b\n\x03org\x18\x04 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x12\n\ncredential\x18\x07 \x01(\t\x12\x12\n\nerror_type\x18\x08 \x01(\t\x12*\n\x07latency\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bretry_delay\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\"`\n\x0fObserveResponse\x12\x13\n\x0bstale_count\x18\x01 \x01(\x05\x12\x38\n\x06\x65rrors\x18\x02 \x03(\x0b\x32(.headgate.api.health.v1.ObservationError\"V\n\x10ObservationError\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x30\n\x05\x65rror\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.CallError\"L\n\x14\x41\x63quireProbesRequest\x12\x34\n\x06probes\x18\x01 \x03(\x0b\x32$.headgate.api.health.v1.ProbeRequest\"\x94\x01\n\x0cProbeRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x12\n\ncredential\x18\x05 \x01(\t\x12\x31\n\x0elease_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"M\n\x15\x41\x63quireProbesResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.headgate.api.health.v1.ProbeResult\"g\n\x0bProbeResult\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12\x15\n\rbreaker_epoch\x18\x02 \x01(\x03\x12\x30\n\x05\x65rror\x18\x03 \x01(\x0b\x32!.headgate.api.common.v1.CallError\"\x0e\n\x0cWatchRequest\"\x82\x02\n\rWatchResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x10\n\x08snapshot\x18\x02 \x01(\x08\x12\x39\n\tproviders\x18\x03 \x03(\x0b\x32&.headgate.api.common.v1.ProviderHealth\x12\x31\n\x05kills\x18\x04 \x03(\x0b\x32\".headgate.api.common.v1.KillSwitch\x12\x31\n\x05parts\x18\x05 \x03(\x0b\x32\".headgate.api.common.v1.PartHealth\x12-\n\tsend_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x12\n\x10GetHealthRequest\"\xc5\x01\n\x11GetHealthResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x39\n\tproviders\x18\x02 \x03(\x0b\x32&.headgate.api.common.v1.ProviderHealth\x12\x31\n\x05kills\x18\x03 \x03(\x0b\x32\".headgate.api.common.v1.KillSwitch\x12\x31\n\x05parts\x18\x04 \x03(\x0b\x32\".headgate.api.common.v1.PartHealth\"O\n\x0bKillRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x04 \x01(\t\"@\n\x0cKillResponse\x12\x30\n\x04kill\x18\x01 \x01(\x0b\x32\".headgate.api.common.v1.KillSwitch\"@\n\rResumeRequest\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x03 \x01(\t\"B\n\x0eResumeResponse\x12\x30\n\x04kill\x18\x01 \x01(\x0b\x32\".headgate.api.common.v1.KillSwitch\"\xb4\x01\n\x11SetBreakerRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ncredential\x18\x03 \x01(\t\x12\x39\n\x08override\x18\x04 \x01(\x0e\x32\'.headgate.api.common.v1.BreakerOverride\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x07 \x01(\t\"\x93\x01\n\x12SetBreakerResponse\x12\x33\n\x05state\x18\x01 \x01(\x0e\x32$.headgate.api.common.v1.BreakerState\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x39\n\x08override\x18\x03 \x01(\x0e\x32\'.headgate.api.common.v1.BreakerOverride\"R\n\x17ListBreakerMovesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\"g\n\x18ListBreakerMovesResponse\x12\x32\n\x05moves\x18\x01 \x03(\x0b\x32#.headgate.api.common.v1.BreakerMove\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x9b\x06\n\rHealthService\x12Z\n\x07Observe\x12&.headgate.api.health.v1.ObserveRequest\x1a\'.headgate.api.health.v1.ObserveResponse\x12l\n\rAcquireProbes\x12,.headgate.api.health.v1.AcquireProbesRequest\x1a-.headgate.api.health.v1.AcquireProbesResponse\x12V\n\x05Watch\x12$.headgate.api.health.v1.WatchRequest\x1a%.headgate.api.health.v1.WatchResponse0\x01\x12`\n\tGetHealth\x12(.headgate.api.health.v1.GetHealthRequest\x1a).headgate.api.health.v1.GetHealthResponse\x12Q\n\x04Kill\x12#.headgate.api.health.v1.KillRequest\x1a$.headgate.api.health.v1.KillResponse\x12W\n\x06Resume\x12%.headgate.api.health.v1.ResumeRequest\x1a&.headgate.api.health.v1.ResumeResponse\x12\x63\n\nSetBreaker\x12).headgate.api.health.v1.SetBreakerRequest\x1a*.headgate.api.health.v1.SetBreakerResponse\x12u\n\x10ListBreakerMoves\x12/.headgate.api.health.v1.ListBreakerMovesRequest\x1a\x30.headgate.api.health.v1.ListBreakerMovesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate.api.health.v1.health_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OBSERVEREQUEST']._serialized_start=135
-  _globals['_OBSERVEREQUEST']._serialized_end=210
-  _globals['_OBSERVATION']._serialized_start=213
-  _globals['_OBSERVATION']._serialized_end=351
-  _globals['_OBSERVERESPONSE']._serialized_start=353
-  _globals['_OBSERVERESPONSE']._serialized_end=449
-  _globals['_OBSERVATIONERROR']._serialized_start=451
-  _globals['_OBSERVATIONERROR']._serialized_end=537
-  _globals['_ACQUIREPROBESREQUEST']._serialized_start=539
-  _globals['_ACQUIREPROBESREQUEST']._serialized_end=615
-  _globals['_PROBEREQUEST']._serialized_start=617
-  _globals['_PROBEREQUEST']._serialized_end=679
-  _globals['_ACQUIREPROBESRESPONSE']._serialized_start=681
-  _globals['_ACQUIREPROBESRESPONSE']._serialized_end=758
-  _globals['_PROBERESULT']._serialized_start=760
-  _globals['_PROBERESULT']._serialized_end=863
-  _globals['_WATCHREQUEST']._serialized_start=865
-  _globals['_WATCHREQUEST']._serialized_end=879
-  _globals['_WATCHRESPONSE']._serialized_start=882
-  _globals['_WATCHRESPONSE']._serialized_end=1042
-  _globals['_GETHEALTHREQUEST']._serialized_start=1044
-  _globals['_GETHEALTHREQUEST']._serialized_end=1062
-  _globals['_GETHEALTHRESPONSE']._serialized_start=1065
-  _globals['_GETHEALTHRESPONSE']._serialized_end=1211
-  _globals['_KILLREQUEST']._serialized_start=1213
-  _globals['_KILLREQUEST']._serialized_end=1292
-  _globals['_KILLRESPONSE']._serialized_start=1294
-  _globals['_KILLRESPONSE']._serialized_end=1358
-  _globals['_RESUMEREQUEST']._serialized_start=1360
-  _globals['_RESUMEREQUEST']._serialized_end=1424
-  _globals['_RESUMERESPONSE']._serialized_start=1426
-  _globals['_RESUMERESPONSE']._serialized_end=1492
-  _globals['_HEALTHSERVICE']._serialized_start=1495
-  _globals['_HEALTHSERVICE']._serialized_end=2070
+  _globals['_OBSERVEREQUEST']._serialized_start=200
+  _globals['_OBSERVEREQUEST']._serialized_end=275
+  _globals['_OBSERVATION']._serialized_start=278
+  _globals['_OBSERVATION']._serialized_end=563
+  _globals['_OBSERVERESPONSE']._serialized_start=565
+  _globals['_OBSERVERESPONSE']._serialized_end=661
+  _globals['_OBSERVATIONERROR']._serialized_start=663
+  _globals['_OBSERVATIONERROR']._serialized_end=749
+  _globals['_ACQUIREPROBESREQUEST']._serialized_start=751
+  _globals['_ACQUIREPROBESREQUEST']._serialized_end=827
+  _globals['_PROBEREQUEST']._serialized_start=830
+  _globals['_PROBEREQUEST']._serialized_end=978
+  _globals['_ACQUIREPROBESRESPONSE']._serialized_start=980
+  _globals['_ACQUIREPROBESRESPONSE']._serialized_end=1057
+  _globals['_PROBERESULT']._serialized_start=1059
+  _globals['_PROBERESULT']._serialized_end=1162
+  _globals['_WATCHREQUEST']._serialized_start=1164
+  _globals['_WATCHREQUEST']._serialized_end=1178
+  _globals['_WATCHRESPONSE']._serialized_start=1181
+  _globals['_WATCHRESPONSE']._serialized_end=1439
+  _globals['_GETHEALTHREQUEST']._serialized_start=1441
+  _globals['_GETHEALTHREQUEST']._serialized_end=1459
+  _globals['_GETHEALTHRESPONSE']._serialized_start=1462
+  _globals['_GETHEALTHRESPONSE']._serialized_end=1659
+  _globals['_KILLREQUEST']._serialized_start=1661
+  _globals['_KILLREQUEST']._serialized_end=1740
+  _globals['_KILLRESPONSE']._serialized_start=1742
+  _globals['_KILLRESPONSE']._serialized_end=1806
+  _globals['_RESUMEREQUEST']._serialized_start=1808
+  _globals['_RESUMEREQUEST']._serialized_end=1872
+  _globals['_RESUMERESPONSE']._serialized_start=1874
+  _globals['_RESUMERESPONSE']._serialized_end=1940
+  _globals['_SETBREAKERREQUEST']._serialized_start=1943
+  _globals['_SETBREAKERREQUEST']._serialized_end=2123
+  _globals['_SETBREAKERRESPONSE']._serialized_start=2126
+  _globals['_SETBREAKERRESPONSE']._serialized_end=2273
+  _globals['_LISTBREAKERMOVESREQUEST']._serialized_start=2275
+  _globals['_LISTBREAKERMOVESREQUEST']._serialized_end=2357
+  _globals['_LISTBREAKERMOVESRESPONSE']._serialized_start=2359
+  _globals['_LISTBREAKERMOVESRESPONSE']._serialized_end=2462
+  _globals['_HEALTHSERVICE']._serialized_start=2465
+  _globals['_HEALTHSERVICE']._serialized_end=3260
 # @@protoc_insertion_point(module_scope)

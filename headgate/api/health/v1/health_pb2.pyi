@@ -5,7 +5,9 @@ Inner contract between the gateway and health."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from headgate.api.common.v1 import call_pb2 as _call_pb2
 from headgate.api.common.v1 import health_pb2 as _health_pb2
@@ -55,16 +57,37 @@ class Observation(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     ORG_FIELD_NUMBER: _builtins.int
     CALL_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    ERROR_TYPE_FIELD_NUMBER: _builtins.int
+    LATENCY_FIELD_NUMBER: _builtins.int
+    RETRY_DELAY_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Provider that served it."""
     breaker_epoch: _builtins.int
-    """Breaker epoch from the call's permit."""
+    """Breaker epoch from the call's permit: the newest that was known at its admission."""
     outcome: _call_pb2.CallOutcome.ValueType
     """How it ended."""
     org: _builtins.str
     """Org of the call; with `call_id` it names the probe permit, if the call was a probe."""
     call_id: _builtins.str
     """Id of the call."""
+    model: _builtins.str
+    """Model that served it. Empty: unknown; then only the provider's breaker hears of it."""
+    credential: _builtins.str
+    """Credential that it was made with: the org, or "org/name". Empty: unknown."""
+    error_type: _builtins.str
+    """Low-cardinality class of the error, such as "401" or "insufficient_quota". At most 64
+    characters. With the provider and the outcome it decides what the end of the call says.
+    """
+    @_builtins.property
+    def latency(self) -> _duration_pb2.Duration:
+        """How long the call took. Unset: unknown."""
+
+    @_builtins.property
+    def retry_delay(self) -> _duration_pb2.Duration:
+        """How long the provider asked to be left alone, with a 429. Unset: it did not say."""
+
     def __init__(
         self,
         *,
@@ -73,10 +96,15 @@ class Observation(_message.Message):
         outcome: _call_pb2.CallOutcome.ValueType = ...,
         org: _builtins.str = ...,
         call_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        credential: _builtins.str = ...,
+        error_type: _builtins.str = ...,
+        latency: _duration_pb2.Duration | None = ...,
+        retry_delay: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency", "retry_delay", b"retry_delay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker_epoch", b"breaker_epoch", "call_id", b"call_id", "org", b"org", "outcome", b"outcome", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker_epoch", b"breaker_epoch", "call_id", b"call_id", "credential", b"credential", "error_type", b"error_type", "latency", b"latency", "model", b"model", "org", b"org", "outcome", b"outcome", "provider", b"provider", "retry_delay", b"retry_delay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -91,8 +119,8 @@ class ObserveResponse(_message.Message):
     STALE_COUNT_FIELD_NUMBER: _builtins.int
     ERRORS_FIELD_NUMBER: _builtins.int
     stale_count: _builtins.int
-    """Outcomes dropped because they say nothing about the breaker's present epoch: of another
-    epoch, or of a probe whose permit had expired.
+    """Outcomes that no breaker heard: of calls admitted before a breaker's last change of state, of
+    probes whose permit had expired, or of providers beyond the bound of known ones.
     """
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObservationError]:
@@ -173,22 +201,38 @@ class ProbeRequest(_message.Message):
     PROVIDER_FIELD_NUMBER: _builtins.int
     ORG_FIELD_NUMBER: _builtins.int
     CALL_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    LEASE_DURATION_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Provider to probe."""
     org: _builtins.str
     """Org of the call."""
     call_id: _builtins.str
     """Id of the call."""
+    model: _builtins.str
+    """Model that it wants. Empty: unknown."""
+    credential: _builtins.str
+    """Credential that it will be made with. Empty: unknown."""
+    @_builtins.property
+    def lease_duration(self) -> _duration_pb2.Duration:
+        """How long the permit shall live: as long as the call's hold. Asked again with a longer one, it
+        lives longer. Unset: as configured. 1 s to 24 hours.
+        """
+
     def __init__(
         self,
         *,
         provider: _builtins.str = ...,
         org: _builtins.str = ...,
         call_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        credential: _builtins.str = ...,
+        lease_duration: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "org", b"org", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "credential", b"credential", "lease_duration", b"lease_duration", "model", b"model", "org", b"org", "provider", b"provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -228,9 +272,9 @@ class ProbeResult(_message.Message):
     BREAKER_EPOCH_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     granted: _builtins.bool
-    """True if the call holds a permit, or the breaker is closed by now."""
+    """True if the call holds a permit of every half-open breaker on its way, and none is open."""
     breaker_epoch: _builtins.int
-    """Epoch of the breaker."""
+    """Newest epoch of the provider's breakers."""
     @_builtins.property
     def error(self) -> _call_pb2.CallError:
         """This member was refused; the others were answered. Unset: it was answered."""
@@ -277,6 +321,8 @@ class WatchResponse(_message.Message):
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     PROVIDERS_FIELD_NUMBER: _builtins.int
     KILLS_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    SEND_TIME_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Version of the state. Grows with each change."""
     snapshot: _builtins.bool
@@ -289,6 +335,16 @@ class WatchResponse(_message.Message):
     def kills(self) -> _containers.RepeatedCompositeFieldContainer[_health_pb2.KillSwitch]:
         """Kill switches: all that are not resumed in a snapshot, else those that changed."""
 
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[_health_pb2.PartHealth]:
+        """Breakers of models and credentials: in a snapshot those that are not simply closed, else
+        those that changed.
+        """
+
+    @_builtins.property
+    def send_time(self) -> _timestamp_pb2.Timestamp:
+        """Health's database clock when this was sent, so that its instants can be read on another clock."""
+
     def __init__(
         self,
         *,
@@ -296,10 +352,12 @@ class WatchResponse(_message.Message):
         snapshot: _builtins.bool = ...,
         providers: _abc.Iterable[_health_pb2.ProviderHealth] | None = ...,
         kills: _abc.Iterable[_health_pb2.KillSwitch] | None = ...,
+        parts: _abc.Iterable[_health_pb2.PartHealth] | None = ...,
+        send_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["send_time", b"send_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kills", b"kills", "providers", b"providers", "snapshot", b"snapshot", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kills", b"kills", "parts", b"parts", "providers", b"providers", "send_time", b"send_time", "snapshot", b"snapshot", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -331,6 +389,7 @@ class GetHealthResponse(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     PROVIDERS_FIELD_NUMBER: _builtins.int
     KILLS_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Version of the state."""
     @_builtins.property
@@ -341,16 +400,21 @@ class GetHealthResponse(_message.Message):
     def kills(self) -> _containers.RepeatedCompositeFieldContainer[_health_pb2.KillSwitch]:
         """Kill switches that are not resumed."""
 
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[_health_pb2.PartHealth]:
+        """Breakers of models and credentials that are not simply closed."""
+
     def __init__(
         self,
         *,
         version: _builtins.int = ...,
         providers: _abc.Iterable[_health_pb2.ProviderHealth] | None = ...,
         kills: _abc.Iterable[_health_pb2.KillSwitch] | None = ...,
+        parts: _abc.Iterable[_health_pb2.PartHealth] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kills", b"kills", "providers", b"providers", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kills", b"kills", "parts", b"parts", "providers", b"providers", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -467,3 +531,137 @@ class ResumeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResumeResponse: _TypeAlias = ResumeResponse  # noqa: Y015
+
+@_typing.final
+class SetBreakerRequest(_message.Message):
+    """What to do with a breaker."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    OVERRIDE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    AUDIT_ID_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """Provider's registered name."""
+    model: _builtins.str
+    """One of its models. Empty: not one model."""
+    credential: _builtins.str
+    """One credential with it. Empty: not one credential. Not together with a model."""
+    override: _health_pb2.BreakerOverride.ValueType
+    """What it shall be. Unspecified: what its state machine says, beginning closed."""
+    reason: _builtins.str
+    """Why. For staff. 1-1,024 characters."""
+    actor: _builtins.str
+    """Who asks for it. 1-128 characters."""
+    audit_id: _builtins.str
+    """Id of the gateway's audit entry. Stored with the change."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        credential: _builtins.str = ...,
+        override: _health_pb2.BreakerOverride.ValueType = ...,
+        reason: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        audit_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "audit_id", b"audit_id", "credential", b"credential", "model", b"model", "override", b"override", "provider", b"provider", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetBreakerRequest: _TypeAlias = SetBreakerRequest  # noqa: Y015
+
+@_typing.final
+class SetBreakerResponse(_message.Message):
+    """The breaker as it now is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    OVERRIDE_FIELD_NUMBER: _builtins.int
+    state: _health_pb2.BreakerState.ValueType
+    """State of the breaker."""
+    epoch: _builtins.int
+    """Its epoch."""
+    override: _health_pb2.BreakerOverride.ValueType
+    """What staff decided."""
+    def __init__(
+        self,
+        *,
+        state: _health_pb2.BreakerState.ValueType = ...,
+        epoch: _builtins.int = ...,
+        override: _health_pb2.BreakerOverride.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "override", b"override", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetBreakerResponse: _TypeAlias = SetBreakerResponse  # noqa: Y015
+
+@_typing.final
+class ListBreakerMovesRequest(_message.Message):
+    """A page of changes of state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many; 0: 50; more than 1,000: 1,000."""
+    page_token: _builtins.str
+    """From an earlier answer. Empty: the first page."""
+    provider: _builtins.str
+    """Of this provider only. Empty: of all."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        provider: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBreakerMovesRequest: _TypeAlias = ListBreakerMovesRequest  # noqa: Y015
+
+@_typing.final
+class ListBreakerMovesResponse(_message.Message):
+    """A page of changes of state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def moves(self) -> _containers.RepeatedCompositeFieldContainer[_health_pb2.BreakerMove]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        moves: _abc.Iterable[_health_pb2.BreakerMove] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["moves", b"moves", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBreakerMovesResponse: _TypeAlias = ListBreakerMovesResponse  # noqa: Y015

@@ -66,6 +66,16 @@ class HealthServiceStub(object):
                 request_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ResumeRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ResumeResponse.FromString,
                 _registered_method=True)
+        self.SetBreaker = channel.unary_unary(
+                '/headgate.api.health.v1.HealthService/SetBreaker',
+                request_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.SetBreakerRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.SetBreakerResponse.FromString,
+                _registered_method=True)
+        self.ListBreakerMoves = channel.unary_unary(
+                '/headgate.api.health.v1.HealthService/ListBreakerMoves',
+                request_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListBreakerMovesRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListBreakerMovesResponse.FromString,
+                _registered_method=True)
 
 
 class HealthServiceServicer(object):
@@ -121,6 +131,22 @@ class HealthServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetBreaker(self, request, context):
+        """Forces a breaker open or closed, or gives it back to its state machine: closed, with nothing
+        counted. Safe to repeat. A provider that was never observed can be forced, too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBreakerMoves(self, request, context):
+        """Lists changes of breakers' states, and credentials that a provider began to refuse, newest
+        first. Kept for 90 days.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HealthServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -153,6 +179,16 @@ def add_HealthServiceServicer_to_server(servicer, server):
                     servicer.Resume,
                     request_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ResumeRequest.FromString,
                     response_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ResumeResponse.SerializeToString,
+            ),
+            'SetBreaker': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetBreaker,
+                    request_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.SetBreakerRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.SetBreakerResponse.SerializeToString,
+            ),
+            'ListBreakerMoves': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBreakerMoves,
+                    request_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListBreakerMovesRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListBreakerMovesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -319,6 +355,60 @@ class HealthService(object):
             '/headgate.api.health.v1.HealthService/Resume',
             headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ResumeRequest.SerializeToString,
             headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ResumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetBreaker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.health.v1.HealthService/SetBreaker',
+            headgate_dot_api_dot_health_dot_v1_dot_health__pb2.SetBreakerRequest.SerializeToString,
+            headgate_dot_api_dot_health_dot_v1_dot_health__pb2.SetBreakerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBreakerMoves(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.health.v1.HealthService/ListBreakerMoves',
+            headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListBreakerMovesRequest.SerializeToString,
+            headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListBreakerMovesResponse.FromString,
             options,
             channel_credentials,
             insecure,

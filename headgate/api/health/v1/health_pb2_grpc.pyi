@@ -58,6 +58,14 @@ class HealthServiceStub:
     the stop was lifted already. Of a kill and a resume at the same time the one with the higher
     sequence wins; both return the switch as it then is.
     """
+    SetBreaker: _grpc.UnaryUnaryMultiCallable[_health_pb2.SetBreakerRequest, _health_pb2.SetBreakerResponse]
+    """Forces a breaker open or closed, or gives it back to its state machine: closed, with nothing
+    counted. Safe to repeat. A provider that was never observed can be forced, too.
+    """
+    ListBreakerMoves: _grpc.UnaryUnaryMultiCallable[_health_pb2.ListBreakerMovesRequest, _health_pb2.ListBreakerMovesResponse]
+    """Lists changes of breakers' states, and credentials that a provider began to refuse, newest
+    first. Kept for 90 days.
+    """
 
 @_typing.type_check_only
 class HealthServiceAsyncStub(HealthServiceStub):
@@ -88,6 +96,14 @@ class HealthServiceAsyncStub(HealthServiceStub):
     """Lifts a stop. Returns when admission has lifted its fence. Errors: KILL_NOT_FOUND, also when
     the stop was lifted already. Of a kill and a resume at the same time the one with the higher
     sequence wins; both return the switch as it then is.
+    """
+    SetBreaker: _aio.UnaryUnaryMultiCallable[_health_pb2.SetBreakerRequest, _health_pb2.SetBreakerResponse]  # type: ignore[assignment]
+    """Forces a breaker open or closed, or gives it back to its state machine: closed, with nothing
+    counted. Safe to repeat. A provider that was never observed can be forced, too.
+    """
+    ListBreakerMoves: _aio.UnaryUnaryMultiCallable[_health_pb2.ListBreakerMovesRequest, _health_pb2.ListBreakerMovesResponse]  # type: ignore[assignment]
+    """Lists changes of breakers' states, and credentials that a provider began to refuse, newest
+    first. Kept for 90 days.
     """
 
 class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -152,6 +168,26 @@ class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lifts a stop. Returns when admission has lifted its fence. Errors: KILL_NOT_FOUND, also when
         the stop was lifted already. Of a kill and a resume at the same time the one with the higher
         sequence wins; both return the switch as it then is.
+        """
+
+    @_abc_1.abstractmethod
+    def SetBreaker(
+        self,
+        request: _health_pb2.SetBreakerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_health_pb2.SetBreakerResponse, _abc.Awaitable[_health_pb2.SetBreakerResponse]]:
+        """Forces a breaker open or closed, or gives it back to its state machine: closed, with nothing
+        counted. Safe to repeat. A provider that was never observed can be forced, too.
+        """
+
+    @_abc_1.abstractmethod
+    def ListBreakerMoves(
+        self,
+        request: _health_pb2.ListBreakerMovesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_health_pb2.ListBreakerMovesResponse, _abc.Awaitable[_health_pb2.ListBreakerMovesResponse]]:
+        """Lists changes of breakers' states, and credentials that a provider began to refuse, newest
+        first. Kept for 90 days.
         """
 
 def add_HealthServiceServicer_to_server(servicer: HealthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,77 @@
+"""Rows of kill switches to values of the domain, and back. Used by the store only."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import asdict, replace
+
+import asyncpg
+
+from services.health.domain.kills import ChangeNote, KillState, KillSwitch
+
+Row = asyncpg.Record
+Instant = dt.datetime
+
+
+def parse_kill(row: Row) -> KillSwitch | None:
+    """Reads a switch's columns; None if they are all NULL."""
+    if row["state"] is None:
+        return None
+    return KillSwitch(
+        kill_id=row["kill_id"],
+        state=KillState(row["state"]),
+        reason=row["reason"],
+        message=row["message"],
+        actor=row["actor"],
+        sequence=row["sequence"],
+        change_time=row["change_time"],
+        version=row["version"],
+    )
+
+
+def parse_now(row: Row) -> Instant:
+    """Reads the clock that was read along."""
+    now: Instant = row["now"]
+    return now
+
+
+def with_version(kill: KillSwitch, version: int) -> KillSwitch:
+    """Returns the switch as watchers will know it."""
+    return replace(kill, version=version)
+
+
+def render_kill(kill: KillSwitch) -> tuple[object, ...]:
+    """Renders the arguments of `write_kill`."""
+    return (
+        kill.kill_id,
+        kill.state.value,
+        kill.reason,
+        kill.message,
+        kill.actor,
+        kill.sequence,
+        kill.change_time,
+        kill.version,
+    )
+
+
+def render_note(
+    note: ChangeNote, *, before: KillSwitch | None, after: KillSwitch
+) -> tuple[object, ...]:
+    """Renders the arguments of `insert_change`."""
+    return (
+        note.audit_id,
+        f"kill_switch/{after.kill_id}",
+        note.actor,
+        note.reason,
+        None if before is None else _render_json(before),
+        _render_json(after),
+    )
+
+
+def _render_json(kill: KillSwitch) -> str:
+    fields = asdict(kill) | {
+        "state": kill.state.value,
+        "change_time": kill.change_time.isoformat(),
+    }
+    return json.dumps(fields)
