@@ -6,6 +6,7 @@ Begin with the policy lock; lock and read; write; commit. Rows never leave this 
 from __future__ import annotations
 
 import datetime as dt
+import json
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +16,18 @@ from typing import Any, Final
 import asyncpg
 
 from chassis import database
-from services.admission.domain.calls import CallKey, Operation, Reservation, State
-from services.admission.domain.ledger import Changes, Counter, id_day_of
-from services.admission.domain.limits import Metric
+from services.admission.counter_rows import (
+    OTHER_COLUMN_COUNT,
+    PLAIN_COLUMNS,
+    counter_of,
+    other_columns,
+)
+from services.admission.domain.calls import CallKey, Operation, Reservation, State, WriteOff
+from services.admission.domain.counters import Counter
+from services.admission.domain.ids import id_day_of
+from services.admission.domain.ledger import Changes
 from services.admission.queries import QUERIES
+from services.admission.rows import reservation_of
 
 # The plans that suit batches of keys; statistics of a young table would choose scans.
 SESSION_SETTINGS: Final = {
@@ -28,14 +37,12 @@ SESSION_SETTINGS: Final = {
     "enable_mergejoin": "off",
 }
 
-BEGINNING: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
-
 
 @dataclass(slots=True)
 class LockedRows:
     """What a batch decides on, while its locks are held."""
 
-    now: dt.datetime = BEGINNING
+    now: dt.datetime
     reservations: list[Reservation] = field(default_factory=list)
     counters: dict[uuid.UUID, Counter] = field(default_factory=dict)
     counter_sets: dict[uuid.UUID, tuple[uuid.UUID, ...]] = field(default_factory=dict)
@@ -77,7 +84,7 @@ class BatchStore:
     ) -> LockedRows | None:
         """Takes the batch's locks and reads its rows; None if the policy has another version."""
         keys = [operation.key for operation in operations]
-        rows = await self._lock.fetch(
+        row = await self._lock.fetchrow(
             version,
             [_id_hash(key) for key in keys],
             [key.org for key in keys],
@@ -85,12 +92,19 @@ class BatchStore:
             [id_day_of(key.call_id) for key in keys],
             list(wanted),
         )
-        return _parse(rows) if rows else None
+        return None if row is None else _parse(row)
+
+    async def find_due(self, now: dt.datetime, *, count: int) -> list[CallKey]:
+        """Returns open calls whose time had passed by `now`, within the batch's transaction."""
+        rows = await self._connection.fetch(QUERIES.select_due.sql, now, count)
+        return [CallKey(row["org"], row["call_id"]) for row in rows]
 
     async def commit(self, changes: Changes, now: dt.datetime) -> None:
         """Writes the changes and makes them durable."""
         if changes:
             await self._apply.fetch(now, *_columns(changes))
+        for order, before in changes.written_off:
+            await self._connection.execute(QUERIES.insert_change.sql, *_audit(order, before))
         await self._connection.execute("COMMIT")
 
     async def rollback(self) -> None:
@@ -113,71 +127,62 @@ def _id_hash(key: CallKey) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def _parse(rows: Sequence[asyncpg.Record]) -> LockedRows:
-    locked = LockedRows()
-    for row in rows:
-        match row["kind"]:
-            case 3:
-                counter = Counter(
-                    row["counter_id"],
-                    Metric(row["metric"]),
-                    row["held"],
-                    row["settled"],
-                    row["overrun"],
-                    row["high_cap"],
-                )
-                locked.counters[counter.counter_id] = counter
-                locked.now = max(locked.now, row["instant"])
-            case 4:
-                locked.now = max(locked.now, row["instant"])
-            case 5:
-                locked.counter_sets[row["set_id"]] = tuple(row["counter_ids"])
-            case _:
-                locked.reservations.append(_reservation(row))
-    return locked
-
-
-def _reservation(row: asyncpg.Record) -> Reservation:
-    return Reservation(
-        key=CallKey(row["org"], row["call_id"]),
-        fingerprint=row["fingerprint"],
-        operation=row["operation"],
-        provider=row["provider"],
-        model=row["model"],
-        held_nanos=row["held_nanos"],
-        set_id=row["set_id"],
-        admit_time=row["admit_time"],
-        expire_time=row["expire_time"],
-        price_version=row["price_version"],
-        breaker_epoch=row["breaker_epoch"],
-        state=State(row["state"]),
-        settled_nanos=row["settled_nanos"],
-        revision=row["revision"],
-        hold_returned=row["hold_returned"],
-        id_day=row["id_day"],
+def _parse(row: asyncpg.Record) -> LockedRows:
+    counters = [counter_of(each) for each in row["counters"] or ()]
+    used = [each["last_use_time"] for each in row["counters"] or ()]
+    return LockedRows(
+        now=max([row["instant"], *used]),
+        reservations=[reservation_of(each) for each in row["calls"] or ()],
+        counters={counter.counter_id: counter for counter in counters},
+        counter_sets={each["set_id"]: tuple(each["counter_ids"]) for each in row["sets"] or ()},
     )
 
 
 # Columns in the order of the parameters of apply_batch.
-_COUNTER_COLUMNS = ("counter_id", "held", "settled", "overrun", "high_cap")
 _OPENED_COLUMNS = (
     "key.org", "key.call_id", "fingerprint", "operation", "provider", "model", "held_nanos",
-    "set_id", "expire_time", "price_version", "breaker_epoch",
+    "held_tokens", "worst_nanos", "worst_tokens", "set_id", "expire_time", "price_version",
+    "breaker_epoch",
 )  # fmt: skip
+_EXTENDED_COLUMNS = ("key.org", "key.call_id", "expire_time")
 _ENDED_COLUMNS = (
     "key.org", "key.call_id", "id_day", "fingerprint", "operation", "provider", "model",
-    "held_nanos", "set_id", "admit_time", "expire_time", "price_version", "breaker_epoch",
-    "state", "settled_nanos", "revision", "hold_returned",
+    "held_nanos", "held_tokens", "set_id", "admit_time", "expire_time", "price_version",
+    "breaker_epoch", "state", "settled_nanos", "settled_tokens", "revision", "hold_returned",
 )  # fmt: skip
-_REVISED_COLUMNS = ("key.org", "key.call_id", "id_day", "state", "settled_nanos", "revision")
+_CROSSING_COLUMNS = ("counter_id", "limit_id", "percent", "cap", "settled", "owner")
+_REVISED_COLUMNS = (
+    "key.org", "key.call_id", "id_day", "state", "settled_nanos", "settled_tokens", "revision",
+    "hold_returned",
+)  # fmt: skip
+
+
+def _audit(order: WriteOff, before: Reservation) -> tuple[str, ...]:
+    charged = {"state": before.state, "settled_nanos": before.settled_nanos}
+    return (
+        order.audit_id,
+        f"call/{order.key.org}/{order.key.call_id}",
+        json.dumps(charged),
+        json.dumps({"state": State.WRITTEN_OFF, "settled_nanos": 0, "reason": order.reason}),
+    )
 
 
 def _columns(changes: Changes) -> list[list[Any]]:
+    plain: list[Counter] = []
+    others: list[Counter] = []
+    for counter in changes.counters.values():
+        (plain if type(counter) is Counter else others).append(counter)
     return [
-        *_transpose(changes.counters.values(), _COUNTER_COLUMNS),
+        *_transpose(plain, PLAIN_COLUMNS),
+        *(
+            [list(column) for column in zip(*map(other_columns, others), strict=True)]
+            or [[] for _ in range(OTHER_COLUMN_COUNT)]
+        ),
         # Sorted, so that concurrent inserts meet in one order.
         *_transpose(_by_key(changes.opened), _OPENED_COLUMNS),
+        *_transpose(_by_key(changes.extended), _EXTENDED_COLUMNS),
         *_transpose(_by_key(changes.closed), _ENDED_COLUMNS),
+        *_transpose(changes.crossings, _CROSSING_COLUMNS),
         *_transpose(_by_key(changes.revised), _REVISED_COLUMNS),
     ]
 

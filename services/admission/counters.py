@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from chassis import database
-from services.admission.domain.ledger import UNDATED, id_day_of
-from services.admission.domain.limits import Binding, CounterKey
+from services.admission.domain.bindings import Binding, CounterKey
+from services.admission.domain.ids import UNDATED, id_day_of
 from services.admission.queries import QUERIES
+from services.admission.rows import window_columns
 
 # Beyond this many sets the memory of what exists starts over: creating again changes nothing.
 KNOWN_COUNT_MAX: Final = 100_000
@@ -38,7 +39,9 @@ class Counters:
             await self._pool.execute(QUERIES.insert_counters.sql, *_columns(keys.values()))
         for each in missing:
             ids = [bound.key.counter_id for bound in each.bounds]
-            await self._pool.execute(QUERIES.insert_counter_set.sql, each.set_id, ids)
+            await self._pool.execute(
+                QUERIES.insert_counter_set.sql, each.set_id, ids, each.valid_until
+            )
         if len(self._known_sets) > KNOWN_COUNT_MAX:
             self._known_sets.clear()
         self._known_sets.update(each.set_id for each in missing)
@@ -69,8 +72,7 @@ def _columns(keys: Iterable[CounterKey]) -> list[list[Any]]:
             key.org,
             json.dumps(dict(key.scope)),
             key.metric.value,
-            key.window.period.value,
-            key.window.time_zone,
+            *window_columns(key.window).values(),
             key.span.start,
             key.span.end,
         )

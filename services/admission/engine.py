@@ -13,6 +13,8 @@ from services.admission.counters import Counters
 from services.admission.metrics import Metrics
 from services.admission.policy import PolicyCopy
 from services.admission.reservations import Reservations
+from services.admission.shares import Shares
+from services.admission.violations import Violations
 
 SCHEMA = "admission"
 
@@ -24,6 +26,8 @@ class Engine:
     pool: database.Pool
     copy: PolicyCopy
     reservations: Reservations
+    shares: Shares
+    violations: Violations
 
 
 @asynccontextmanager
@@ -56,10 +60,25 @@ async def open_engine(
     async with pool:
         copy = PolicyCopy(pool)
         await copy.reload()
+        shares, violations = Shares(pool), Violations(pool)
+        await shares.reload()
         reservations = Reservations(
-            connect=connect, policy=copy, counters=Counters(pool), metrics=metrics
+            connect=connect,
+            policy=copy,
+            counters=Counters(pool),
+            shares=shares,
+            violations=violations,
+            metrics=metrics,
         )
         try:
-            yield Engine(pool=pool, copy=copy, reservations=reservations)
+            yield Engine(
+                pool=pool,
+                copy=copy,
+                reservations=reservations,
+                shares=shares,
+                violations=violations,
+            )
         finally:
             await reservations.close()
+            await shares.flush()
+            await violations.flush()

@@ -18,7 +18,7 @@ from chassis.errors import ServiceError
 from headgate.api.accounting.v1 import accounting_pb2
 from services.admission import wire
 from services.admission.domain.calls import Settle
-from services.admission.domain.ledger import id_day_of
+from services.admission.domain.ids import id_day_of
 from services.admission.queries import QUERIES
 from services.admission.reservations import Reservations
 

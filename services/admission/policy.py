@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import asyncpg
 import structlog
 
 from chassis import database
-from chassis.errors import AlreadyExists, NotFound
-from services.admission.domain.limits import Binding, Fence, Limit, LimitSet, Metric
-from services.admission.domain.windows import CalendarWindow, Period, zone_named
+from chassis.errors import AlreadyExists, FailedPrecondition, NotFound
+from services.admission.domain.bindings import Binding, LimitSet, Projection
+from services.admission.domain.fences import Fence
+from services.admission.domain.limits import Limit
+from services.admission.domain.windows import FOREVER
 from services.admission.queries import QUERIES
+from services.admission.rows import fence_of, limit_columns, limit_of
 
 log = structlog.get_logger()
 
@@ -27,6 +30,8 @@ Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 # Beyond this many scopes the copy of bindings starts over: it is a cache, nothing depends on it.
 BINDING_COUNT_MAX: Final = 50_000
+# Every change makes each replica read all limits: this many take a tenth of a second.
+LIMIT_COUNT_MAX: Final = 20_000
 # A fence that waits longer ends the sessions that it waits for.
 FENCE_PATIENCE_MS: Final = 30
 FENCE_WAIT_MS: Final = 2_000
@@ -37,33 +42,39 @@ class PolicyCopy:
 
     def __init__(self, pool: database.Pool) -> None:
         self._pool = pool
-        self._bindings: dict[str, Binding] = {}
-        self.limit_set = LimitSet(version=0, limits=(), fences=())
-        # Limits that could not be read; they bind nobody, and the others go on.
-        self.invalid_limit_ids: tuple[str, ...] = ()
+        self._bindings: dict[Projection, Binding] = {}
+        self.limit_set = LimitSet(version=0)
+        # What is wrong with limits that could not be read, by id; they bind nobody, and the
+        # others go on.
+        self.invalid_limits: Mapping[str, str] = {}
+        # True while the stored set has lost limits that nobody deleted: the last whole set holds.
+        self.is_partial = False
 
     async def reload(self) -> None:
         """Reads the newest version from the database."""
         (row,) = await self._pool.fetch(QUERIES.select_policy.sql)
-        limits, invalid = [], []
-        for fields in json.loads(row["limits"]):
-            try:
-                limits.append(parse_limit(fields))
-            except ValueError as error:
-                invalid.append(fields["limit_id"])
-                log.error("limit_disabled", limit_id=fields["limit_id"], error=str(error))
-        fences = tuple(Fence(**fields) for fields in json.loads(row["fences"]))
-        self.limit_set = LimitSet(version=row["version"], limits=tuple(limits), fences=fences)
-        self.invalid_limit_ids = tuple(invalid)
+        stored = json.loads(row["limits"])
+        limits, invalid = _parse_limits(stored)
+        self.is_partial = row["limit_count"] not in (None, len(stored))
+        if self.is_partial:
+            log.error("limits_partial", expected=row["limit_count"], found=len(stored))
+            if self.limit_set.version == 0:
+                raise RuntimeError("limits are missing that nobody deleted; see operations.md")
+            limits = list(self.limit_set.limits.values())
+        fences = [fence_of(fields) for fields in json.loads(row["fences"])]
+        self.limit_set = LimitSet(version=row["version"], limits=limits, fences=fences)
+        self.invalid_limits = invalid
         self._bindings.clear()
 
-    def binding(self, org: str, instant: dt.datetime) -> Binding:
-        """Returns the limits that apply to calls of `org` at `instant`."""
-        binding = self._bindings.get(org)
+    def binding(self, dimensions: Mapping[str, str], instant: dt.datetime) -> Binding:
+        """Returns the limits that apply to calls with these dimensions at `instant`."""
+        projection = self.limit_set.project(dimensions)
+        binding = self._bindings.get(projection)
         if binding is None or not binding.valid_from <= instant < binding.valid_until:
             if len(self._bindings) >= BINDING_COUNT_MAX:
                 self._bindings.clear()
-            binding = self._bindings[org] = self.limit_set.bind({"org": org}, instant)
+            binding = self.limit_set.bind(dimensions, instant)
+            self._bindings[projection] = binding
         return binding
 
 
@@ -76,30 +87,31 @@ class Policy:
     async def put_limit(self, limit: Limit, *, audit_id: str) -> int:
         """Creates or replaces a limit; returns the version from which on it binds."""
 
-        async def change(connection: Connection) -> None:
+        async def change(connection: Connection) -> int:
             before = await connection.fetchval(QUERIES.select_limit.sql, limit.limit_id)
-            fields = render_limit(limit)
+            if before is None:
+                await _check_count(connection)
+            columns = limit_columns(limit)
+            await _check_overlap(connection, limit, columns)
             try:
-                await connection.execute(QUERIES.upsert_limit.sql, *fields.values())
+                await connection.execute(QUERIES.upsert_limit.sql, *columns.values())
             except asyncpg.UniqueViolationError as error:
-                raise AlreadyExists(
-                    "another limit has the same scope, metric and window; change that one",
-                    reason="LIMIT_EXISTS",
-                    limit=limit.limit_id,
-                ) from error
-            await _log_change(connection, audit_id, f"limit/{limit.limit_id}", before, fields)
+                raise _exists(limit) from error
+            await _log_change(connection, audit_id, f"limit/{limit.limit_id}", before, columns)
+            return int(before is None)
 
         return await self._change(change)
 
     async def delete_limit(self, limit_id: str, *, audit_id: str) -> int:
         """Deletes a limit; returns the version from which on it no longer binds."""
 
-        async def change(connection: Connection) -> None:
+        async def change(connection: Connection) -> int:
             before = await connection.fetchval(QUERIES.select_limit.sql, limit_id)
             if before is None:
                 raise NotFound("limit", limit_id)
             await connection.execute(QUERIES.delete_limit.sql, limit_id)
             await _log_change(connection, audit_id, f"limit/{limit_id}", before, None)
+            return -1
 
         return await self._change(change)
 
@@ -108,12 +120,21 @@ class Policy:
 
         Waits for batches in flight a moment, then ends their sessions: none of them was answered.
         """
+        columns = {
+            "fence_id": fence.fence_id,
+            "sequence": fence.sequence,
+            "active": fence.active,
+            "message": fence.message,
+            "actor": actor,
+            "scope": json.dumps(dict(fence.scope)),
+            "expire_time": None if fence.expire_time == FOREVER else fence.expire_time,
+        }
 
-        async def change(connection: Connection) -> None:
-            fields = (fence.fence_id, fence.sequence, fence.active, fence.message, actor)
-            if await connection.fetchrow(QUERIES.upsert_fence.sql, *fields):
-                after = {"sequence": fence.sequence, "active": fence.active, "actor": actor}
-                await _log_change(connection, "", f"fence/{fence.fence_id}", None, after)
+        async def change(connection: Connection) -> int:
+            if await connection.fetchrow(QUERIES.upsert_fence.sql, *columns.values()):
+                target = f"fence/{fence.fence_id}"
+                await _log_change(connection, "", target, None, columns)
+            return 0
 
         try:
             await self._change(change, patience_ms=FENCE_PATIENCE_MS)
@@ -122,52 +143,59 @@ class Policy:
             log.warning("fence_ended_sessions", fence_id=fence.fence_id, session_count=ended)
             await self._change(change, patience_ms=FENCE_WAIT_MS)
         (row,) = await self._pool.fetch(QUERIES.select_fence.sql, fence.fence_id)
-        return Fence(**row)
+        return fence_of(row)
 
     async def _change(
         self,
-        change: Callable[[Connection], Awaitable[None]],
+        change: Callable[[Connection], Awaitable[int]],
         *,
         patience_ms: int = FENCE_WAIT_MS,
     ) -> int:
+        """Runs a change that returns by how many limits there are more; returns the version."""
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(f"SET LOCAL lock_timeout = {int(patience_ms)}")
             # Exclusive policy lock, before any row: the same order as every batch.
             await connection.execute(QUERIES.lock_policy.sql)
-            await change(connection)
-            return int(await connection.fetchval(QUERIES.bump_version.sql))
+            added = await change(connection)
+            return int(await connection.fetchval(QUERIES.bump_version.sql, added))
 
 
-def parse_limit(fields: dict[str, Any]) -> Limit:
-    """Returns the limit in a row. Raises ValueError, KeyError-free, if it makes no sense."""
-    scope = fields["scope"] if isinstance(fields["scope"], dict) else json.loads(fields["scope"])
-    zone_named(fields["time_zone"])
-    return Limit(
-        limit_id=fields["limit_id"],
-        scope=tuple(sorted(scope.items())),
-        metric=Metric(fields["metric"]),
-        window=CalendarWindow(period=Period(fields["period"]), time_zone=fields["time_zone"]),
-        cap=fields["cap"],
-        owner=fields["owner"],
+def _parse_limits(stored: list[dict[str, Any]]) -> tuple[list[Limit], dict[str, str]]:
+    limits, invalid = [], {}
+    for fields in stored:
+        try:
+            limits.append(limit_of(fields))
+        except ValueError as error:
+            invalid[fields["limit_id"]] = str(error)
+            log.error("limit_disabled", limit_id=fields["limit_id"], error=str(error))
+    return limits, invalid
+
+
+async def _check_count(connection: Connection) -> None:
+    if await connection.fetchval(QUERIES.count_limits.sql) >= LIMIT_COUNT_MAX:
+        raise FailedPrecondition(
+            "there are as many limits as can be kept; delete some, or use a pattern with '*'",
+            "TOO_MANY_LIMITS",
+            limit_count_max=str(LIMIT_COUNT_MAX),
+        )
+
+
+async def _check_overlap(connection: Connection, limit: Limit, columns: dict[str, Any]) -> None:
+    if not limit.is_temporary:
+        return
+    pattern = list(columns.values())[: list(columns).index("cap")]
+    if await connection.fetchval(
+        QUERIES.select_overlapping.sql, *pattern, columns["valid_from"], columns["valid_until"]
+    ):
+        raise _exists(limit)
+
+
+def _exists(limit: Limit) -> AlreadyExists:
+    return AlreadyExists(
+        "another limit has the same scope, metric and window at the same time; change that one",
+        reason="LIMIT_EXISTS",
+        limit=limit.limit_id,
     )
-
-
-def render_limit(limit: Limit) -> dict[str, Any]:
-    """Returns the limit as a row, in the order of upsert_limit's parameters."""
-    return {
-        "limit_id": limit.limit_id,
-        "scope": json.dumps(dict(limit.scope)),
-        "metric": limit.metric.value,
-        "period": limit.window.period.value,
-        "time_zone": limit.window.time_zone,
-        "cap": limit.cap,
-        "owner": limit.owner,
-    }
-
-
-def parse_counter_key(row: asyncpg.Record) -> tuple[tuple[str, str], ...]:
-    """Returns the scope values of a counter's row."""
-    return tuple(json.loads(row["scope"]).items())
 
 
 async def _log_change(
@@ -177,5 +205,5 @@ async def _log_change(
     before: str | None,
     after: dict[str, Any] | None,
 ) -> None:
-    rendered = None if after is None else json.dumps(after)
+    rendered = None if after is None else json.dumps(after, default=str)
     await connection.execute(QUERIES.insert_change.sql, audit_id, target, before, rendered)

@@ -1,4 +1,4 @@
-"""The named queries of sql/queries.sql."""
+"""The named queries of sql/queries/."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from chassis.database import load_queries
 
 SQL: Final = Path(__file__).parent / "sql"
 # The loader makes an attribute of each query, so the type checker sees none of them.
-QUERIES: Final[Any] = load_queries(SQL / "queries.sql")
+QUERIES: Final[Any] = load_queries(SQL / "queries")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
 import asyncpg
@@ -18,16 +18,21 @@ from chassis.errors import StoreUnavailable
 from headgate.batching import Batcher
 from services.admission.batch_store import BatchStore, LockedRows
 from services.admission.counters import Counters
-from services.admission.domain.calls import Operation, Outcome, Reserve
+from services.admission.domain.bindings import Binding
+from services.admission.domain.calls import Denied, Expire, Operation, Outcome, Reserve
 from services.admission.domain.ledger import Ledger
-from services.admission.domain.limits import Binding
+from services.admission.domain.limits import Metric
 from services.admission.metrics import Metrics
 from services.admission.policy import PolicyCopy
+from services.admission.shares import Shares
+from services.admission.violations import Violations
 
 Connect: TypeAlias = Callable[[], Awaitable[database.Connection]]
 
 # Versions move and periods roll while a batch prepares; more often than this means a bug.
 ROUND_COUNT_MAX: Final = 8
+# Holds that one more round ends at the most; the round after it finds the others.
+DUE_COUNT_MAX: Final = 256
 
 
 class Reservations:
@@ -39,12 +44,16 @@ class Reservations:
         connect: Connect,
         policy: PolicyCopy,
         counters: Counters,
+        shares: Shares,
+        violations: Violations,
         metrics: Metrics | None = None,
     ) -> None:
         self._connect = connect
         self._metrics = metrics
         self._policy = policy
         self._counters = counters
+        self._shares = shares
+        self._violations = violations
         self._store: BatchStore | None = None
         # The database's time at a moment of the loop's clock: a guess of which periods to prepare.
         self._clock_guess: tuple[dt.datetime, float] | None = None
@@ -97,62 +106,86 @@ class Reservations:
 
     async def _run(self, operations: Sequence[Operation]) -> list[Outcome]:
         store = await self._usable_store()
+        # Holds whose time has passed and that stand in the way of a limit on concurrency.
+        due: list[Operation] = []
         for _ in range(ROUND_COUNT_MAX):
-            bindings = await self._prepare(operations)
+            await self._prepare(operations)
             try:
-                outcomes = await self._round(store, operations, bindings)
+                outcomes = await self._round(store, operations, due)
             except BaseException:
                 await self._abandon(store)
                 raise
             if outcomes is not None:
-                if self._metrics is not None:
-                    self._metrics.record_batch(outcomes)
+                self._note(operations, outcomes)
                 return outcomes
         raise StoreUnavailable
 
-    async def _prepare(self, operations: Sequence[Operation]) -> dict[str, Binding]:
+    async def _prepare(self, operations: Sequence[Operation]) -> None:
         """Makes sure that all rows exist which the batch may need, before it takes any lock."""
         guess = await self._guess_now()
-        orgs = {each.key.org for each in operations if isinstance(each, Reserve)}
-        bindings = {org: self._policy.binding(org, guess) for org in orgs}
+        bindings: dict[uuid.UUID, Binding] = {}
+        for each in operations:
+            if isinstance(each, Reserve):
+                each.bindings = self._bind(each, guess)
+                bindings.update((binding.set_id, binding) for binding in each.bindings)
         await self._counters.ensure(bindings.values())
         await self._counters.ensure_partitions(
             (each.key.call_id for each in operations if not isinstance(each, Reserve)), guess
         )
-        return bindings
+
+    def _bind(self, call: Reserve, instant: dt.datetime) -> tuple[Binding, ...]:
+        return tuple(
+            [
+                self._policy.binding(call.dimensions_on(each.provider, each.model), instant)
+                for each in call.candidates
+            ]
+        )
 
     async def _round(
-        self, store: BatchStore, operations: Sequence[Operation], bindings: dict[str, Binding]
+        self, store: BatchStore, operations: Sequence[Operation], due: list[Operation]
     ) -> list[Outcome] | None:
         """Decides the batch; None if what was prepared is out of date, with nothing changed."""
+        bindings = {
+            binding.set_id: binding
+            for each in operations
+            if isinstance(each, Reserve)
+            for binding in each.bindings
+        }
         wanted = {bound.key.counter_id for each in bindings.values() for bound in each.bounds}
         limit_set = self._policy.limit_set
         await store.begin()
-        locked = await store.lock(limit_set.version, operations, wanted)
-        if locked is None or not self._is_current(locked, wanted, bindings):
+        locked = await store.lock(limit_set.version, [*due, *operations], wanted)
+        if locked is None or not _is_current(locked, wanted, bindings.values()):
             await store.rollback()
             await self._refresh(locked)
             return None
         ledger = Ledger(
             now=locked.now,
-            fence=limit_set.fence(),
-            bindings=bindings,
+            limit_set=limit_set,
             counters=locked.counters,
             counter_sets=locked.counter_sets,
             reservations=locked.reservations,
+            shares=self._shares.percents,
         )
+        for each in due:
+            ledger.apply(each)
         outcomes = _apply_in_order(ledger, operations)
+        if any(_is_crowded(outcome) for outcome in outcomes):
+            passed = await store.find_due(locked.now, count=DUE_COUNT_MAX)
+            if keys := set(passed) - {each.key for each in due}:
+                await store.rollback()
+                due += [Expire(key) for key in sorted(keys)]
+                await self._counters.ensure_partitions((key.call_id for key in keys), locked.now)
+                return None
         await store.commit(ledger.changes, locked.now)
+        self._shares.learn(ledger.changes.closed.values())
         self._clock_guess = (locked.now, asyncio.get_running_loop().time())
         return outcomes
 
-    def _is_current(
-        self, locked: LockedRows, wanted: set[uuid.UUID], bindings: dict[str, Binding]
-    ) -> bool:
-        """A missing counter is never taken for zero, and a period is the one at the locks."""
-        return wanted <= locked.counters.keys() and all(
-            each.valid_from <= locked.now < each.valid_until for each in bindings.values()
-        )
+    def _note(self, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> None:
+        self._violations.note(operations, outcomes)
+        if self._metrics is not None:
+            self._metrics.record_batch(outcomes)
 
     async def _refresh(self, locked: LockedRows | None) -> None:
         if locked is None:
@@ -189,3 +222,17 @@ def _apply_in_order(ledger: Ledger, operations: Sequence[Operation]) -> list[Out
             if isinstance(operation, Reserve) is starting:
                 outcomes[position] = ledger.apply(operation)
     return [outcomes[position] for position in range(len(operations))]
+
+
+def _is_current(locked: LockedRows, wanted: set[uuid.UUID], bindings: Iterable[Binding]) -> bool:
+    """A missing counter is never taken for zero, and a period is the one at the locks."""
+    return wanted <= locked.counters.keys() and all(
+        each.valid_from <= locked.now < each.valid_until for each in bindings
+    )
+
+
+def _is_crowded(outcome: Outcome) -> bool:
+    """Tells whether too many open calls denied one; some of them may have passed their time."""
+    return isinstance(outcome, Denied) and any(
+        each.limit.metric is Metric.CONCURRENCY for each in outcome.violations
+    )

@@ -13,7 +13,7 @@ from chassis import paging, server
 from chassis.errors import NotFound, ServiceError
 from headgate.api.admission.v1 import admission_pb2 as pb
 from headgate.api.admission.v1 import admission_pb2_grpc
-from services.admission import wire, wire_policy
+from services.admission import wire, wire_outcomes, wire_policy
 from services.admission.books import Books
 from services.admission.domain.calls import Operation, Outcome
 from services.admission.policy import Policy, PolicyCopy
@@ -39,17 +39,17 @@ class AdmissionServicer(admission_pb2_grpc.AdmissionServiceServicer):
     async def Reserve(self, request: pb.ReserveRequest, context: Context) -> pb.ReserveResponse:
         outcomes = await self._decide("reservations", request.reservations, wire.parse_reserve)
         return pb.ReserveResponse(
-            results=[wire.render_reservation(each) for each in outcomes],
+            results=[wire_outcomes.render_reservation(each) for each in outcomes],
             limits_version=self._copy.limit_set.version,
         )
 
     async def Settle(self, request: pb.SettleRequest, context: Context) -> pb.SettleResponse:
         outcomes = await self._decide("settlements", request.settlements, wire.parse_settle)
-        return pb.SettleResponse(results=[wire.render_end(each) for each in outcomes])
+        return pb.SettleResponse(results=[wire_outcomes.render_end(each) for each in outcomes])
 
     async def Release(self, request: pb.ReleaseRequest, context: Context) -> pb.ReleaseResponse:
         outcomes = await self._decide("calls", request.calls, wire.parse_release)
-        return pb.ReleaseResponse(results=[wire.render_end(each) for each in outcomes])
+        return pb.ReleaseResponse(results=[wire_outcomes.render_end(each) for each in outcomes])
 
     async def GetReservations(
         self, request: pb.GetReservationsRequest, context: Context
@@ -131,11 +131,13 @@ def _parse_all(
 
 def _render_lookup(found: Any, call: pb.CallKey) -> pb.ReservationLookup:
     if isinstance(found, ServiceError):
-        return pb.ReservationLookup(error=wire.render_error(found))
+        return pb.ReservationLookup(error=wire_outcomes.render_error(found))
     if found is None:
-        return pb.ReservationLookup(error=wire.render_error(NotFound("call", call.call_id)))
+        return pb.ReservationLookup(
+            error=wire_outcomes.render_error(NotFound("call", call.call_id))
+        )
     return pb.ReservationLookup(
-        hold=wire.render_hold(found, replayed=True),
+        hold=wire_outcomes.render_hold(found, replayed=True),
         state=pb.ReservationState.ValueType(found.state.value),
     )
 

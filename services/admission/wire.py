@@ -1,43 +1,44 @@
-"""Protobuf ⇄ domain: reserve, settle, release and look-up. Validation with field paths."""
+"""Protobuf → domain: operations on calls. Validation with field paths."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Mapping
 from typing import Final
 
-from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.duration_pb2 import Duration
 
 from chassis.checks import Checks
-from chassis.errors import AlreadyExists, InvalidArgument, ServiceError, translate
+from chassis.errors import InvalidArgument, ServiceError
 from headgate.api.accounting.v1 import accounting_pb2
 from headgate.api.admission.v1 import admission_pb2 as pb
-from headgate.api.common.v1 import call_pb2, denial_pb2, limit_pb2
 from services.admission.domain.calls import (
     CallKey,
     Candidate,
-    Denied,
-    Ended,
-    Held,
-    IdReused,
-    NotExpired,
-    Outcome,
+    Extend,
     Release,
-    Reservation,
     Reserve,
     Settle,
-    Violation,
 )
-from services.admission.domain.limits import AMOUNT_MAX
+from services.admission.domain.limits import AMOUNT_MAX, Priority, is_dimension, with_caller
 
 BATCH_SIZE_MAX: Final = 256
 CANDIDATE_COUNT_MAX: Final = 4
 HOLD_SECONDS_MAX: Final = 86_400
+NANOS_PER_SECOND: Final = 1_000_000_000
+TOKEN_COUNT_MAX: Final = 10**12
+ADAPTIVE_PERCENT_MAX: Final = 1_000
+DIMENSION_COUNT_MAX: Final = 16
+# They have fields of their own, or follow from others.
+GIVEN_DIMENSIONS: Final = frozenset({"org", "operation", "provider", "model", "caller"})
 FINGERPRINT_SIZE: Final = 32
 INT32_MAX: Final = 2**31 - 1
 INT64_MAX: Final = 2**63 - 1
 # Also what the gateway lets through: letters of any script are refused in names that go in keys.
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# Values of the other dimensions: printable ASCII without spaces.
+VALUE: Final = re.compile(r"[!-~]+")
 MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 
 
@@ -55,14 +56,18 @@ def parse_reserve(request: pb.ReservationRequest, path: str) -> Reserve | Servic
     checks.text("operation", request.operation, max_length=64, pattern=NAME)
     if len(request.fingerprint) != FINGERPRINT_SIZE:
         checks.violate("fingerprint", f"send the {FINGERPRINT_SIZE} bytes of a SHA-256")
-    seconds, nanos = request.hold_duration.seconds, request.hold_duration.nanos
-    checks.integer("hold_duration", seconds, minimum=1, maximum=HOLD_SECONDS_MAX)
+    hold_duration = parse_hold_duration(checks, request.hold_duration)
     checks.integer("price_version", request.price_version, minimum=0, maximum=INT64_MAX)
     count = len(request.candidates)
     checks.integer("candidates.length", count, minimum=1, maximum=CANDIDATE_COUNT_MAX)
     candidates = tuple(
         _parse_candidate(checks, each, f"candidates[{position}].")
         for position, each in enumerate(request.candidates)
+    )
+    dimensions = parse_dimensions(checks, request.dimensions)
+    checks.integer("priority", request.priority, minimum=0, maximum=max(Priority))
+    checks.integer(
+        "adaptive_percent", request.adaptive_percent, minimum=0, maximum=ADAPTIVE_PERCENT_MAX
     )
     if checks.violations:
         return InvalidArgument(checks.violations)
@@ -71,8 +76,11 @@ def parse_reserve(request: pb.ReservationRequest, path: str) -> Reserve | Servic
         fingerprint=request.fingerprint,
         operation=request.operation,
         candidates=candidates,
-        hold_duration=dt.timedelta(seconds=seconds, microseconds=nanos // 1000),
+        hold_duration=hold_duration,
         price_version=request.price_version,
+        dimensions=dimensions,
+        priority=Priority(request.priority or Priority.DEFAULT),
+        adaptive_percent=request.adaptive_percent,
     )
 
 
@@ -84,9 +92,38 @@ def parse_settle(
     key = _parse_key(checks, request.org, request.call_id)
     checks.integer("revision", request.revision, minimum=1, maximum=INT32_MAX)
     checks.integer("total_nanos", request.total_nanos, minimum=0, maximum=AMOUNT_MAX)
+    token_count = None
+    if request.HasField("token_count"):
+        token_count = checks.integer(
+            "token_count", request.token_count, minimum=0, maximum=TOKEN_COUNT_MAX
+        )
     if checks.violations:
         return InvalidArgument(checks.violations)
-    return Settle(key=key, revision=request.revision, total_nanos=request.total_nanos)
+    return Settle(
+        key=key,
+        revision=request.revision,
+        total_nanos=request.total_nanos,
+        token_count=token_count,
+    )
+
+
+def parse_extend(request: pb.Extension, path: str) -> Extend | ServiceError:
+    """Returns the operation, or what is wrong with this member."""
+    checks = Checks(path)
+    key = _parse_key(checks, request.org, request.call_id)
+    hold_duration = parse_hold_duration(checks, request.hold_duration)
+    dimensions = parse_dimensions(checks, request.dimensions)
+    if checks.violations:
+        return InvalidArgument(checks.violations)
+    return Extend(key=key, hold_duration=hold_duration, dimensions=dimensions)
+
+
+def check_write_off(request: pb.WriteOffRequest) -> None:
+    """Raises InvalidArgument unless the order says why."""
+    checks = Checks()
+    checks.text("reason", request.reason, max_length=1024)
+    checks.text("audit_id", request.audit_id, min_length=0, max_length=64, pattern=NAME)
+    checks.raise_if_any()
 
 
 def parse_release(request: pb.CallKey, path: str) -> Release | ServiceError:
@@ -102,65 +139,25 @@ def parse_call_key(request: pb.CallKey, path: str) -> CallKey | ServiceError:
     return InvalidArgument(checks.violations) if checks.violations else key
 
 
-def render_reservation(outcome: Outcome | BaseException) -> pb.ReservationResult:
-    """Renders what was decided for a call that wants to start."""
-    match outcome:
-        case Held():
-            return pb.ReservationResult(hold=render_hold(outcome.reservation, outcome.replayed))
-        case Denied():
-            return pb.ReservationResult(denial=_render_denial(outcome))
-        case Ended():
-            return pb.ReservationResult(ended=_render_ended(outcome))
-        case _:
-            return pb.ReservationResult(error=render_error(outcome))
+def parse_hold_duration(checks: Checks, duration: Duration) -> dt.timedelta:
+    """Returns how long a hold is to live."""
+    seconds, nanos = duration.seconds, duration.nanos
+    checks.integer("hold_duration", seconds, minimum=1, maximum=HOLD_SECONDS_MAX)
+    checks.integer("hold_duration", nanos, minimum=0, maximum=NANOS_PER_SECOND - 1)
+    # What is wrong is refused; it only must not overflow here.
+    return dt.timedelta(seconds=min(seconds, HOLD_SECONDS_MAX), microseconds=nanos // 1000)
 
 
-def render_end(outcome: Outcome | BaseException) -> pb.EndResult:
-    """Renders the state after a settlement or release."""
-    if isinstance(outcome, Ended):
-        return pb.EndResult(ended=_render_ended(outcome))
-    return pb.EndResult(error=render_error(outcome))
-
-
-def render_hold(reservation: Reservation, replayed: bool) -> pb.Hold:
-    """Renders a hold as it was admitted."""
-    return pb.Hold(
-        candidate=call_pb2.Candidate(provider=reservation.provider, model=reservation.model),
-        held_nanos=reservation.held_nanos,
-        admit_time=render_time(reservation.admit_time),
-        expire_time=render_time(reservation.expire_time),
-        price_version=reservation.price_version,
-        breaker_epoch=reservation.breaker_epoch,
-        operation=reservation.operation,
-        replayed=replayed,
-    )
-
-
-def render_error(outcome: Outcome | BaseException) -> call_pb2.CallError:
-    """Renders why one member failed."""
-    match outcome:
-        case IdReused():
-            error: ServiceError = AlreadyExists(
-                "the call's id is known with other fields", call_id=str(outcome.key.call_id)
-            )
-        case NotExpired() | Held() | Denied() | Ended():
-            raise TypeError(outcome)
-        case Exception():
-            error = translate(outcome)
-        case _:
-            raise outcome
-    return error.to_member_error()
-
-
-def render_time(instant: dt.datetime) -> Timestamp:
-    """Renders an instant, exact to the microsecond."""
-    microseconds = (instant - _EPOCH) // _MICROSECOND
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=rest * 1000)
-
-
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND: Final = dt.timedelta(microseconds=1)
+def parse_dimensions(checks: Checks, values: Mapping[str, str]) -> dict[str, str]:
+    """Returns the further dimensions of a call, "caller" among them."""
+    if not values:
+        return {}
+    checks.integer("dimensions.length", len(values), minimum=0, maximum=DIMENSION_COUNT_MAX)
+    for name, value in values.items():
+        if name in GIVEN_DIMENSIONS or not is_dimension(name) or not NAME.fullmatch(name):
+            checks.violate("dimensions", f"{name[:64]!r} is no dimension that can be given here")
+        checks.text(f"dimensions[{name[:64]}]", value, max_length=128, pattern=VALUE)
+    return with_caller(dict(values))
 
 
 def _parse_key(checks: Checks, org: str, call_id: str) -> CallKey:
@@ -175,43 +172,11 @@ def _parse_candidate(checks: Checks, request: pb.CandidateHold, path: str) -> Ca
     checks.text(f"{path}candidate.model", candidate.model, max_length=128, pattern=MODEL)
     checks.integer(f"{path}cost_nanos", request.cost_nanos, minimum=0, maximum=AMOUNT_MAX)
     checks.integer(f"{path}breaker_epoch", request.breaker_epoch, minimum=0, maximum=INT64_MAX)
+    checks.integer(f"{path}token_count", request.token_count, minimum=0, maximum=TOKEN_COUNT_MAX)
     return Candidate(
-        candidate.provider, candidate.model, request.cost_nanos, request.breaker_epoch
-    )
-
-
-def _render_ended(outcome: Ended) -> pb.Ended:
-    return pb.Ended(
-        state=pb.ReservationState.ValueType(outcome.state.value),
-        settled_nanos=outcome.settled_nanos,
-    )
-
-
-def _render_denial(denied: Denied) -> denial_pb2.Denial:
-    denial = denial_pb2.Denial(
-        reason=denial_pb2.DenialReason.ValueType(denied.reason.value),
-        violations=[_render_violation(each) for each in denied.violations],
-        retry_kind=denial_pb2.RetryKind.ValueType(denied.retry_kind.value),
-        message=denied.message,
-    )
-    if denied.retry_delay is not None:
-        denial.retry_delay.FromTimedelta(denied.retry_delay)
-    return denial
-
-
-def _render_violation(violation: Violation) -> denial_pb2.Violation:
-    return denial_pb2.Violation(
-        limit_id=violation.limit.limit_id,
-        owner=violation.limit.owner,
-        metric=limit_pb2.Metric.ValueType(violation.limit.metric.value),
-        scope=dict(violation.scope),
-        cap=violation.limit.cap,
-        settled=violation.settled,
-        held=violation.held,
-        requested=violation.requested,
-        excess=violation.excess,
-        reset_time=render_time(violation.reset_time),
-        candidate=call_pb2.Candidate(
-            provider=violation.candidate.provider, model=violation.candidate.model
-        ),
+        candidate.provider,
+        candidate.model,
+        request.cost_nanos,
+        request.breaker_epoch,
+        request.token_count,
     )

@@ -1,7 +1,8 @@
-"""A call's reservation and the operations on it.
+"""A call's reservation, the operations on it and their outcomes.
 
-Life: held, then exactly one of settled, released, expired; a report after expiry or release makes
-it late. These classes are made and read for every call, so they are plain slotted ones.
+Life: held, then exactly one of settled, released, expired; an expired one may be written off; a
+report after any of the last three makes it late. These classes are made and read for every call,
+so they are plain slotted ones.
 """
 
 from __future__ import annotations
@@ -9,10 +10,15 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import uuid
-from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from services.admission.domain.limits import Limit
+from services.admission.domain.limits import Limit, Metric, Priority, Scope
+
+if TYPE_CHECKING:
+    from services.admission.domain.bindings import Binding
+    from services.admission.domain.fences import Fence
 
 
 class State(enum.IntEnum):
@@ -23,6 +29,11 @@ class State(enum.IntEnum):
     RELEASED = 3
     EXPIRED = 4
     LATE = 5
+    WRITTEN_OFF = 6
+
+
+# In these states nothing is charged.
+UNCHARGED = frozenset({State.RELEASED, State.WRITTEN_OFF})
 
 
 class CallKey(NamedTuple):
@@ -33,13 +44,15 @@ class CallKey(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """What a call would hold if it went to one provider's model."""
+    """What a call would hold at most if it went to one provider's model."""
 
     provider: str
     model: str
     # Worst case in nano-US-dollars.
     cost_nanos: int
     breaker_epoch: int
+    # Worst case in tokens.
+    token_count: int = 0
 
 
 @dataclass(slots=True)
@@ -58,15 +71,38 @@ class Reservation:
     expire_time: dt.datetime
     price_version: int
     breaker_epoch: int
+    held_tokens: int = 0
+    # The most that it may use: more than what is held if that was an adaptive estimate.
+    worst_nanos: int = 0
+    worst_tokens: int = 0
     state: State = State.HELD
-    # Nano-US-dollars that stand in the counters' settled sums.
+    # Nano-US-dollars and tokens that stand in the counters' settled sums.
     settled_nanos: int = 0
+    settled_tokens: int = 0
     # Newest revision of the usage row that was applied. 0: none.
     revision: int = 0
     # True once the hold was given back: what is reported after that is overrun in full.
     hold_returned: bool = False
     # Day partition among the ended ones; decided when it ends.
     id_day: dt.date | None = None
+
+    def held(self, metric: Metric) -> int:
+        """Returns what was held on a counter of this metric."""
+        if metric is Metric.COST:
+            return self.held_nanos
+        return self.held_tokens if metric is Metric.TOKENS else 1
+
+    def charged(self, metric: Metric) -> int:
+        """Returns what an ended call is charged with on a counter of this metric."""
+        if metric is Metric.COST:
+            return self.settled_nanos
+        if metric is Metric.TOKENS:
+            return self.settled_tokens
+        return int(metric is Metric.CALLS and self.state not in UNCHARGED)
+
+    def overrun(self, metric: Metric) -> int:
+        """Returns the part of what is charged that the hold did not cover."""
+        return max(0, self.charged(metric) - (0 if self.hold_returned else self.held(metric)))
 
 
 @dataclass(slots=True)
@@ -79,6 +115,23 @@ class Reserve:
     candidates: tuple[Candidate, ...]
     hold_duration: dt.timedelta
     price_version: int
+    # What limits and fences can tell it by, besides the fields above.
+    dimensions: Mapping[str, str] = field(default_factory=dict)
+    priority: Priority = Priority.DEFAULT
+    # Holds what such calls hardly ever exceed, times so many percents. 0: the worst case.
+    adaptive_percent: int = 0
+    # What applies on each candidate; set anew whenever the batch is prepared.
+    bindings: tuple[Binding, ...] = ()
+
+    def dimensions_on(self, provider: str, model: str) -> dict[str, str]:
+        """Returns all dimensions of the call on one candidate."""
+        return {
+            **self.dimensions,
+            "org": self.key.org,
+            "operation": self.operation,
+            "provider": provider,
+            "model": model,
+        }
 
 
 @dataclass(slots=True)
@@ -88,6 +141,8 @@ class Settle:
     key: CallKey
     revision: int
     total_nanos: int
+    # None: unknown, charged as held.
+    token_count: int | None = None
 
 
 @dataclass(slots=True)
@@ -104,7 +159,27 @@ class Expire:
     key: CallKey
 
 
-Operation: TypeAlias = Reserve | Settle | Release | Expire
+@dataclass(slots=True)
+class Extend:
+    """Lets a hold live longer."""
+
+    key: CallKey
+    hold_duration: dt.timedelta
+    # As at the admission: for fences.
+    dimensions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class WriteOff:
+    """Takes what an expired call was charged with out of the counters."""
+
+    key: CallKey
+    # Of the gateway's audit entry. May be empty.
+    audit_id: str = ""
+    reason: str = ""
+
+
+Operation: TypeAlias = Reserve | Settle | Release | Expire | Extend | WriteOff
 
 
 @dataclass(slots=True)
@@ -113,6 +188,8 @@ class Held:
 
     reservation: Reservation
     replayed: bool
+    # Limits in shadow mode that would have denied it.
+    shadow: tuple[Violation, ...] = ()
 
 
 @dataclass(slots=True)
@@ -121,6 +198,17 @@ class Ended:
 
     state: State
     settled_nanos: int
+    # Fence that covers a call that was to be extended.
+    fence: Fence | None = None
+
+
+@dataclass(slots=True)
+class Extended:
+    """The hold lives on until then."""
+
+    expire_time: dt.datetime
+    # Stops the call all the same.
+    fence: Fence | None
 
 
 @dataclass(slots=True)
@@ -129,32 +217,17 @@ class NotExpired:
 
 
 @dataclass(slots=True)
-class IdReused:
-    """The id is known with another fingerprint: nothing changed."""
+class Unknown:
+    """No call with this id was admitted: nothing changed."""
 
     key: CallKey
 
 
 @dataclass(slots=True)
-class Violation:
-    """One limit that a candidate would have broken."""
+class IdReused:
+    """The id is known with another fingerprint: nothing changed."""
 
-    limit: Limit
-    scope: tuple[tuple[str, str], ...]
-    settled: int
-    held: int
-    requested: int
-    excess: int
-    reset_time: dt.datetime
-    candidate: Candidate
-
-
-class DenialReason(enum.IntEnum):
-    """Why a call must not start; the numbers are the contract's."""
-
-    FENCED = 1
-    RATE_EXCEEDED = 4
-    BUDGET_EXCEEDED = 5
+    key: CallKey
 
 
 class RetryKind(enum.IntEnum):
@@ -166,6 +239,42 @@ class RetryKind(enum.IntEnum):
     UNKNOWN = 4
 
 
+class Wait(NamedTuple):
+    """When room appears, and how sure that is."""
+
+    kind: RetryKind
+    # None: unknown, or never.
+    delay: dt.timedelta | None
+
+
+UNKNOWN_WAIT = Wait(RetryKind.UNKNOWN, None)
+
+
+@dataclass(slots=True)
+class Violation:
+    """One limit that a candidate would have broken."""
+
+    limit: Limit
+    scope: Scope
+    usable_cap: int
+    settled: int
+    held: int
+    requested: int
+    excess: int
+    # FOREVER: the window has no end.
+    reset_time: dt.datetime
+    wait: Wait
+    candidate: Candidate
+
+
+class DenialReason(enum.IntEnum):
+    """Why a call must not start; the numbers are the contract's."""
+
+    FENCED = 1
+    RATE_EXCEEDED = 4
+    BUDGET_EXCEEDED = 5
+
+
 @dataclass(slots=True)
 class Denied:
     """The call must not go; nothing changed."""
@@ -173,8 +282,7 @@ class Denied:
     reason: DenialReason
     message: str
     violations: tuple[Violation, ...] = ()
-    retry_kind: RetryKind = RetryKind.UNKNOWN
-    retry_delay: dt.timedelta | None = None
+    wait: Wait = UNKNOWN_WAIT
 
 
-Outcome: TypeAlias = Held | Ended | Denied | IdReused | NotExpired
+Outcome: TypeAlias = Held | Ended | Denied | Extended | IdReused | NotExpired | Unknown

@@ -10,14 +10,18 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
+from services.admission.domain import denials, endings, holds
+from services.admission.domain.bindings import Binding, LimitSet
 from services.admission.domain.calls import (
     CallKey,
     Candidate,
     Ended,
     Expire,
+    Extend,
+    Extended,
     Held,
     IdReused,
     NotExpired,
@@ -28,23 +32,16 @@ from services.admission.domain.calls import (
     Reserve,
     Settle,
     State,
+    Unknown,
     Violation,
+    WriteOff,
 )
-from services.admission.domain.denials import deny, fenced
-from services.admission.domain.limits import Binding, BoundLimit, Fence, Metric
-
-
-@dataclass(slots=True)
-class Counter:
-    """What one scope has used in one window, while its row is locked."""
-
-    counter_id: uuid.UUID
-    metric: Metric
-    held: int
-    settled: int
-    overrun: int
-    # Greatest cap under which something was admitted in this window.
-    high_cap: int
+from services.admission.domain.counters import Counter
+from services.admission.domain.crossings import Crossing, cross
+from services.admission.domain.estimates import Amounts, Kind
+from services.admission.domain.fences import Fence
+from services.admission.domain.ids import day_of_id
+from services.admission.domain.limits import Metric
 
 
 @dataclass(slots=True)
@@ -53,11 +50,15 @@ class Changes:
 
     counters: dict[uuid.UUID, Counter] = field(default_factory=dict)
     opened: dict[CallKey, Reservation] = field(default_factory=dict)
+    extended: dict[CallKey, Reservation] = field(default_factory=dict)
     closed: dict[CallKey, Reservation] = field(default_factory=dict)
     revised: dict[CallKey, Reservation] = field(default_factory=dict)
+    crossings: list[Crossing] = field(default_factory=list)
+    # With what the call was charged before.
+    written_off: list[tuple[WriteOff, Reservation]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.counters or self.opened or self.closed or self.revised)
+        return bool(self.counters or self.opened or self.extended or self.closed or self.revised)
 
 
 class Ledger:
@@ -67,19 +68,22 @@ class Ledger:
         self,
         *,
         now: dt.datetime,
-        fence: Fence | None,
-        bindings: Mapping[str, Binding],
+        limit_set: LimitSet,
         counters: Mapping[uuid.UUID, Counter],
         counter_sets: Mapping[uuid.UUID, tuple[uuid.UUID, ...]],
         reservations: Iterable[Reservation],
+        shares: Mapping[Kind, int] | None = None,
     ) -> None:
         self.changes = Changes()
         self._now = now
-        self._fence = fence
-        self._bindings = bindings
+        self._limit_set = limit_set
         self._counters = counters
         self._counter_sets = counter_sets
         self._reservations = {known.key: known for known in reservations}
+        # Percent of the worst case that calls of a kind hardly ever exceed.
+        self._shares = shares or {}
+        for counter in counters.values():
+            counter.roll(now)
 
     def apply(self, operation: Operation) -> Outcome:
         """Applies one operation and returns its outcome."""
@@ -92,55 +96,55 @@ class Ledger:
                 return self._release(operation)
             case Expire():
                 return self._expire(operation)
+            case Extend():
+                return self._extend(operation)
+            case WriteOff():
+                return self._write_off(operation)
             case _:
                 assert_never(operation)
 
     def _reserve(self, call: Reserve) -> Outcome:
         known = self._reservations.get(call.key)
-        if known is not None and known.fingerprint and known.fingerprint != call.fingerprint:
+        if known is None:
+            return self._decide(call)
+        if known.fingerprint and known.fingerprint != call.fingerprint:
             return IdReused(call.key)
-        if known is not None and known.state is not State.HELD:
+        if known.state is not State.HELD:
             return Ended(known.state, known.settled_nanos)
-        if self._fence is not None:
-            return fenced(self._fence)
-        if known is not None:
-            return Held(known, replayed=True)
-        binding = self._bindings[call.key.org]
+        fence = self._fence(call, known.provider, known.model)
+        return denials.fenced(fence) if fence else Held(known, replayed=True)
+
+    def _decide(self, call: Reserve) -> Outcome:
         violations: list[list[Violation]] = []
-        for candidate in call.candidates:
-            violated = self._violations(binding, candidate)
+        stops: list[Fence] = []
+        for candidate, binding in zip(call.candidates, call.bindings, strict=True):
+            fence = self._fence(call, candidate.provider, candidate.model)
+            if fence is not None:
+                stops.append(fence)
+                continue
+            amounts = holds.estimate(
+                call, candidate, binding, counters=self._counters, shares=self._shares
+            )
+            violated, shadow = holds.check(
+                call, candidate, binding, counters=self._counters, amounts=amounts, now=self._now
+            )
             if not violated:
-                return Held(self._open(call, candidate, binding), replayed=False)
+                opened = self._open(call, candidate, binding, amounts)
+                return Held(opened, replayed=False, shadow=tuple(shadow))
             violations.append(violated)
-        return deny(violations, self._now)
+        return denials.deny(violations) if violations else denials.fenced(stops[0])
 
-    def _violations(self, binding: Binding, candidate: Candidate) -> list[Violation]:
-        violated = []
+    def _fence(self, call: Reserve, provider: str, model: str) -> Fence | None:
+        fences = self._limit_set.fences
+        return fences.find(call.dimensions_on(provider, model), self._now) if fences else None
+
+    def _open(
+        self, call: Reserve, candidate: Candidate, binding: Binding, amounts: Amounts
+    ) -> Reservation:
+        opened = holds.reservation(call, candidate, binding, amounts, self._now)
         for bound in binding.bounds:
             counter = self._counters[bound.key.counter_id]
-            amount = 1 if counter.metric is Metric.CALLS else candidate.cost_nanos
-            if counter.settled + counter.held + amount > bound.limit.cap:
-                violated.append(_violation(bound, counter, candidate, amount))
-        return violated
-
-    def _open(self, call: Reserve, candidate: Candidate, binding: Binding) -> Reservation:
-        opened = Reservation(
-            key=call.key,
-            fingerprint=call.fingerprint,
-            operation=call.operation,
-            provider=candidate.provider,
-            model=candidate.model,
-            held_nanos=candidate.cost_nanos,
-            set_id=binding.set_id,
-            admit_time=self._now,
-            expire_time=self._now + call.hold_duration,
-            price_version=call.price_version,
-            breaker_epoch=candidate.breaker_epoch,
-        )
-        for bound in binding.bounds:
-            counter = self._counters[bound.key.counter_id]
-            counter.held += 1 if counter.metric is Metric.CALLS else candidate.cost_nanos
-            counter.high_cap = max(counter.high_cap, bound.limit.cap)
+            holds.place(opened, counter, bound.limit)
             self.changes.counters[counter.counter_id] = counter
         self._reservations[call.key] = opened
         self.changes.opened[call.key] = opened
@@ -151,14 +155,14 @@ class Ledger:
         if known is None:
             known = self._remember(report.key, State.SETTLED)
             known.settled_nanos, known.revision = report.total_nanos, report.revision
-            return Ended(known.state, known.settled_nanos)
-        if known.revision >= report.revision:
-            return Ended(known.state, known.settled_nanos)
-        known.revision = report.revision
-        if known.state is State.HELD:
-            self._close(known, State.SETTLED, settled_nanos=report.total_nanos)
-        else:
-            self._revise(known, settled_nanos=report.total_nanos)
+        elif known.revision < report.revision:
+            known.revision = report.revision
+            used = report.token_count
+            used = known.held_tokens if used is None else used
+            if known.state is State.HELD:
+                self._close(known, State.SETTLED, nanos=report.total_nanos, tokens=used)
+            else:
+                self._revise(known, endings.after_report(known), report.total_nanos, used)
         return Ended(known.state, known.settled_nanos)
 
     def _release(self, release: Release) -> Outcome:
@@ -166,8 +170,8 @@ class Ledger:
         if known is None:
             known = self._remember(release.key, State.RELEASED)
         elif known.state is State.HELD:
+            self._close(known, State.RELEASED, nanos=0, tokens=0)
             known.hold_returned = True
-            self._close(known, State.RELEASED, settled_nanos=0)
         return Ended(known.state, known.settled_nanos)
 
     def _expire(self, expiry: Expire) -> Outcome:
@@ -175,55 +179,69 @@ class Ledger:
         if known is None or known.state is not State.HELD or known.expire_time > self._now:
             return NotExpired()
         # The money is probably spent: it is charged until a report says otherwise.
-        self._close(known, State.EXPIRED, settled_nanos=known.held_nanos)
+        self._close(known, State.EXPIRED, nanos=known.held_nanos, tokens=known.held_tokens)
         return Ended(known.state, known.settled_nanos)
 
-    def _close(self, known: Reservation, state: State, *, settled_nanos: int) -> None:
+    def _extend(self, extension: Extend) -> Outcome:
+        known = self._reservations.get(extension.key)
+        if known is None or known.set_id is None:
+            return Unknown(extension.key)
+        dimensions = {
+            **extension.dimensions,
+            "org": known.key.org,
+            "operation": known.operation,
+            "provider": known.provider,
+            "model": known.model,
+        }
+        fence = self._limit_set.fences.find(dimensions, self._now)
+        self._expire(Expire(extension.key))
+        if known.state is not State.HELD:
+            return Ended(known.state, known.settled_nanos, fence)
+        expire_time = self._now + extension.hold_duration
+        if expire_time > known.expire_time:
+            known.expire_time = expire_time
+            if known.key not in self.changes.opened:
+                self.changes.extended[known.key] = known
+            for counter in self._counters_of(known):
+                if counter.extend(expire_time):
+                    self.changes.counters[counter.counter_id] = counter
+        return Extended(known.expire_time, fence)
+
+    def _write_off(self, order: WriteOff) -> Outcome:
+        known = self._reservations.get(order.key)
+        if known is None:
+            return Unknown(order.key)
+        self._expire(Expire(order.key))
+        if known.state is State.EXPIRED:
+            self.changes.written_off.append((order, replace(known)))
+            self._revise(known, State.WRITTEN_OFF, 0, 0)
+            known.hold_returned = True
+        return Ended(known.state, known.settled_nanos)
+
+    def _close(self, known: Reservation, state: State, *, nanos: int, tokens: int) -> None:
+        known.state, known.settled_nanos, known.settled_tokens = state, nanos, tokens
         for counter in self._counters_of(known):
-            is_calls = counter.metric is Metric.CALLS
-            counter.held -= 1 if is_calls else known.held_nanos
-            if state is not State.RELEASED:
-                counter.settled += 1 if is_calls else settled_nanos
-                if not is_calls:
-                    counter.overrun += max(0, settled_nanos - known.held_nanos)
-        known.state, known.settled_nanos = state, settled_nanos
+            endings.close(known, counter)
+            self._note_change(counter)
         self._mark_ended(known)
 
-    def _revise(self, known: Reservation, *, settled_nanos: int) -> None:
-        was_charged = known.state is not State.RELEASED
+    def _revise(self, known: Reservation, state: State, nanos: int, tokens: int) -> None:
+        before = {metric: (known.charged(metric), known.overrun(metric)) for metric in Metric}
+        known.state, known.settled_nanos, known.settled_tokens = state, nanos, tokens
         for counter in self._counters_of(known):
-            if counter.metric is Metric.CALLS:
-                if not was_charged:
-                    counter.settled += 1
-                    counter.overrun += 1
-                continue
-            counter.settled += settled_nanos - known.settled_nanos
-            counter.overrun += _overrun(known, settled_nanos) - _overrun(
-                known, known.settled_nanos
-            )
-        if known.state in (State.RELEASED, State.EXPIRED):
-            known.state = State.LATE
-        known.settled_nanos = settled_nanos
+            endings.revise(known, counter, before[counter.metric])
+            self._note_change(counter)
         if known.key not in self.changes.closed:
             self.changes.revised[known.key] = known
 
+    def _note_change(self, counter: Counter) -> None:
+        self.changes.counters[counter.counter_id] = counter
+        limit = self._limit_set.limits.get(counter.limit_id)
+        if limit is not None and counter.has_alerts and counter.belongs_to(limit):
+            self.changes.crossings += cross(counter, limit)
+
     def _remember(self, key: CallKey, state: State) -> Reservation:
-        """Leaves a tombstone, so that a delayed Reserve of this id finds it ended."""
-        tombstone = Reservation(
-            key=key,
-            fingerprint=b"",
-            operation="",
-            provider="",
-            model="",
-            held_nanos=0,
-            set_id=None,
-            admit_time=self._now,
-            expire_time=self._now,
-            price_version=0,
-            breaker_epoch=0,
-            state=state,
-            hold_returned=True,
-        )
+        tombstone = endings.tombstone(key, state, self._now)
         self._reservations[key] = tombstone
         self._mark_ended(tombstone)
         return tombstone
@@ -231,57 +249,10 @@ class Ledger:
     def _mark_ended(self, known: Reservation) -> None:
         known.id_day = day_of_id(known.key.call_id, known.admit_time)
         self.changes.opened.pop(known.key, None)
+        self.changes.extended.pop(known.key, None)
         self.changes.closed[known.key] = known
 
     def _counters_of(self, known: Reservation) -> list[Counter]:
         if known.set_id is None:
             return []
-        counters = [self._counters[each] for each in self._counter_sets[known.set_id]]
-        self.changes.counters.update((counter.counter_id, counter) for counter in counters)
-        return counters
-
-
-# Ids that carry no usable time share one partition of ended reservations.
-UNDATED = dt.date(1970, 1, 1)
-
-
-def id_day_of(call_id: uuid.UUID) -> dt.date:
-    """Returns the UTC day in a version 7 UUID's time stamp, UNDATED for other ids."""
-    if call_id.version != 7:  # noqa: PLR2004 - RFC 9562's number of time-ordered ids
-        return UNDATED
-    milliseconds = call_id.int >> 80
-    try:
-        return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC).date()
-    except (OverflowError, ValueError, OSError):
-        return UNDATED
-
-
-def day_of_id(call_id: uuid.UUID, admit_time: dt.datetime) -> dt.date:
-    """Returns the partition of an ended call: the day in its id if that is near its admission.
-
-    A look-up probes two partitions, the id's day and UNDATED, instead of one for each day of the
-    settlement horizon.
-    """
-    day = id_day_of(call_id)
-    return day if abs((day - admit_time.date()).days) <= 1 else UNDATED
-
-
-def _overrun(known: Reservation, settled_nanos: int) -> int:
-    if known.hold_returned:
-        return settled_nanos
-    return max(0, settled_nanos - known.held_nanos)
-
-
-def _violation(
-    bound: BoundLimit, counter: Counter, candidate: Candidate, amount: int
-) -> Violation:
-    return Violation(
-        limit=bound.limit,
-        scope=bound.key.scope,
-        settled=counter.settled,
-        held=counter.held,
-        requested=amount,
-        excess=counter.settled + counter.held + amount - bound.limit.cap,
-        reset_time=bound.key.span.end,
-        candidate=candidate,
-    )
+        return [self._counters[each] for each in self._counter_sets[known.set_id]]

@@ -1,28 +1,36 @@
-"""Limits and how they bind to a call.
+"""Limits: a cap on a metric in a window, for every scope that a pattern matches.
 
-A limit is a cap on a metric in a window for every scope that its pattern matches. Limits whose
-patterns name the same dimensions share counters: an override changes the cap, not the counter, so
-it can't spend a cap twice. Of several that match, the one with more concrete values wins.
+Limits whose patterns name the same dimensions share counters: an override changes the cap, not
+the counter, so it can't spend a cap twice.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import enum
-import hashlib
-import json
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
-from services.admission.domain.windows import CalendarWindow, Span, span_at
+from services.admission.domain.windows import EPOCH, FOREVER, Window
 
 ANY: Final = "*"
-# Order of dimensions in override order and in keys. Later dimensions are appended.
-DIMENSIONS: Final = ("org",)
+LABEL_PREFIX: Final = "label."
+# Order of dimensions in overrides and in keys; labels follow, by name.
+DIMENSIONS: Final = (
+    "org", "team", "user", "session", "ip", "caller", "api_key", "operation", "feature",
+    "provider", "model",
+)  # fmt: skip
+_RANKS: Final = {name: rank for rank, name in enumerate(DIMENSIONS)}
+# What "caller" is: the first of these that a call has.
+CALLER_PARTS: Final = ("user", "session", "ip")
 # Greatest cap and greatest amount of one call; sums stay far from the end of int64.
 AMOUNT_MAX: Final = 10**18
+PERCENT: Final = 100
+ALERT_PERCENTS: Final = (50, 80, 100)
+
+# Dimension and value, in order of dimension.
+Scope: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class Metric(enum.IntEnum):
@@ -30,6 +38,32 @@ class Metric(enum.IntEnum):
 
     CALLS = 1
     COST = 2
+    TOKENS = 3
+    CONCURRENCY = 4
+
+
+class Mode(enum.IntEnum):
+    """What a limit does when it is exceeded; numbers as in the contract."""
+
+    ENFORCE = 1
+    SHADOW = 2
+    OFF = 3
+
+
+class Priority(enum.IntEnum):
+    """How important a call is when room is short; numbers as in the contract."""
+
+    CRITICAL = 1
+    DEFAULT = 2
+    SHEDDABLE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """Percents of a cap that lower priorities may use."""
+
+    default_percent: int = PERCENT
+    sheddable_percent: int = PERCENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,149 +71,68 @@ class Limit:
     """A cap on what each matching scope may use in a window."""
 
     limit_id: str
-    # Pairs in the order of DIMENSIONS; the value is concrete or ANY. Empty: the platform.
-    scope: tuple[tuple[str, str], ...]
+    # In the order of dimensions; the value is concrete or ANY. Empty: the platform.
+    scope: Scope
     metric: Metric
-    window: CalendarWindow
-    # Calls, or nano-US-dollars.
+    window: Window
+    # In the metric's unit.
     cap: int
     # Whom a denied caller should ask. May be empty.
-    owner: str
+    owner: str = ""
+    mode: Mode = Mode.ENFORCE
+    # Applies from `start`, inclusive, to `end`, exclusive.
+    start: dt.datetime = EPOCH
+    end: dt.datetime = FOREVER
+    shares: Shares = Shares()
+    # Percents of the cap at which what is settled raises an alert, ascending.
+    alert_percents: tuple[int, ...] = ALERT_PERCENTS
 
     @property
-    def shape(self) -> tuple[tuple[str, ...], Metric, CalendarWindow]:
+    def shape(self) -> Shape:
         """Limits of one shape share counters and override each other."""
         return (tuple(name for name, _ in self.scope), self.metric, self.window)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CounterKey:
-    """Identity of a counter: scope values, metric, window definition and period."""
-
-    counter_id: uuid.UUID
-    # Lock order: counters of fewer dimensions are hotter, and are locked later.
-    rank: int
-    scope: tuple[tuple[str, str], ...]
-    metric: Metric
-    window: CalendarWindow
-    span: Span
-
     @property
-    def org(self) -> str:
-        """The org the counter belongs to, empty if none: the column that data is spread by."""
-        return dict(self.scope).get("org", "")
+    def is_temporary(self) -> bool:
+        """True if it applies for a time only; then it goes before one that always applies."""
+        return (self.start, self.end) != (EPOCH, FOREVER)
+
+    def applies_at(self, instant: dt.datetime) -> bool:
+        """Tells whether it is switched on and valid."""
+        return self.mode is not Mode.OFF and self.start <= instant < self.end
+
+    def usable_cap(self, priority: Priority) -> int:
+        """Returns how much of the cap calls of a priority may use."""
+        if priority is Priority.CRITICAL:
+            return self.cap
+        is_default = priority is Priority.DEFAULT
+        percent = self.shares.default_percent if is_default else self.shares.sheddable_percent
+        return self.cap * percent // PERCENT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoundLimit:
-    """A limit that applies to a call, with the counter it uses."""
-
-    limit: Limit
-    key: CounterKey
+# Names of the dimensions, metric, window.
+Shape: TypeAlias = tuple[tuple[str, ...], Metric, Window]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binding:
-    """All limits that apply to calls of one scope at one time."""
-
-    bounds: tuple[BoundLimit, ...]
-    # Identity of the set of counters; reservations store it instead of the list.
-    set_id: uuid.UUID
-    # The binding holds for instants from `valid_from`, inclusive, to `valid_until`, exclusive.
-    valid_from: dt.datetime
-    valid_until: dt.datetime
+def dimension_order(name: str) -> tuple[int, str]:
+    """Sorts dimensions: the named ones in their order, then labels by name."""
+    return (_RANKS.get(name, len(_RANKS)), name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fence:
-    """A stop of all calls in its scope. Not a limit: nothing overrides it."""
-
-    fence_id: str
-    sequence: int
-    active: bool
-    message: str
+def is_dimension(name: str) -> bool:
+    """Tells whether a limit can be about this dimension."""
+    return name in _RANKS or (name.startswith(LABEL_PREFIX) and len(name) > len(LABEL_PREFIX))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitSet:
-    """The limits and fences in force at one version."""
-
-    version: int
-    limits: tuple[Limit, ...]
-    fences: tuple[Fence, ...]
-
-    def fence(self) -> Fence | None:
-        """Returns the fence that stops all calls, if there is one."""
-        return next((fence for fence in self.fences if fence.active), None)
-
-    def bind(self, dimensions: Mapping[str, str], instant: dt.datetime) -> Binding:
-        """Returns the limits that apply to a call with these dimensions at `instant`."""
-        winners: dict[tuple[tuple[str, ...], Metric, CalendarWindow], Limit] = {}
-        for limit in self.limits:
-            if not _matches(limit, dimensions):
-                continue
-            rival = winners.get(limit.shape)
-            if rival is None or _concreteness(limit) > _concreteness(rival):
-                winners[limit.shape] = limit
-        bounds = tuple(
-            BoundLimit(limit=limit, key=counter_key(limit, dimensions, instant))
-            for limit in winners.values()
-        )
-        return _binding(tuple(sorted(bounds, key=lambda bound: bound.key.counter_id)), instant)
-
-    def cap_of(self, key: CounterKey) -> int | None:
-        """Returns the cap in force on a counter now, or None if no limit applies to it."""
-        scope = dict(key.scope)
-        matching = [
-            limit
-            for limit in self.limits
-            if limit.shape == (tuple(scope), key.metric, key.window) and _matches(limit, scope)
-        ]
-        return max(matching, key=_concreteness).cap if matching else None
+def ordered(values: Mapping[str, str]) -> Scope:
+    """Returns dimensions and values in order of dimension."""
+    return tuple(sorted(values.items(), key=lambda pair: dimension_order(pair[0])))
 
 
-def counter_key(limit: Limit, dimensions: Mapping[str, str], instant: dt.datetime) -> CounterKey:
-    """Returns the key of the counter that `limit` uses for a call at `instant`."""
-    scope = tuple((name, dimensions[name]) for name, _ in limit.scope)
-    span = span_at(limit.window, instant)
-    identity = [
-        list(map(list, scope)),
-        limit.metric.value,
-        limit.window.period.value,
-        limit.window.time_zone,
-        span.start.isoformat(),
-    ]
-    return CounterKey(
-        counter_id=_digest(json.dumps(identity, separators=(",", ":"))),
-        rank=-len(scope),
-        scope=scope,
-        metric=limit.metric,
-        window=limit.window,
-        span=span,
-    )
-
-
-def _binding(bounds: tuple[BoundLimit, ...], instant: dt.datetime) -> Binding:
-    spans = [bound.key.span for bound in bounds]
-    return Binding(
-        bounds=bounds,
-        set_id=_digest("+".join(bound.key.counter_id.hex for bound in bounds)),
-        valid_from=max((span.start for span in spans), default=instant - dt.timedelta(days=1)),
-        valid_until=min((span.end for span in spans), default=instant + dt.timedelta(days=1)),
-    )
-
-
-def _matches(limit: Limit, dimensions: Mapping[str, str]) -> bool:
-    return all(
-        name in dimensions and value in (ANY, dimensions[name]) for name, value in limit.scope
-    )
-
-
-def _concreteness(limit: Limit) -> tuple[int, tuple[bool, ...]]:
-    concrete = dict(limit.scope)
-    flags = tuple(concrete.get(name, ANY) != ANY for name in DIMENSIONS)
-    return (sum(flags), flags)
-
-
-def _digest(text: str) -> uuid.UUID:
-    return uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16])
+def with_caller(dimensions: dict[str, str]) -> dict[str, str]:
+    """Adds the dimension "caller": the first present of user, session and ip, with its kind."""
+    for part in CALLER_PARTS:
+        if part in dimensions:
+            dimensions["caller"] = f"{part}:{dimensions[part]}"
+            break
+    return dimensions

@@ -1,26 +1,53 @@
--- The whole schema of admission. sql/migrations builds exactly this; a test compares the two.
--- Amounts are calls or nano-US-dollars. Every instant is the database's clock.
+-- The schema of admission; functions.sql has its functions. sql/migrations builds exactly this; a
+-- test compares the two. Amounts are calls, tokens or nano-US-dollars. Every instant is the
+-- database's clock.
 
 -- One row: grows with each change of limits or fences, under the exclusive policy lock. A batch
 -- that reads another version than it prepared for starts over.
 CREATE TABLE policy_version (
     singleton boolean PRIMARY KEY DEFAULT TRUE CHECK (singleton),
-    version bigint NOT NULL
+    version bigint NOT NULL,
+    -- How many limits there are, as of that version: a set that is not whole replaces none. Of another
+    -- version than the one above: not counted.
+    limit_count integer NOT NULL DEFAULT 0,
+    counted_version bigint NOT NULL DEFAULT 0
 );
 
 -- Caps. `scope` maps dimensions to a value or '*'; {} is the platform.
 CREATE TABLE limit_rule (
     limit_id text PRIMARY KEY,
     scope jsonb NOT NULL,
-    metric smallint NOT NULL, -- 1 calls, 2 cost
-    period smallint NOT NULL, -- 1 day, 2 month
-    time_zone text NOT NULL,
+    metric smallint NOT NULL, -- 1 calls, 2 cost, 3 tokens, 4 concurrency
+    -- 1 calendar, 2 rolling, 3 bucket, 4 total, 5 interval, 6 what is open now (concurrency).
+    window_kind smallint NOT NULL DEFAULT 1,
+    period smallint NOT NULL, -- 1 day, 2 month, 3 hour, 4 week; 0: no calendar window
+    time_zone text NOT NULL, -- '': no calendar window
+    anchor smallint NOT NULL DEFAULT 1, -- first day of a week (Monday 1), or of a month
+    -- Length of a rolling window, or time in which a bucket refills by refill_amount.
+    length_us bigint NOT NULL DEFAULT 0,
+    slot_count smallint NOT NULL DEFAULT 0,
+    refill_amount bigint NOT NULL DEFAULT 0,
+    interval_start timestamptz,
+    interval_end timestamptz,
     cap bigint NOT NULL CHECK (cap >= 0),
     owner text NOT NULL,
-    update_time timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- Two limits of one pattern on one counter would make the cap ambiguous.
-    CONSTRAINT limit_rule_pattern UNIQUE (scope, metric, period, time_zone)
+    mode smallint NOT NULL DEFAULT 1, -- 1 enforce, 2 shadow, 3 off
+    -- NULL: always was, and for ever.
+    valid_from timestamptz,
+    valid_until timestamptz,
+    -- Percents of the cap that calls of these priorities may use.
+    default_percent smallint NOT NULL DEFAULT 100,
+    sheddable_percent smallint NOT NULL DEFAULT 100,
+    alert_percents smallint [] NOT NULL DEFAULT '{50,80,100}',
+    update_time timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+-- Two limits of one pattern on one counter would make the cap ambiguous. Temporary ones may stand
+-- beside a lasting one; that they do not overlap is checked under the exclusive policy lock.
+CREATE UNIQUE INDEX limit_rule_pattern ON limit_rule (
+    scope, metric, window_kind, period, time_zone, anchor, length_us, slot_count, refill_amount,
+    interval_start, interval_end
+) NULLS NOT DISTINCT WHERE valid_from IS NULL AND valid_until IS NULL;
 
 -- Stops. Not limits: nothing overrides them. The highest sequence wins.
 CREATE TABLE fence (
@@ -29,6 +56,8 @@ CREATE TABLE fence (
     active boolean NOT NULL,
     message text NOT NULL,
     actor text NOT NULL,
+    scope jsonb NOT NULL DEFAULT '{}', -- values by dimension; {} is the platform
+    expire_time timestamptz, -- lifts itself then; NULL: never
     change_time timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
@@ -51,8 +80,15 @@ CREATE TABLE counter (
     org text NOT NULL, -- '' for the platform
     scope jsonb NOT NULL,
     metric smallint NOT NULL,
+    -- The window's definition, as in limit_rule.
+    window_kind smallint NOT NULL DEFAULT 1,
     period smallint NOT NULL,
     time_zone text NOT NULL,
+    anchor smallint NOT NULL DEFAULT 1,
+    length_us bigint NOT NULL DEFAULT 0,
+    slot_count smallint NOT NULL DEFAULT 0,
+    refill_amount bigint NOT NULL DEFAULT 0,
+    -- 1970 and 9999 for windows without an end.
     start_time timestamptz NOT NULL,
     end_time timestamptz NOT NULL,
     held bigint NOT NULL DEFAULT 0 CHECK (held >= 0),
@@ -63,13 +99,28 @@ CREATE TABLE counter (
     high_cap bigint NOT NULL DEFAULT 0,
     -- No batch decides at an earlier time than the last one that used the counter.
     last_use_time timestamptz NOT NULL DEFAULT 'epoch',
+    limit_id text NOT NULL DEFAULT '', -- under which something was admitted last
+    alerted_percent smallint NOT NULL DEFAULT 0, -- greatest threshold that was crossed
+    statistical boolean NOT NULL DEFAULT FALSE, -- held here by an adaptive estimate
+    -- Part of settled whose calls are remembered no more.
+    archived bigint NOT NULL DEFAULT 0,
+    -- Concurrency: when the last open call expires.
+    expire_time_max timestamptz,
+    -- Bucket: theoretical arrival time in microseconds, times refill_amount.
+    arrival numeric,
+    -- Rolling: what was admitted within each slot; held and settled are their sums.
+    slot_indices bigint [],
+    slot_held bigint [],
+    slot_settled bigint [],
     CONSTRAINT counter_guarantee CHECK (settled + held <= high_cap + overrun)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02);
 
 -- The counters that a call's hold counts on: many calls share one set. Immutable.
 CREATE TABLE counter_set (
     set_id uuid PRIMARY KEY,
-    counter_ids uuid [] NOT NULL
+    counter_ids uuid [] NOT NULL,
+    -- No call is admitted on it from then on. NULL: unknown.
+    end_time timestamptz
 );
 
 -- Open holds. Small: a row leaves when its call ends.
@@ -82,6 +133,10 @@ CREATE TABLE reservation (
     provider text NOT NULL,
     model text NOT NULL,
     held_nanos bigint NOT NULL CHECK (held_nanos >= 0),
+    held_tokens bigint NOT NULL DEFAULT 0 CHECK (held_tokens >= 0),
+    -- The most that it may use: more than what is held if that was an adaptive estimate.
+    worst_nanos bigint NOT NULL DEFAULT 0,
+    worst_tokens bigint NOT NULL DEFAULT 0,
     set_id uuid NOT NULL,
     admit_time timestamptz NOT NULL,
     expire_time timestamptz NOT NULL,
@@ -104,13 +159,15 @@ CREATE TABLE ended_reservation (
     provider text NOT NULL,
     model text NOT NULL,
     held_nanos bigint NOT NULL,
+    held_tokens bigint NOT NULL DEFAULT 0,
     set_id uuid, -- NULL for a tombstone
     admit_time timestamptz NOT NULL,
     expire_time timestamptz NOT NULL,
     price_version bigint NOT NULL,
     breaker_epoch bigint NOT NULL,
-    state smallint NOT NULL, -- 2 settled, 3 released, 4 expired, 5 late
+    state smallint NOT NULL, -- 2 settled, 3 released, 4 expired, 5 late, 6 written off
     settled_nanos bigint NOT NULL CHECK (settled_nanos >= 0),
+    settled_tokens bigint NOT NULL DEFAULT 0 CHECK (settled_tokens >= 0),
     revision integer NOT NULL, -- newest revision of the usage row applied; 0: none
     hold_returned boolean NOT NULL,
     end_time timestamptz NOT NULL,
@@ -119,6 +176,61 @@ CREATE TABLE ended_reservation (
 
 CREATE TABLE ended_reservation_undated PARTITION OF ended_reservation
 FOR VALUES FROM (MINVALUE) TO ('2000-01-01');
+
+-- How often ended calls of a kind used so many percents of their worst case: what adaptive
+-- estimates are learned from.
+CREATE TABLE share_bucket (
+    operation text NOT NULL,
+    provider text NOT NULL,
+    model text NOT NULL,
+    bucket smallint NOT NULL,
+    call_count bigint NOT NULL,
+    PRIMARY KEY (operation, provider, model, bucket)
+);
+
+-- Thresholds of limits that what is settled reached, written in the transaction that reached them.
+CREATE TABLE crossing (
+    crossing_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    counter_id uuid NOT NULL,
+    limit_id text NOT NULL,
+    scope jsonb NOT NULL,
+    metric smallint NOT NULL,
+    start_time timestamptz NOT NULL,
+    end_time timestamptz NOT NULL,
+    percent smallint NOT NULL,
+    cap bigint NOT NULL,
+    settled bigint NOT NULL,
+    owner text NOT NULL,
+    cross_time timestamptz NOT NULL,
+    CONSTRAINT crossing_once UNIQUE (counter_id, percent)
+);
+
+-- The feed's order.
+CREATE INDEX crossing_feed ON crossing (xid, crossing_id);
+
+-- What limits denied, or would have in shadow mode, by minute. Written outside of decisions.
+CREATE TABLE violation_minute (
+    minute timestamptz NOT NULL,
+    limit_id text NOT NULL,
+    org text NOT NULL,
+    shadow boolean NOT NULL,
+    call_count bigint NOT NULL,
+    requested_nanos numeric NOT NULL,
+    PRIMARY KEY (minute, limit_id, org, shadow)
+);
+
+-- The newest violations of each limit, a hundred places in turn.
+CREATE TABLE violation_sample (
+    limit_id text NOT NULL,
+    place smallint NOT NULL,
+    violation_time timestamptz NOT NULL,
+    org text NOT NULL,
+    call_id uuid NOT NULL,
+    operation text NOT NULL,
+    violation bytea NOT NULL,
+    PRIMARY KEY (limit_id, place)
+);
 
 -- Where admission stands in accounting's settlement feed, and which replica reads it now.
 CREATE TABLE feed_cursor (
@@ -129,132 +241,8 @@ CREATE TABLE feed_cursor (
     lease_time timestamptz NOT NULL
 );
 
--- Creates the partition of one day, if it is missing. Created apart and then attached: creating
--- it in place would block every insert until commit. Runs as the owner, whatever the caller's role.
-CREATE FUNCTION ensure_ended_partition(day date) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = admission, pg_temp AS $$
-DECLARE
-    partition text := 'ended_reservation_' || to_char(day, 'YYYYMMDD');
-BEGIN
-    -- Two replicas may want the same day: the second waits here and then finds it.
-    PERFORM pg_advisory_xact_lock(7401, 2);
-    IF to_regclass(partition) IS NOT NULL THEN
-        RETURN;
-    END IF;
-    EXECUTE format('CREATE TABLE %I (LIKE ended_reservation INCLUDING ALL)', partition);
-    EXECUTE format(
-        'ALTER TABLE ended_reservation ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
-        partition, day, day + 1
-    );
-END
-$$;
-
--- Takes the locks of one batch and returns what it decides on. Call it in a transaction that
--- already holds the shared policy lock, taken by a statement of its own: each statement in here
--- sees what was committed before that statement began. No row at all: the version has moved.
--- Lock order, the same for every writer: policy, ids by hash, counters by (rank, counter_id).
-CREATE FUNCTION lock_batch(
-    known_version bigint,
-    id_hashes bigint [], -- of the batch's calls
-    orgs text [],
-    call_ids uuid [],
-    id_days date [], -- partitions named by the ids
-    wanted uuid [] -- counters of the calls that want to start
-) RETURNS TABLE (
-    kind smallint, -- 1 open, 2 ended, 3 counter, 4 the clock after all locks, 5 counter set
-    org text, call_id uuid, fingerprint bytea, operation text, provider text, model text,
-    held_nanos bigint, set_id uuid, admit_time timestamptz, expire_time timestamptz,
-    price_version bigint, breaker_epoch bigint,
-    state smallint, settled_nanos bigint, revision integer, hold_returned boolean, id_day date,
-    counter_id uuid, metric smallint, held bigint, settled bigint, overrun bigint,
-    high_cap bigint, instant timestamptz, counter_ids uuid []
-)
-LANGUAGE plpgsql VOLATILE AS $$
-#variable_conflict use_column
-DECLARE
-    open_rows reservation [];
-    ended_rows ended_reservation [];
-    sets counter_set [];
-    locked_ids uuid [];
-BEGIN
-    IF NOT EXISTS (SELECT FROM policy_version AS p WHERE p.version = known_version) THEN
-        RETURN;
-    END IF;
-    -- Ids in hash order: batches that share ids wait for each other, and never in a circle.
-    PERFORM pg_advisory_xact_lock(h.id_hash)
-    FROM (SELECT DISTINCT unnest(id_hashes) AS id_hash ORDER BY 1) AS h;
-    SELECT array_agg(r) INTO open_rows
-    FROM unnest(orgs, call_ids) AS k (org, call_id)
-    INNER JOIN reservation AS r ON r.org = k.org AND r.call_id = k.call_id;
-    SELECT array_agg(e) INTO ended_rows
-    FROM unnest(orgs, call_ids, id_days) AS k (org, call_id, id_day)
-    INNER JOIN ended_reservation AS e
-        ON e.org = k.org AND e.call_id = k.call_id AND e.id_day IN (k.id_day, '1970-01-01');
-    locked_ids := wanted;
-    IF open_rows IS NOT NULL OR ended_rows IS NOT NULL THEN
-        SELECT array_agg(s) INTO sets
-        FROM counter_set AS s
-        WHERE s.set_id IN (
-            SELECT o.set_id FROM unnest(open_rows) AS o
-            UNION
-            SELECT e.set_id FROM unnest(ended_rows) AS e
-        );
-        SELECT array_agg(DISTINCT u.counter_id) INTO locked_ids
-        FROM (
-            SELECT unnest(wanted) AS counter_id
-            UNION ALL
-            SELECT unnest(s.counter_ids) FROM unnest(sets) AS s
-        ) AS u;
-        RETURN QUERY
-        SELECT
-            5::smallint, NULL::text, NULL::uuid, NULL::bytea, NULL::text, NULL::text, NULL::text,
-            NULL::bigint, s.set_id, NULL::timestamptz, NULL::timestamptz, NULL::bigint,
-            NULL::bigint, NULL::smallint, NULL::bigint, NULL::integer, NULL::boolean, NULL::date,
-            NULL::uuid, NULL::smallint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint,
-            NULL::timestamptz, s.counter_ids
-        FROM unnest(sets) AS s;
-        RETURN QUERY
-        SELECT
-            1::smallint, o.org, o.call_id, o.fingerprint, o.operation, o.provider, o.model,
-            o.held_nanos, o.set_id, o.admit_time, o.expire_time, o.price_version, o.breaker_epoch,
-            1::smallint, 0::bigint, 0, FALSE, NULL::date,
-            NULL::uuid, NULL::smallint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint,
-            NULL::timestamptz, NULL::uuid []
-        FROM unnest(open_rows) AS o;
-        RETURN QUERY
-        SELECT
-            2::smallint, e.org, e.call_id, e.fingerprint, e.operation, e.provider, e.model,
-            e.held_nanos, e.set_id, e.admit_time, e.expire_time, e.price_version, e.breaker_epoch,
-            e.state, e.settled_nanos, e.revision, e.hold_returned, e.id_day,
-            NULL::uuid, NULL::smallint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint,
-            NULL::timestamptz, NULL::uuid []
-        FROM unnest(ended_rows) AS e;
-    END IF;
-    -- Counters in (rank, counter_id) order, the platform's last: it is held the shortest.
-    RETURN QUERY
-    SELECT
-        3::smallint, NULL::text, NULL::uuid, NULL::bytea, NULL::text, NULL::text, NULL::text,
-        NULL::bigint, NULL::uuid, NULL::timestamptz, NULL::timestamptz, NULL::bigint, NULL::bigint,
-        NULL::smallint, NULL::bigint, NULL::integer, NULL::boolean, NULL::date,
-        c.counter_id, c.metric, c.held, c.settled, c.overrun, c.high_cap, c.last_use_time,
-        NULL::uuid []
-    FROM counter AS c
-    WHERE c.counter_id = ANY(locked_ids)
-    ORDER BY c.rank, c.counter_id
-    FOR UPDATE;
-    -- Read once, after the locks: what was decided earlier was decided at an earlier time.
-    RETURN QUERY
-    SELECT
-        4::smallint, NULL::text, NULL::uuid, NULL::bytea, NULL::text, NULL::text, NULL::text,
-        NULL::bigint, NULL::uuid, NULL::timestamptz, NULL::timestamptz, NULL::bigint, NULL::bigint,
-        NULL::smallint, NULL::bigint, NULL::integer, NULL::boolean, NULL::date,
-        NULL::uuid, NULL::smallint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint,
-        clock_timestamp(), NULL::uuid [];
-END
-$$;
-
 -- Conservative caps of a fresh install; docs/operations.md lists them. Money in nano-US-dollars.
-INSERT INTO policy_version (version) VALUES (1);
+INSERT INTO policy_version (version, limit_count, counted_version) VALUES (1, 6, 1);
 INSERT INTO limit_rule (limit_id, scope, metric, period, time_zone, cap, owner) VALUES
 ('default-platform-calls-day', '{}', 1, 1, 'UTC', 100000, ''),
 ('default-platform-cost-day', '{}', 2, 1, 'UTC', 100000000000, ''),

@@ -11,7 +11,7 @@ import pytest
 
 from chassis.database import Connection
 from chassis.process import JobError
-from services.admission.books import Books
+from services.admission.auditor import audit as audit_books
 from services.admission.config import AdmissionSettings
 from services.admission.domain.calls import CallKey, Expire, Operation, Release, Settle
 from services.admission.engine import Engine
@@ -74,9 +74,9 @@ async def test_the_audit_finds_what_is_wrong(
     await engine.reservations.submit(make_reserve(40))
     await audit(settings)
     await admin.execute("UPDATE counter SET held = held + 1, high_cap = high_cap + 1")
-    found = await Books(engine.pool, engine.copy).audit()
-    assert {(each.held, each.expected_held) for each in found} == {(2, 1), (41, 40)}
-    with pytest.raises(JobError, match="6 counters"):
+    found = await audit_books(engine.pool, grace=dt.timedelta(minutes=1))
+    assert {(each.held, each.expected_held) for each in found.counters} == {(2, 1), (41, 40)}
+    with pytest.raises(JobError, match="4: 6 times"):
         await audit(settings)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from chassis.database import Connection
 from services.admission.domain.calls import DenialReason, Denied, Ended, Held, Settle, State
-from services.admission.domain.limits import Fence
+from services.admission.domain.fences import Fence
 from services.admission.engine import Engine
 from services.admission.policy import Policy
 from tests.integration.admission.replicas import Start, assert_books, make_reserve

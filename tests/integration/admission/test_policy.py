@@ -7,9 +7,10 @@ import pytest
 from chassis.database import Connection
 from chassis.errors import AlreadyExists, NotFound
 from services.admission.books import Books
+from services.admission.domain.calendars import Period
 from services.admission.domain.calls import Denied, Held, Settle
-from services.admission.domain.limits import Metric
-from services.admission.domain.windows import Period
+from services.admission.domain.limits import Limit, Metric
+from services.admission.domain.windows import CalendarWindow
 from services.admission.engine import Engine
 from services.admission.policy import Policy
 from tests.integration.admission.replicas import (
@@ -42,9 +43,14 @@ async def test_a_cap_below_what_is_used_denies_and_breaks_nothing(engine: Engine
     await assert_books(engine)
 
 
+def period_of(limit: Limit) -> Period:
+    assert isinstance(limit.window, CalendarWindow)
+    return limit.window.period
+
+
 async def test_a_fresh_install_binds_every_org(engine: Engine) -> None:
     limits = await Books(engine.pool, engine.copy).list_limits(after="", count=100)
-    bound = {(dict(each.scope).get("org"), each.metric, each.window.period) for each in limits}
+    bound = {(dict(each.scope).get("org"), each.metric, period_of(each)) for each in limits}
     assert bound == {
         (org, metric, period)
         for org in (None, "*")
@@ -97,7 +103,7 @@ async def test_one_invalid_limit_disables_itself_only(engine: Engine, admin: Con
     await admin.execute("UPDATE policy_version SET version = version + 1")
     assert isinstance(await engine.reservations.submit(make_reserve(60)), Held)
     assert isinstance(await engine.reservations.submit(make_reserve(1)), Denied)
-    assert engine.copy.invalid_limit_ids == ("broken",)
+    assert engine.copy.invalid_limits == {"broken": "Nowhere/Land"}
 
 
 async def test_counters_are_listed_newest_first_with_their_caps(engine: Engine) -> None:
@@ -109,9 +115,8 @@ async def test_counters_are_listed_newest_first_with_their_caps(engine: Engine) 
     starts = [row.key.span.start for row in rows]
     assert starts == sorted(starts, reverse=True)
     mine = await books.list_counters(org="acme", after=None, count=100)
-    assert {(row.key.metric, row.key.window.period): row.cap for row in mine}[
-        (Metric.COST, Period.DAY)
-    ] == 60
+    caps = {row.limit.limit_id: row.limit.cap for row in mine if row.limit}
+    assert caps["acme-day"] == 60
     last = rows[3]
     rest = await books.list_counters(
         org=None, after=(last.key.span.start, last.key.counter_id), count=100

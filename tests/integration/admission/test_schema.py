@@ -11,11 +11,13 @@ from tests.schemas import assert_queries_prepare, assert_schema_equals_migration
 
 
 async def test_every_query_prepares(database_url: str) -> None:
-    await assert_queries_prepare(database_url, SQL / "queries.sql", scripts={"begin_batch"})
+    await assert_queries_prepare(database_url, SQL / "queries", scripts={"begin_batch"})
 
 
 async def test_the_written_schema_is_what_migrations_make(clone: Clone) -> None:
-    await assert_schema_equals_migrations(clone, "admission")
+    await assert_schema_equals_migrations(
+        clone, "admission", files=("schema.sql", "functions.sql")
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import uuid
-from collections.abc import Iterable
 
+from services.admission.domain.bindings import LimitSet
+from services.admission.domain.calendars import Period
 from services.admission.domain.calls import (
     CallKey,
     Candidate,
@@ -16,9 +17,11 @@ from services.admission.domain.calls import (
     Reserve,
     State,
 )
-from services.admission.domain.ledger import Changes, Counter, Ledger
-from services.admission.domain.limits import Binding, Fence, Limit, LimitSet, Metric
-from services.admission.domain.windows import CalendarWindow, Period
+from services.admission.domain.counters import Counter, fresh
+from services.admission.domain.fences import Fence
+from services.admission.domain.ledger import Changes, Ledger
+from services.admission.domain.limits import Limit, Metric
+from services.admission.domain.windows import CalendarWindow
 
 NOON = dt.datetime(2026, 5, 17, 12, tzinfo=dt.UTC)
 TTL = dt.timedelta(seconds=60)
@@ -65,12 +68,16 @@ class Bookkeeping:
 
     def run(self, *operations: Operation) -> list[Outcome]:
         """Decides one batch and keeps what it changed."""
-        bindings = self._bind(each.key.org for each in operations if isinstance(each, Reserve))
+        limit_set = LimitSet(
+            version=1, limits=self.limits, fences=[self.fence] if self.fence else []
+        )
+        for each in operations:
+            if isinstance(each, Reserve):
+                self._bind(each, limit_set)
         keys = {each.key for each in operations}
         ledger = Ledger(
             now=self.now,
-            fence=self.fence,
-            bindings=bindings,
+            limit_set=limit_set,
             counters=copy.deepcopy(self.counters),
             counter_sets=self.sets,
             reservations=[
@@ -80,7 +87,7 @@ class Bookkeeping:
         outcomes = [ledger.apply(operation) for operation in operations]
         changes = self.last_changes = ledger.changes
         self.counters.update(changes.counters)
-        for changed in (changes.opened, changes.closed, changes.revised):
+        for changed in (changes.opened, changes.extended, changes.closed, changes.revised):
             self.reservations.update(changed)
         assert not changes.opened.keys() & changes.closed.keys()
         return outcomes
@@ -91,11 +98,11 @@ class Bookkeeping:
         for known in self.reservations.values():
             for counter_id in self.sets[known.set_id] if known.set_id else ():
                 held, settled = sums[counter_id]
-                is_calls = self.counters[counter_id].metric is Metric.CALLS
+                amounts = _amounts(known, self.counters[counter_id].metric)
                 if known.state is State.HELD:
-                    held += 1 if is_calls else known.held_nanos
-                elif known.state is not State.RELEASED:
-                    settled += 1 if is_calls else known.settled_nanos
+                    held += amounts[0]
+                elif known.state not in (State.RELEASED, State.WRITTEN_OFF):
+                    settled += amounts[1]
                 sums[counter_id] = (held, settled)
         return sums
 
@@ -106,13 +113,23 @@ class Bookkeeping:
             assert (counter.held, counter.settled) == (held, settled)
             assert counter.settled + counter.held <= counter.high_cap + counter.overrun
 
-    def _bind(self, orgs: Iterable[str]) -> dict[str, Binding]:
-        limit_set = LimitSet(version=1, limits=tuple(self.limits), fences=())
-        bindings = {org: limit_set.bind({"org": org}, self.now) for org in orgs}
-        for binding in bindings.values():
+    def _bind(self, call: Reserve, limit_set: LimitSet) -> None:
+        call.bindings = tuple(
+            limit_set.bind(call.dimensions_on(each.provider, each.model), self.now)
+            for each in call.candidates
+        )
+        for binding in call.bindings:
             ids = tuple(bound.key.counter_id for bound in binding.bounds)
             self.sets[binding.set_id] = ids
             for bound in binding.bounds:
-                counter = Counter(bound.key.counter_id, bound.key.metric, 0, 0, 0, 0)
-                self.counters.setdefault(counter.counter_id, counter)
-        return bindings
+                self.counters.setdefault(bound.key.counter_id, fresh(bound.key))
+
+
+def _amounts(known: Reservation, metric: Metric) -> tuple[int, int]:
+    """What a call holds while it is open, and is charged with after it has ended."""
+    return {
+        Metric.CALLS: (1, 1),
+        Metric.COST: (known.held_nanos, known.settled_nanos),
+        Metric.TOKENS: (known.held_tokens, known.settled_tokens),
+        Metric.CONCURRENCY: (1, 0),
+    }[metric]

@@ -24,8 +24,9 @@ from services.admission.domain.calls import (
     Settle,
     State,
 )
-from services.admission.domain.ledger import UNDATED, day_of_id, id_day_of
-from services.admission.domain.limits import Fence, Metric
+from services.admission.domain.fences import Fence
+from services.admission.domain.ids import UNDATED, day_of_id, id_day_of
+from services.admission.domain.limits import Metric
 from tests.unit.admission.bookkeeping import NOON, TTL, Bookkeeping, make_limit, make_reserve
 
 FENCE = Fence(fence_id="platform", sequence=1, active=True, message="Stopped for the audit.")
@@ -95,16 +96,16 @@ def test_rate_goes_before_budget(books: Bookkeeping) -> None:
 def test_retry_delays_tell_the_truth(books: Bookkeeping) -> None:
     (never,) = books.run(make_reserve(1, 101))
     assert isinstance(never, Denied)
-    assert (never.retry_kind, never.retry_delay) == (RetryKind.NEVER, None)
+    assert (never.wait.kind, never.wait.delay) == (RetryKind.NEVER, None)
     books.run(make_reserve(2, 100))
     (at_latest,) = books.run(make_reserve(3, 1))
     assert isinstance(at_latest, Denied)
-    assert at_latest.retry_kind is RetryKind.AT_LATEST
-    assert at_latest.retry_delay == dt.timedelta(hours=12)
+    assert at_latest.wait.kind is RetryKind.AT_LATEST
+    assert at_latest.wait.delay == dt.timedelta(hours=12)
     books.run(Settle(key(2), 1, 100))
     (at,) = books.run(make_reserve(4, 1))
     assert isinstance(at, Denied)
-    assert at.retry_kind is RetryKind.AT
+    assert at.wait.kind is RetryKind.AT
     books.now += dt.timedelta(hours=12)
     (outcome,) = books.run(make_reserve(5, 1))
     assert isinstance(outcome, Held)

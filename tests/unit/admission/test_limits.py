@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 
-from services.admission.domain.limits import Fence, Limit, LimitSet, Metric, counter_key
-from services.admission.domain.windows import CalendarWindow, Period
+from services.admission.domain.bindings import LimitSet, counter_key
+from services.admission.domain.calendars import Period
+from services.admission.domain.fences import Fence, Fences
+from services.admission.domain.limits import Limit, Metric
+from services.admission.domain.windows import CalendarWindow
 
 NOON = dt.datetime(2026, 5, 17, 12, tzinfo=dt.UTC)
 DAY = CalendarWindow(period=Period.DAY)
@@ -89,13 +92,15 @@ def test_no_limits_bind_a_day_around() -> None:
 def test_cap_of_a_counter_is_the_one_in_force() -> None:
     limits = make_set(make_limit("default", org="*"), make_limit("acme", org="acme", cap=5))
     keys = {org: limits.bind({"org": org}, NOON).bounds[0].key for org in ("acme", "globex")}
-    assert limits.cap_of(keys["acme"]) == 5
-    assert limits.cap_of(keys["globex"]) == 100
-    assert make_set().cap_of(keys["acme"]) is None
+    for org, limit_id in (("acme", "acme"), ("globex", "default")):
+        limit = limits.limit_of(keys[org], NOON)
+        assert limit is not None
+        assert limit.limit_id == limit_id
+    assert make_set().limit_of(keys["acme"], NOON) is None
 
 
 def test_only_active_fences_stop() -> None:
     lifted = Fence(fence_id="a", sequence=2, active=False, message="")
     active = Fence(fence_id="b", sequence=1, active=True, message="stop")
-    assert LimitSet(version=1, limits=(), fences=(lifted,)).fence() is None
-    assert LimitSet(version=1, limits=(), fences=(lifted, active)).fence() is active
+    assert Fences([lifted]).find({}, NOON) is None
+    assert Fences([lifted, active]).find({}, NOON) is active

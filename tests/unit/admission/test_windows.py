@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.admission.domain.windows import CalendarWindow, Period, span_at, zone_named
+from services.admission.domain.calendars import Period, zone_named
+from services.admission.domain.windows import CalendarWindow, span_at
 
 ZONES = (
     "UTC",

@@ -1,0 +1,111 @@
+"""Domain → protobuf: what became of operations on calls."""
+
+from __future__ import annotations
+
+from chassis.errors import AlreadyExists, NotFound, ServiceError, translate
+from headgate.api.admission.v1 import admission_pb2 as pb
+from headgate.api.common.v1 import call_pb2
+from services.admission import wire_denials
+from services.admission.domain.calls import (
+    Denied,
+    Ended,
+    Extended,
+    Held,
+    IdReused,
+    NotExpired,
+    Outcome,
+    Reservation,
+    Unknown,
+)
+from services.admission.domain.fences import Fence
+from services.admission.wire_denials import render_denial, render_time
+
+
+def render_reservation(outcome: Outcome | BaseException) -> pb.ReservationResult:
+    """Renders what was decided for a call that wants to start."""
+    match outcome:
+        case Held():
+            return pb.ReservationResult(hold=render_hold(outcome.reservation, outcome.replayed))
+        case Denied():
+            return pb.ReservationResult(denial=render_denial(outcome))
+        case Ended():
+            return pb.ReservationResult(ended=_render_ended(outcome))
+        case _:
+            return pb.ReservationResult(error=render_error(outcome))
+
+
+def render_end(outcome: Outcome | BaseException) -> pb.EndResult:
+    """Renders the state after a settlement or release."""
+    if isinstance(outcome, Ended):
+        return pb.EndResult(ended=_render_ended(outcome))
+    return pb.EndResult(error=render_error(outcome))
+
+
+def render_extension(outcome: Outcome | BaseException) -> pb.ExtensionResult:
+    """Renders what became of an extension."""
+    match outcome:
+        case Extended():
+            return pb.ExtensionResult(
+                expire_time=render_time(outcome.expire_time), fence=render_fence(outcome.fence)
+            )
+        case Ended():
+            return pb.ExtensionResult(
+                ended=_render_ended(outcome), fence=render_fence(outcome.fence)
+            )
+        case _:
+            return pb.ExtensionResult(error=render_error(outcome))
+
+
+def render_fence(fence: Fence | None) -> pb.Fence | None:
+    """Renders a fence, if there is one."""
+    if fence is None:
+        return None
+    return pb.Fence(
+        fence_id=fence.fence_id,
+        sequence=fence.sequence,
+        active=fence.active,
+        message=fence.message,
+        scope=dict(fence.scope),
+        expire_time=wire_denials.render_end(fence.expire_time),
+    )
+
+
+def render_hold(reservation: Reservation, replayed: bool) -> pb.Hold:
+    """Renders a hold as it was admitted."""
+    return pb.Hold(
+        candidate=call_pb2.Candidate(provider=reservation.provider, model=reservation.model),
+        held_nanos=reservation.held_nanos,
+        held_token_count=reservation.held_tokens,
+        worst_case_nanos=reservation.worst_nanos,
+        admit_time=render_time(reservation.admit_time),
+        expire_time=render_time(reservation.expire_time),
+        price_version=reservation.price_version,
+        breaker_epoch=reservation.breaker_epoch,
+        operation=reservation.operation,
+        replayed=replayed,
+    )
+
+
+def render_error(outcome: Outcome | BaseException) -> call_pb2.CallError:
+    """Renders why one member failed."""
+    match outcome:
+        case IdReused():
+            error: ServiceError = AlreadyExists(
+                "the call's id is known with other fields", call_id=str(outcome.key.call_id)
+            )
+        case Unknown():
+            error = NotFound("call", str(outcome.key.call_id))
+        case NotExpired() | Held() | Denied() | Ended() | Extended():
+            raise TypeError(outcome)
+        case Exception():
+            error = translate(outcome)
+        case _:
+            raise outcome
+    return error.to_member_error()
+
+
+def _render_ended(outcome: Ended) -> pb.Ended:
+    return pb.Ended(
+        state=pb.ReservationState.ValueType(outcome.state.value),
+        settled_nanos=outcome.settled_nanos,
+    )
