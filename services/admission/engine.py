@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from chassis import database
 from services.admission.batch_store import SESSION_SETTINGS
@@ -46,24 +47,13 @@ async def open_engine(
         statement_cache_size=settings.database_statement_cache_size,
     )
 
-    async def connect() -> database.Connection:
-        connection = await database.connect(
-            settings.database_url,
-            application_name=f"{name}-writer",
-            schema=SCHEMA,
-            statement_cache_size=settings.database_statement_cache_size,
-        )
-        changes = [f"SET {key} = {value}" for key, value in SESSION_SETTINGS.items()]
-        await connection.execute("; ".join(changes))
-        return connection
-
     async with pool:
         copy = PolicyCopy(pool)
         await copy.reload()
         shares, violations = Shares(pool), Violations(pool)
         await shares.reload()
         reservations = Reservations(
-            connect=connect,
+            connect=partial(_connect, settings, f"{name}-writer"),
             policy=copy,
             counters=Counters(pool),
             shares=shares,
@@ -82,3 +72,16 @@ async def open_engine(
             await reservations.close()
             await shares.flush()
             await violations.flush()
+
+
+async def _connect(settings: AdmissionSettings, name: str) -> database.Connection:
+    """Opens the writer's own connection."""
+    connection = await database.connect(
+        settings.database_url,
+        application_name=name,
+        schema=SCHEMA,
+        statement_cache_size=settings.database_statement_cache_size,
+    )
+    changes = [f"SET {key} = {value}" for key, value in SESSION_SETTINGS.items()]
+    await connection.execute("; ".join(changes))
+    return connection

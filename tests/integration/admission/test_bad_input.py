@@ -137,7 +137,7 @@ async def test_batches_have_a_size(
         ({"scope": {"org": "a b"}}, "limit.scope[org]"),
         ({"metric": 0}, "limit.metric"),
         ({"metric": 99}, "limit.metric"),
-        ({"calendar": None}, "limit.calendar.period"),
+        ({"calendar": None}, "limit.calendar"),
         ({"calendar": limit_pb2.CalendarWindow(period=77)}, "limit.calendar.period"),  # type: ignore[arg-type]
         (
             {

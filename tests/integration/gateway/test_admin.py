@@ -275,4 +275,6 @@ async def test_a_repeated_change_is_harmless(system: System) -> None:
 
 LIMIT_STORED = limit_pb2.Limit()
 LIMIT_STORED.CopyFrom(LIMIT)
+LIMIT_STORED.mode = limit_pb2.LIMIT_MODE_ENFORCE
+LIMIT_STORED.alert_percents.extend((50, 80, 100))
 LIMIT_STORED.calendar.time_zone = "UTC"

@@ -64,7 +64,9 @@ WITH slots AS (
 ),
 
 calls AS (
-    SELECT set_id, admit_time, held_nanos, held_tokens, 0 AS nanos, 0 AS tokens, 0 AS calls, TRUE AS is_open
+    SELECT
+        set_id, admit_time, held_nanos, held_tokens, 0 AS nanos, 0 AS tokens, 0 AS calls,
+        TRUE AS is_open
     FROM reservation
     UNION ALL
     SELECT
@@ -81,7 +83,7 @@ sums AS (
         ) FILTER (WHERE k.is_open) AS held,
         sum(CASE t.metric WHEN 2 THEN k.nanos WHEN 3 THEN k.tokens ELSE k.calls END) AS settled
     FROM slots AS t
-    INNER JOIN counter_set AS s ON t.counter_id = ANY(s.counter_ids)
+    INNER JOIN counter_set AS s ON s.counter_ids @> ARRAY[t.counter_id]
     INNER JOIN calls AS k
         ON
             k.set_id = s.set_id
@@ -91,7 +93,8 @@ sums AS (
 
 SELECT
     t.counter_id, t.scope::text AS scope, t.metric, t.held, t.settled,
-    coalesce(x.held, 0)::bigint AS expected_held, coalesce(x.settled, 0)::bigint AS expected_settled
+    coalesce(x.held, 0)::bigint AS expected_held,
+    coalesce(x.settled, 0)::bigint AS expected_settled
 FROM slots AS t
 LEFT JOIN sums AS x ON t.counter_id = x.counter_id AND t.slot = x.slot
 WHERE t.held <> coalesce(x.held, 0) OR t.settled <> coalesce(x.settled, 0);

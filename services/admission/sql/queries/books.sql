@@ -20,20 +20,20 @@ SELECT
     high_cap, limit_id, alerted_percent, statistical, last_use_time, expire_time_max, arrival,
     slot_indices, slot_held, slot_settled
 FROM counter
-WHERE counter_id = ANY($1::uuid []);
+WHERE counter_id IN (SELECT unnest($1::uuid []));
 
 -- name: select_reservations
 -- What is known of calls, open and ended, for reports that come without a permit.
 SELECT
-    k.ordinal, r.org, r.call_id, r.operation, r.provider, r.model, r.held_nanos, r.held_tokens, r.admit_time,
-    r.expire_time, r.price_version, r.breaker_epoch, 1::smallint AS state
+    k.ordinal, r.org, r.call_id, r.operation, r.provider, r.model, r.held_nanos, r.held_tokens,
+    r.admit_time, r.expire_time, r.price_version, r.breaker_epoch, 1::smallint AS state
 FROM unnest($1::text [], $2::uuid [], $3::date []) WITH ORDINALITY
     AS k (org, call_id, id_day, ordinal)
 INNER JOIN reservation AS r ON k.org = r.org AND k.call_id = r.call_id
 UNION ALL
 SELECT
-    k.ordinal, e.org, e.call_id, e.operation, e.provider, e.model, e.held_nanos, e.held_tokens, e.admit_time,
-    e.expire_time, e.price_version, e.breaker_epoch, e.state
+    k.ordinal, e.org, e.call_id, e.operation, e.provider, e.model, e.held_nanos, e.held_tokens,
+    e.admit_time, e.expire_time, e.price_version, e.breaker_epoch, e.state
 FROM unnest($1::text [], $2::uuid [], $3::date []) WITH ORDINALITY
     AS k (org, call_id, id_day, ordinal)
 INNER JOIN ended_reservation AS e

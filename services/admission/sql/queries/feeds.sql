@@ -104,7 +104,7 @@ LIMIT $7::integer;
 SELECT violation_time, org, call_id, operation, violation
 FROM violation_sample
 WHERE limit_id = $1::text AND ($2::text = '' OR org = $2::text)
-ORDER BY violation_time DESC, place
+ORDER BY violation_time DESC, place DESC
 LIMIT 100;
 
 -- name: sum_violations

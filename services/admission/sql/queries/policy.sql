@@ -68,6 +68,7 @@ WHERE
     AND o.interval_end IS NOT DISTINCT FROM $12::timestamptz
     AND (o.valid_from IS NOT NULL OR o.valid_until IS NOT NULL)
     AND tstzrange(o.valid_from, o.valid_until) && tstzrange($13::timestamptz, $14::timestamptz)
+ORDER BY o.limit_id
 LIMIT 1;
 
 -- name: upsert_limit!
@@ -83,13 +84,25 @@ VALUES (
     $19::smallint, $20::smallint []
 )
 ON CONFLICT (limit_id) DO UPDATE SET
-scope = excluded.scope, metric = excluded.metric, window_kind = excluded.window_kind, period =
-excluded.period, time_zone = excluded.time_zone, anchor = excluded.anchor, length_us =
-excluded.length_us, slot_count = excluded.slot_count, refill_amount = excluded.refill_amount,
-interval_start = excluded.interval_start, interval_end = excluded.interval_end, cap =
-excluded.cap, owner = excluded.owner, mode = excluded.mode, valid_from = excluded.valid_from,
-valid_until = excluded.valid_until, default_percent = excluded.default_percent,
-sheddable_percent = excluded.sheddable_percent, alert_percents = excluded.alert_percents,
+scope = excluded.scope,
+metric = excluded.metric,
+window_kind = excluded.window_kind,
+period = excluded.period,
+time_zone = excluded.time_zone,
+anchor = excluded.anchor,
+length_us = excluded.length_us,
+slot_count = excluded.slot_count,
+refill_amount = excluded.refill_amount,
+interval_start = excluded.interval_start,
+interval_end = excluded.interval_end,
+cap = excluded.cap,
+owner = excluded.owner,
+mode = excluded.mode,
+valid_from = excluded.valid_from,
+valid_until = excluded.valid_until,
+default_percent = excluded.default_percent,
+sheddable_percent = excluded.sheddable_percent,
+alert_percents = excluded.alert_percents,
 update_time = clock_timestamp();
 
 -- name: delete_limit!
