@@ -21,7 +21,7 @@ from chassis.handlers import Metadata
 from chassis.server import Authenticator, Server
 from chassis.telemetry import setup
 from gateway import keys
-from gateway.auth import KeyAuthenticator, StoredKey
+from gateway.auth import KeyAuthenticator, StoredKey, StoredSession
 from gateway.principals import Principal, Role, grant_all
 from headgate.api.gateway.v1 import gateway_pb2 as pb
 from headgate.api.gateway.v1 import gateway_pb2_grpc
@@ -40,6 +40,10 @@ class OneKey:
         return StoredKey(
             principal=who, key_hash=keys.hash_key(API_KEY), remaining_seconds=math.inf
         )
+
+    async def fetch_session(self, token_hash: bytes) -> StoredSession | None:
+        """Nobody has a session."""
+        return None
 
     async def fetch_key_version(self) -> int:
         """Returns the same number each time."""
@@ -79,7 +83,7 @@ async def main() -> None:
     if sys.argv[1:] == ["off"]:
         await serve(answer, let_in)
         return
-    authenticate = KeyAuthenticator(OneKey())
+    authenticate = KeyAuthenticator(OneKey(), OneKey())
     fresh = asyncio.create_task(authenticate.keep_fresh())
     await serve(answer, authenticate)
     fresh.cancel()

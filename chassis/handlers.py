@@ -78,6 +78,11 @@ def deadline() -> float | None:
     return _deadline.get()
 
 
+def metadata() -> Metadata:
+    """Returns the metadata of the current RPC; nothing outside of one."""
+    return dict(_metadata.get())
+
+
 class Methods(grpc.GenericRpcHandler):
     """Finds a method by one look-up, however many services there are."""
 
@@ -174,10 +179,10 @@ class _Rpc:
         span = None
         self._traffic.rpc_count += self._weight
         try:
-            metadata = dict(_metadata.get())
-            if self._telemetry.is_sampled(metadata):
-                span = self._begin_span(metadata)
-            answer = await body(raw, metadata, context)
+            shown = dict(_metadata.get())
+            if self._telemetry.is_sampled(shown):
+                span = self._begin_span(shown)
+            answer = await body(raw, shown, context)
             code = grpc.StatusCode.OK
             return answer
         except Exception as error:  # noqa: BLE001 - the one place where failures become statuses

@@ -29,6 +29,7 @@ from chassis.handlers import (
     Traffic,
     Wrapper,
     deadline,
+    metadata,
     principal,
 )
 from chassis.probes import Probes, ReadinessCheck
@@ -42,6 +43,7 @@ __all__ = [
     "Server",
     "ServiceTokenAuthenticator",
     "deadline",
+    "metadata",
     "principal",
 ]
 

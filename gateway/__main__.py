@@ -13,6 +13,7 @@ from gateway.config import GatewaySettings
 from gateway.jobs.bootstrap import bootstrap
 from gateway.parts import Parts
 from gateway.peers import Accounting, Admission, Health
+from gateway.staff.sessions import Lifetimes
 from gateway.store import MIGRATIONS_DIRECTORY, SCHEMA, Store
 
 
@@ -36,6 +37,10 @@ async def serve(settings: GatewaySettings, process: Process) -> AsyncIterator[No
             admission=Admission(admission_channel),
             accounting=Accounting(accounting_channel),
             health=Health(health_channel),
+            lifetimes=Lifetimes(
+                idle_seconds=settings.session_idle_seconds,
+                session_seconds=settings.session_seconds,
+            ),
             listen=notifications.listener(settings, schema=SCHEMA),
         )
         await parts.load()

@@ -30,6 +30,8 @@ class Rule:
     reach: Reach
 
 
+_STAFF_OF_ORG: Final = Rule(Role.ADMIN, Reach.NAMED)
+_STAFF: Final = Rule(Role.ADMIN, Reach.ANYWHERE)
 _CALLS: Final = Rule(Role.BACKEND, Reach.ANYWHERE)
 _READS: Final = Rule(Role.VIEWER, Reach.PLATFORM)
 _READS_OF_ORG: Final = Rule(Role.VIEWER, Reach.NAMED)
@@ -46,6 +48,7 @@ _BACKEND: Final = "/headgate.api.gateway.v1.GatewayService/"
 _ADMIN: Final = "/headgate.api.gateway.v1.AdminService/"
 _ALERTS: Final = "/headgate.api.gateway.v1.AlertAdminService/"
 _CHANNELS: Final = "/headgate.api.gateway.v1.ChannelAdminService/"
+_PEOPLE: Final = "/headgate.api.gateway.v1.StaffService/"
 RULES: Final[Mapping[str, Rule]] = {
     _BACKEND + "AdmitCall": _CALLS,
     _BACKEND + "AdmitCalls": _CALLS,
@@ -85,9 +88,28 @@ RULES: Final[Mapping[str, Rule]] = {
     _CHANNELS + "TestChannel": _CHANGES_OF_ORG,
     _CHANNELS + "ListDeliveries": _READS_OF_ORG,
     _CHANNELS + "ReplayDeliveries": _CHANGES_OF_ORG,
+    _PEOPLE + "InviteStaff": _STAFF,
+    _PEOPLE + "ResetStaffPassword": _STAFF,
+    _PEOPLE + "RevokeInvitation": _STAFF,
+    _PEOPLE + "ListInvitations": _STAFF_OF_ORG,
+    _PEOPLE + "ListStaff": _STAFF_OF_ORG,
+    _PEOPLE + "PutStaffGrants": _STAFF,
+    _PEOPLE + "DisableStaff": _STAFF,
+    _PEOPLE + "EnableStaff": _STAFF,
 }
-# What everybody known may call: staff watch what backends see.
-OPEN_METHODS: Final = frozenset({_BACKEND + "GetStatus"})
+# What everybody known may call: staff watch what backends see, and each has a session.
+OPEN_METHODS: Final = frozenset(
+    {
+        _BACKEND + "GetStatus",
+        _PEOPLE + "Logout",
+        _PEOPLE + "GetSession",
+        _PEOPLE + "ChangePassword",
+    }
+)
+# What whoever comes may call: these look at a password or a one-time token themselves.
+PUBLIC_METHODS: Final = frozenset(
+    {_PEOPLE + "Bootstrap", _PEOPLE + "Login", _PEOPLE + "AcceptInvitation"}
+)
 
 
 def methods_of(who: Principal) -> frozenset[str]:

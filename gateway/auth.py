@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import hmac
 import math
 from collections import OrderedDict
@@ -15,8 +16,9 @@ import structlog
 
 from chassis import clock
 from chassis.errors import Unauthenticated, translate
-from gateway import access, keys
-from gateway.principals import Principal
+from chassis.server import Authenticator
+from gateway import access, keys, tokens
+from gateway.principals import NOBODY, Principal
 
 # The poll behind the notifications: how late a changed key binds when they are lost.
 POLL_SECONDS: Final = 0.25
@@ -25,8 +27,11 @@ FRESH_SECONDS: Final = 0.9
 # Keys remembered, unknown ones included: a guesser must not fill the memory.
 REMEMBERED_COUNT_MAX: Final = 4_096
 
+# How a session's token begins.
+SESSION_PREFIX: Final = "hgs_"
+
 _MISSING: Final = "send `authorization: Bearer <API key>`"
-_UNKNOWN: Final = "the API key is unknown, expired or revoked"
+_UNKNOWN: Final = "the API key or session is unknown, expired or revoked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,24 @@ class StoredKey:
 
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSession:
+    """A session of staff, as it is stored."""
+
+    principal: Principal
+    # When it ends however much it is used.
+    expire_time: dt.datetime
+    # Seconds for which it goes on unused, by the database's clock; not positive once it ended.
+    remaining_seconds: float
+
+
+class SessionSource(Protocol):
+    """Where sessions are stored."""
+
+    async def fetch_session(self, token_hash: bytes) -> StoredSession | None:
+        """Returns a session by its token's digest."""
 
 
 class KeySource(Protocol):
@@ -60,26 +83,46 @@ class _Known:
     methods: frozenset[str]
     # Until then what is known here holds, if nothing changes.
     until: float
+    # What is noted when it is used: a key's public part, or the digest of a session's token.
+    mark: str | bytes
 
 
-_NOBODY: Final = _Known(None, frozenset(), math.inf)
+_UNKNOWN_ONE: Final = _Known(None, frozenset(), math.inf, "")
+
+
+def let_public_in(authenticator: KeyAuthenticator) -> Authenticator:
+    """Returns an authenticator that asks for nothing where `access` says so."""
+
+    async def authenticate(metadata: Mapping[str, str], method: str) -> Principal:
+        if method in access.PUBLIC_METHODS:
+            return NOBODY
+        return await authenticator(metadata, method)
+
+    return authenticate
 
 
 class KeyAuthenticator:
-    """Authenticates by API key, from a memory that a poll of the keys' version keeps true.
+    """Authenticates by API key or session, from a memory that a poll of their version keeps true.
 
-    A revoked or expired key is refused at most `FRESH_SECONDS` after that committed, whatever is
+    A revoked or expired one is refused at most `FRESH_SECONDS` after that committed, whatever is
     down. Without a fresh poll every key is looked up, and if the database does not answer nobody
     gets in.
     """
 
-    def __init__(self, source: KeySource, *, now: clock.Clock = clock.monotonic) -> None:
+    def __init__(
+        self,
+        source: KeySource,
+        sessions: SessionSource,
+        *,
+        now: clock.Clock = clock.monotonic,
+    ) -> None:
         self._source = source
+        self._sessions = sessions
         self._now = now
         # Set by whoever hears that something changed: the next poll is due at once.
         self.woken = asyncio.Event()
-        # Public parts of the keys that were used since somebody last took them.
-        self.used: set[str] = set()
+        # Marks of what was used since somebody last took them.
+        self.used: set[str | bytes] = set()
         # By the whole key's SHA-256, so that no secret stays in memory.
         self._remembered: OrderedDict[bytes, _Known] = OrderedDict()
         self._lookups: dict[bytes, asyncio.Task[_Known]] = {}
@@ -95,7 +138,7 @@ class KeyAuthenticator:
         principal = known.principal
         if principal is None:
             raise Unauthenticated(_UNKNOWN)
-        self.used.add(principal.actor)
+        self.used.add(known.mark)
         if method not in known.methods:
             raise access.refuse(principal, method)
         return principal
@@ -135,9 +178,10 @@ class KeyAuthenticator:
             # Guesses push out what nobody uses, never a key in use.
             self._remembered.move_to_end(digest)
             return known
-        key_id = keys.parse_key_id(key)
-        if key_id is None:
-            return _NOBODY
+        is_session = tokens.is_whole(key, SESSION_PREFIX)
+        key_id = None if is_session else keys.parse_key_id(key)
+        if key_id is None and not is_session:
+            return _UNKNOWN_ONE
         lookup = self._lookups.get(digest)
         if lookup is None:
             lookup = asyncio.create_task(self._look_up(key_id, digest))
@@ -146,20 +190,26 @@ class KeyAuthenticator:
         # One caller that gives up must not fail the others who wait for the same answer.
         return await asyncio.shield(lookup)
 
-    async def _look_up(self, key_id: str, digest: bytes) -> _Known:
+    async def _look_up(self, key_id: str | None, digest: bytes) -> _Known:
         version, asked = self._version, self._now()
-        stored = await self._source.fetch_key(key_id)
-        known = _NOBODY
-        if (
-            stored is not None
-            and hmac.compare_digest(stored.key_hash, digest)
-            and stored.remaining_seconds > 0
-        ):
-            methods = access.methods_of(stored.principal)
-            known = _Known(stored.principal, methods, asked + stored.remaining_seconds)
+        stored: StoredKey | StoredSession | None
+        if key_id is None:
+            stored = await self._sessions.fetch_session(digest)
+        else:
+            stored = await self._fetch_key(key_id, digest)
+        known = _UNKNOWN_ONE
+        if stored is not None and stored.remaining_seconds > 0:
+            who, until = stored.principal, asked + stored.remaining_seconds
+            known = _Known(who, access.methods_of(who), until, key_id or digest)
         if version == self._version:
             self._remember(digest, known)
         return known
+
+    async def _fetch_key(self, key_id: str, digest: bytes) -> StoredKey | None:
+        stored = await self._source.fetch_key(key_id)
+        if stored is None or not hmac.compare_digest(stored.key_hash, digest):
+            return None
+        return stored
 
     def _remember(self, digest: bytes, known: _Known) -> None:
         self._remembered[digest] = known

@@ -12,6 +12,7 @@ from chassis.config import Addresses, Settings
 from gateway.keys import parse_key_id
 from gateway.permits import parse_signing_keys
 
+STAFF_TOKEN_LENGTH_MIN: Final = 32
 _ORG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KEY_FORM: Final = (
     "hg_<id>_<secret>: the id of a-z, 0-9, '-', '_', the secret of 43 to 128 letters, digits, '-'"
@@ -49,6 +50,31 @@ class GatewaySettings(Settings):
         description="Whole backend keys that `job bootstrap` stores the hashes of, as "
         "`org=key[,org=key]`; unset: none.",
     )
+
+    bootstrap_staff_token: SecretStr | None = Field(
+        default=None,
+        description="One-time token, at least 32 characters, by which somebody becomes the first "
+        "admin; `job bootstrap` stores its hash; unset: none.",
+    )
+    session_idle_seconds: float = Field(
+        default=3_600.0,
+        ge=300,
+        le=86_400,
+        description="Time without use after which a session of staff ends.",
+    )
+    session_seconds: float = Field(
+        default=43_200.0,
+        ge=300,
+        le=30 * 86_400,
+        description="Time after which a session of staff ends however much it is used.",
+    )
+
+    @field_validator("bootstrap_staff_token")
+    @classmethod
+    def _check_staff_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < STAFF_TOKEN_LENGTH_MIN:
+            raise ValueError(f"set at least {STAFF_TOKEN_LENGTH_MIN} random characters")
+        return value
 
     @field_validator("permit_keys")
     @classmethod

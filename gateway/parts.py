@@ -15,13 +15,12 @@ from gateway.admin.alerts_servicer import AlertAdminServicer
 from gateway.admin.audit import Audit
 from gateway.admin.channels_servicer import ChannelAdminServicer
 from gateway.admin.servicer import AdminServicer
-from gateway.auth import KeyAuthenticator
+from gateway.auth import KeyAuthenticator, let_public_in
 from gateway.calls import Calls
 from gateway.completions import Completions
 from gateway.config import GatewaySettings
 from gateway.health_watch import HealthCopy, HealthWatch
 from gateway.key_store import KeyStore
-from gateway.key_uses import KeyUses
 from gateway.observations import Observations
 from gateway.peers import Accounting, Admission, Health
 from gateway.permits import Signer
@@ -29,18 +28,27 @@ from gateway.prices import Prices
 from gateway.probes import Probes
 from gateway.routes import Routes
 from gateway.servicer import GatewayServicer
+from gateway.staff.invitations import Invitations
+from gateway.staff.members import Members
+from gateway.staff.passwords import Passwords
+from gateway.staff.servicer import StaffServicer
+from gateway.staff.sessions import Lifetimes, Sessions
+from gateway.staff.store import StaffStore
 from gateway.store import Store
+from gateway.uses import Uses
 from headgate.api.gateway.v1 import (
     admin_pb2_grpc,
     alert_admin_pb2_grpc,
     channel_admin_pb2_grpc,
     gateway_pb2_grpc,
+    staff_pb2_grpc,
 )
 
 GATEWAY_SERVICE: Final = "headgate.api.gateway.v1.GatewayService"
 ADMIN_SERVICE: Final = "headgate.api.gateway.v1.AdminService"
 ALERT_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.AlertAdminService"
 CHANNEL_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.ChannelAdminService"
+STAFF_SERVICE: Final = "headgate.api.gateway.v1.StaffService"
 # Where the gateways' database tells of changes.
 CHANNEL: Final = "headgate_gateway"
 # A start does not wait longer for health: readiness does.
@@ -58,6 +66,7 @@ class Parts:
         accounting: Accounting,
         health: Health,
         listen: Connect | None,
+        lifetimes: Lifetimes,
     ) -> None:
         """`listen` opens a connection for notifications; None: the polls alone find changes."""
         self.store = store
@@ -69,8 +78,10 @@ class Parts:
         self.prices = Prices(accounting.pull_price_book)
         self.copy = HealthCopy()
         self.keys = KeyStore(store)
-        self.authenticator = KeyAuthenticator(self.keys)
-        self.key_uses = KeyUses(self.authenticator, self.keys)
+        self.staff = StaffStore(store, idle_seconds=lifetimes.idle_seconds)
+        self.authenticator = KeyAuthenticator(self.keys, self.staff)
+        self.uses = Uses(self.authenticator, self.keys, self.staff)
+        self.lifetimes = lifetimes
         self.audit = Audit(store)
 
     def wake(self) -> None:
@@ -102,12 +113,12 @@ class Parts:
         ):
             process.server.add_readiness(name, check)
         closers = (self.admission.close, self.accounting.close, self.health.close)
-        for close in (self.audit.close, self.key_uses.flush, observations.drain, *closers):
+        for close in (self.audit.close, self.uses.flush, observations.drain, *closers):
             process.server.on_drain(close)
 
     def _spawn(self, process: Process, observations: Observations) -> None:
         process.spawn("keys", self.authenticator.keep_fresh())
-        process.spawn("key_uses", self.key_uses.run())
+        process.spawn("uses", self.uses.run())
         process.spawn("routes", self.routes.keep_fresh())
         if self.listen is not None:
             process.spawn("changes", notifications.follow(self.listen, CHANNEL, self.wake))
@@ -176,3 +187,24 @@ class Parts:
                 authenticate=self.authenticator,
                 authorize=check_reach,
             )
+        self._add_staff_servicer(process)
+
+    def _add_staff_servicer(self, process: Process) -> None:
+        passwords = Passwords()
+        sessions = Sessions(
+            store=self.store,
+            staff=self.staff,
+            audit=self.audit,
+            passwords=passwords,
+            lifetimes=self.lifetimes,
+        )
+        invitations = Invitations(
+            staff=self.staff, audit=self.audit, passwords=passwords, sessions=sessions
+        )
+        process.server.add(
+            staff_pb2_grpc.add_StaffServiceServicer_to_server,
+            StaffServicer(sessions, invitations, Members(self.staff, self.audit)),
+            service_name=STAFF_SERVICE,
+            authenticate=let_public_in(self.authenticator),
+            authorize=check_reach,
+        )

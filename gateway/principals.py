@@ -32,12 +32,12 @@ _INCLUDED: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Grant:
     """One role, for one org or the whole platform."""
 
     org: str
-    role: Role = field(compare=False)
+    role: Role
 
     def covers(self, role: Role, org: str) -> bool:
         """Says whether the grant lets its holder act as `role` for `org`, or for the platform."""
@@ -68,6 +68,10 @@ class Principal:
     def may_act(self, role: Role, org: str = PLATFORM) -> bool:
         """Says whether the caller has the role for the org, or for the whole platform."""
         return any(grant.covers(role, org) for grant in self.grants)
+
+
+# Who shows no credential, where none is asked for.
+NOBODY: Final = Principal(actor="nobody", grants=())
 
 
 def grant_all(role: Role, orgs: frozenset[str] | tuple[str, ...]) -> tuple[Grant, ...]:

@@ -18,7 +18,12 @@ from gateway.domain.calls import Candidate, Route
 SCHEMA: Final = "gateway"
 SQL_DIRECTORY: Final = Path(__file__).parent / "sql"
 MIGRATIONS_DIRECTORY: Final = SQL_DIRECTORY / "migrations"
-QUERY_FILES: Final = ("queries.sql", "queries_keys.sql")
+QUERY_FILES: Final = (
+    "queries.sql",
+    "queries_keys.sql",
+    "queries_staff.sql",
+    "queries_invitations.sql",
+)
 # Above every position: the first page of a list that is read downwards.
 TOP: Final = 2**63 - 1
 

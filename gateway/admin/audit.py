@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 import grpc
 import structlog
+from google.protobuf import text_format
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
@@ -51,10 +52,11 @@ class Intent:
 
 def describe(who: Principal, action: str, target: str, request: Message) -> Intent:
     """Returns the intent of a request. Its texts may be wrong yet: they are made storable."""
+    facts: dict[str, object]
     if request.ByteSize() > REQUEST_BYTES_MAX:
-        facts: dict[str, object] = {"omitted_byte_count": request.ByteSize()}
+        facts = {"omitted_byte_count": request.ByteSize()}
     else:
-        facts = MessageToDict(request, preserving_proto_field_name=True)
+        facts = _read_facts(request)
     printable = "".join(each if each.isprintable() else "?" for each in target)
     return Intent(
         actor=who.actor,
@@ -62,6 +64,20 @@ def describe(who: Principal, action: str, target: str, request: Message) -> Inte
         target=printable[:TARGET_LENGTH_MAX],
         request_json=json.dumps(facts, ensure_ascii=True),
     )
+
+
+def _read_facts(request: Message) -> dict[str, object]:
+    """Returns the request without what the contract marks as secret."""
+    shown = type(request)()
+    shown.CopyFrom(request)
+    for field in request.DESCRIPTOR.fields:
+        if field.GetOptions().debug_redact:
+            shown.ClearField(field.name)
+    try:
+        return MessageToDict(shown, preserving_proto_field_name=True)
+    except ValueError:
+        # A time or a duration that is none.
+        return {"text": text_format.MessageToString(shown, as_one_line=True)}
 
 
 class Audit:

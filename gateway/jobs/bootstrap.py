@@ -12,11 +12,12 @@ import structlog
 
 from chassis import database
 from chassis.process import JobError
-from gateway import key_store, keys
+from gateway import key_store, keys, tokens
 from gateway.config import GatewaySettings
 from gateway.domain.calls import Candidate, Route
 from gateway.key_store import KeyStore, WantedKey
 from gateway.principals import Role
+from gateway.staff.store import insert_bootstrap_token
 from gateway.store import SCHEMA, Store, Transaction
 
 # Who did it, in the audit log.
@@ -65,6 +66,9 @@ async def bootstrap(settings: GatewaySettings) -> None:
         async with store.transaction() as transaction:
             key_count = await _store_keys(transaction, wanted)
             route_count = await _store_routes(transaction)
+            if settings.bootstrap_staff_token is not None:
+                token = settings.bootstrap_staff_token.get_secret_value()
+                await insert_bootstrap_token(transaction, tokens.digest(token))
         await _check_secrets(KeyStore(store), wanted)
     log.info("bootstrapped", keys_created=key_count, routes_created=route_count)
 

@@ -41,13 +41,14 @@ class Access:
     """A gateway, and who is asking."""
 
     target: str
+    # An API key, or the token of a session. Empty: nobody in particular asks.
     key: str = field(repr=False)
     tls: channel.Tls | None
     insecure: bool
     timeout_seconds: float
 
 
-def find_access(options: Options) -> Access:
+def find_access(options: Options, *, needs_key: bool = True) -> Access:
     """Returns how to reach the gateway. Raises WrongUse if something is missing or can't be.
 
     Options come before variables, and both before what a local system left in its state folder.
@@ -56,7 +57,7 @@ def find_access(options: Options) -> Access:
     if options.state_dir is not None and not (target and key):
         local_target, local_key = _read_endpoints(options.state_dir / ENDPOINTS_FILE)
         target, key = target or local_target, key or local_key
-    if not key:
+    if not key and needs_key:
         raise WrongUse(f"no admin key: set {KEY_VARIABLE}, or give --key-file or --state-dir")
     certificates = _read(options.ca_file) if options.ca_file is not None else None
     access = Access(
@@ -68,7 +69,8 @@ def find_access(options: Options) -> Access:
     )
     try:
         channel.check_target(access.target, tls=access.tls, insecure=access.insecure)
-        channel.authorization(key)
+        if key:
+            channel.authorization(key)
     except ValueError as error:
         raise WrongUse(str(error)) from None
     return access

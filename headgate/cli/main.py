@@ -9,7 +9,18 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from headgate.cli import alerts, audit, channels, keys, limits, prices, routes, switch, usage
+from headgate.cli import (
+    alerts,
+    audit,
+    channels,
+    keys,
+    limits,
+    prices,
+    routes,
+    staff,
+    switch,
+    usage,
+)
 from headgate.cli.config import DEFAULT_TARGET, KEY_VARIABLE, Options
 from headgate.cli.output import printable
 from headgate.errors import DeadlineExceeded, Overloaded, RpcError, Unauthenticated, Unavailable
@@ -21,10 +32,10 @@ EXIT_NO_ANSWER: Final = 3
 app: Final = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Operates Headgate: limits, keys, routes, prices, the kill switch, usage, alerts, audit.",
+    help="Operates Headgate: limits, keys, staff, routes, prices, kills, usage, alerts, audit.",
     epilog="Exit codes: 0 done, 1 refused, 2 wrong use, 3 nobody answered (repeat it).",
 )
-for _group in (limits.app, keys.app, routes.app, prices.app, alerts.app, channels.app):
+for _group in (limits.app, keys.app, routes.app, prices.app, alerts.app, channels.app, staff.app):
     app.add_typer(_group)
 for _command in (
     switch.status,
@@ -33,6 +44,8 @@ for _command in (
     limits.counters,
     usage.usage,
     audit.audit,
+    staff.login,
+    staff.logout,
 ):
     app.command()(_command)
 

@@ -10,13 +10,19 @@ import grpc.aio
 import typer
 
 from headgate import channel
-from headgate.api.gateway.v1 import admin_pb2_grpc, gateway_pb2, gateway_pb2_grpc
+from headgate.api.gateway.v1 import (
+    admin_pb2_grpc,
+    gateway_pb2,
+    gateway_pb2_grpc,
+    staff_pb2_grpc,
+)
 from headgate.cli.config import Access, Options, find_access
 from headgate.failures import parse_failure
 from headgate.retries import repeat
 
 if TYPE_CHECKING:
     from headgate.api.gateway.v1.admin_pb2_grpc import AdminServiceAsyncStub
+    from headgate.api.gateway.v1.staff_pb2_grpc import StaffServiceAsyncStub
 
 
 class _Page(Protocol):
@@ -46,7 +52,7 @@ class Session:
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._metadata = channel.authorization(access.key)
+        self._metadata = channel.authorization(access.key) if access.key else ()
 
     def ask(
         self,
@@ -71,6 +77,21 @@ class Session:
 
         async def work(opened: grpc.aio.Channel) -> R:
             return await self._call(pick(service(opened)), request, repeatable=repeatable)
+
+        return self._run(work)
+
+    def ask_staff(
+        self,
+        pick: Callable[[StaffServiceAsyncStub], Callable[..., Awaitable[R]]],
+        request: object,
+    ) -> R:
+        """Returns the answer of the staff RPC that `pick` chooses; sent once, for most make
+        something anew.
+        """
+
+        async def work(opened: grpc.aio.Channel) -> R:
+            method = pick(staff_pb2_grpc.StaffServiceStub(opened))
+            return await self._call(method, request, repeatable=False)
 
         return self._run(work)
 
@@ -139,7 +160,7 @@ class Session:
         return await repeat(attempt, deadline=deadline) if repeatable else await attempt()
 
 
-def open_session(context: typer.Context) -> Session:
+def open_session(context: typer.Context, *, needs_key: bool = True) -> Session:
     """Returns the session that the command line's options describe. Raises WrongUse."""
     options: Options = context.obj
-    return Session(find_access(options))
+    return Session(find_access(options, needs_key=needs_key))

@@ -15,8 +15,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis import notifications
 from gateway.auth import FRESH_SECONDS, POLL_SECONDS, KeyAuthenticator
 from gateway.key_store import KeyStore
-from gateway.key_uses import KeyUses
+from gateway.staff.store import StaffStore
 from gateway.store import SCHEMA, Store
+from gateway.uses import Uses
 from headgate.api.gateway.v1 import admin_pb2 as pb
 from headgate.api.gateway.v1 import gateway_pb2
 from tests.integration.gateway.system import (
@@ -221,9 +222,9 @@ async def test_the_last_use_is_written_once_a_minute_and_by_no_call(system: Syst
         runtime_url(system.url, SCHEMA), min_size=1, server_settings={"search_path": SCHEMA}
     )
     async with pool:
-        keys = KeyStore(Store(pool))
-        authenticate = KeyAuthenticator(keys)
-        uses = KeyUses(authenticate, keys)
+        keys, staff = KeyStore(Store(pool)), StaffStore(Store(pool), idle_seconds=300)
+        authenticate = KeyAuthenticator(keys, staff)
+        uses = Uses(authenticate, keys, staff)
         metadata = {"authorization": f"Bearer {ADMIN_KEY}"}
         method = "/headgate.api.gateway.v1.AdminService/ListRoutes"
         read = "SELECT key_id, use_time, xmin::text FROM api_key_use"
@@ -252,9 +253,9 @@ async def test_uses_are_written_in_the_background_and_may_be_lost(system: System
     pool = await asyncpg.create_pool(
         runtime_url(system.url, SCHEMA), min_size=1, server_settings={"search_path": SCHEMA}
     )
-    keys = KeyStore(Store(pool))
-    authenticate = KeyAuthenticator(keys)
-    uses = KeyUses(authenticate, keys)
+    keys, staff = KeyStore(Store(pool)), StaffStore(Store(pool), idle_seconds=300)
+    authenticate = KeyAuthenticator(keys, staff)
+    uses = Uses(authenticate, keys, staff)
     authenticate.used = {"acme"}
     running = asyncio.create_task(uses.run(interval_seconds=0.01))
 

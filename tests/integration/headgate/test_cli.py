@@ -62,6 +62,19 @@ async def test_limits_are_the_platforms_each_orgs_or_one_orgs(command: Commands)
     assert each_org.json()["limit"]["scope"] == {"org": "*"}
 
 
+async def test_a_key_is_rotated(command: Commands) -> None:
+    made = ("--org", "acme", "--operation", "summarize", "--days", "30", "--json")
+    created = (await command("keys", "create", "turning", *made)).json()["api_key"]
+    rotated = await command("keys", "rotate", created["key_id"], "--overlap-hours", "1", "--json")
+    viewer = await command("keys", "create", "watching", "--role", "viewer", "--json")
+
+    assert (created["operations"], bool(created["expire_time"])) == (["summarize"], True)
+    assert rotated.json()["api_key"]["replaces"] == created["key_id"]
+    assert rotated.json()["replaced"]["expire_time"] < created["expire_time"]
+    assert viewer.json()["api_key"]["role"] == "ROLE_VIEWER"
+    assert any("turning" in row for row in (await command("keys", "list")).rows())
+
+
 async def test_a_key_is_created_works_and_is_revoked(system: System, command: Commands) -> None:
     created = (await command("keys", "create", "billing", "--org", "acme", "--json")).json()
     key_id, secret = created["api_key"]["key_id"], created["secret"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from chassis.errors import StoreUnavailable
 from gateway import keys
-from gateway.auth import KeyAuthenticator, StoredKey
+from gateway.auth import KeyAuthenticator, StoredKey, StoredSession
 from gateway.principals import Principal, Role, grant_all
 
 # Fixed, because it stands in the names of tests.
@@ -20,6 +20,8 @@ class Keys:
 
     def __init__(self) -> None:
         self.stored: dict[str, StoredKey] = {}
+        self.sessions: dict[bytes, StoredSession] = {}
+        self.sessions_looked_up = 0
         self.version = 1
         self.looked_up: list[str] = []
         self.is_down = False
@@ -49,6 +51,10 @@ class Keys:
             raise StoreUnavailable
         return found
 
+    async def fetch_session(self, token_hash: bytes) -> StoredSession | None:
+        self.sessions_looked_up += 1
+        return self.sessions.get(token_hash)
+
     async def fetch_key_version(self) -> int:
         if self.is_down:
             raise StoreUnavailable
@@ -59,7 +65,7 @@ class Setup:
     def __init__(self) -> None:
         self.keys = Keys()
         self.now = 100.0
-        self.authenticate = KeyAuthenticator(self.keys, now=lambda: self.now)
+        self.authenticate = KeyAuthenticator(self.keys, self.keys, now=lambda: self.now)
 
 
 def shown(made: keys.NewKey) -> Mapping[str, str]:

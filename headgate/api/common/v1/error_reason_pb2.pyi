@@ -132,6 +132,34 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Accounting has no key to seal the secrets of channels with.
     Example: {"reason": "CHANNEL_KEYS_MISSING", "domain": "headgate", "metadata": {}}
     """
+    ERROR_REASON_LOGIN_FAILED: _ErrorReason.ValueType  # 61
+    """The e-mail address or the password is wrong; nobody says which.
+    Example: {"reason": "LOGIN_FAILED", "domain": "headgate", "metadata": {}}
+    """
+    ERROR_REASON_LOGIN_LOCKED: _ErrorReason.ValueType  # 62
+    """Too many failures in a row for this address; `RetryInfo` says when to come back.
+    Example: {"reason": "LOGIN_LOCKED", "domain": "headgate", "metadata": {}}
+    """
+    ERROR_REASON_TOKEN_NOT_VALID: _ErrorReason.ValueType  # 63
+    """The one-time token is unknown, used, expired or revoked.
+    Example: {"reason": "TOKEN_NOT_VALID", "domain": "headgate", "metadata": {}}
+    """
+    ERROR_REASON_STAFF_EXISTS: _ErrorReason.ValueType  # 64
+    """Somebody with this e-mail address is staff already.
+    Example: {"reason": "STAFF_EXISTS", "domain": "headgate", "metadata": {"email": "ada@example.com"}}
+    """
+    ERROR_REASON_STAFF_NOT_FOUND: _ErrorReason.ValueType  # 65
+    """No such member of staff.
+    Example: {"reason": "STAFF_NOT_FOUND", "domain": "headgate", "metadata": {"staff": "s_3f9a0c41d2e7"}}
+    """
+    ERROR_REASON_INVITATION_NOT_FOUND: _ErrorReason.ValueType  # 66
+    """No such invitation.
+    Example: {"reason": "INVITATION_NOT_FOUND", "domain": "headgate", "metadata": {"invitation": "i_3f9a0c41d2e7"}}
+    """
+    ERROR_REASON_LAST_ADMIN: _ErrorReason.ValueType  # 67
+    """Nobody would be admin of the whole platform any more; make another one first.
+    Example: {"reason": "LAST_ADMIN", "domain": "headgate", "metadata": {"staff": "s_3f9a0c41d2e7"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why an RPC, or one member of a batch, failed. `ErrorInfo.reason` is the value's name without
@@ -247,5 +275,33 @@ Example: {"reason": "CHANNEL_KIND_DIFFERS", "domain": "headgate", "metadata": {"
 ERROR_REASON_CHANNEL_KEYS_MISSING: ErrorReason.ValueType  # 85
 """Accounting has no key to seal the secrets of channels with.
 Example: {"reason": "CHANNEL_KEYS_MISSING", "domain": "headgate", "metadata": {}}
+"""
+ERROR_REASON_LOGIN_FAILED: ErrorReason.ValueType  # 61
+"""The e-mail address or the password is wrong; nobody says which.
+Example: {"reason": "LOGIN_FAILED", "domain": "headgate", "metadata": {}}
+"""
+ERROR_REASON_LOGIN_LOCKED: ErrorReason.ValueType  # 62
+"""Too many failures in a row for this address; `RetryInfo` says when to come back.
+Example: {"reason": "LOGIN_LOCKED", "domain": "headgate", "metadata": {}}
+"""
+ERROR_REASON_TOKEN_NOT_VALID: ErrorReason.ValueType  # 63
+"""The one-time token is unknown, used, expired or revoked.
+Example: {"reason": "TOKEN_NOT_VALID", "domain": "headgate", "metadata": {}}
+"""
+ERROR_REASON_STAFF_EXISTS: ErrorReason.ValueType  # 64
+"""Somebody with this e-mail address is staff already.
+Example: {"reason": "STAFF_EXISTS", "domain": "headgate", "metadata": {"email": "ada@example.com"}}
+"""
+ERROR_REASON_STAFF_NOT_FOUND: ErrorReason.ValueType  # 65
+"""No such member of staff.
+Example: {"reason": "STAFF_NOT_FOUND", "domain": "headgate", "metadata": {"staff": "s_3f9a0c41d2e7"}}
+"""
+ERROR_REASON_INVITATION_NOT_FOUND: ErrorReason.ValueType  # 66
+"""No such invitation.
+Example: {"reason": "INVITATION_NOT_FOUND", "domain": "headgate", "metadata": {"invitation": "i_3f9a0c41d2e7"}}
+"""
+ERROR_REASON_LAST_ADMIN: ErrorReason.ValueType  # 67
+"""Nobody would be admin of the whole platform any more; make another one first.
+Example: {"reason": "LAST_ADMIN", "domain": "headgate", "metadata": {"staff": "s_3f9a0c41d2e7"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
