@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from headgate.call import Call
 from headgate.channel import Tls
-from headgate.client import Client
+from headgate.client import Client, Session
 from headgate.decisions import (
     Admission,
     CallOutcome,
@@ -46,6 +46,7 @@ from headgate.decisions import (
     Status,
     Violation,
 )
+from headgate.decorator import governed
 from headgate.errors import (
     AllCandidatesFailed,
     CallMisused,
@@ -68,7 +69,10 @@ from headgate.errors import (
     Unauthenticated,
     Unavailable,
 )
+from headgate.incidents import Incident, IncidentKind
 from headgate.money import format_usd, from_usd, parse_usd, to_usd
+from headgate.options import Priority
+from headgate.sync import SyncCall, SyncClient, SyncSession
 from headgate.transports import Provider, governed_async_client
 
 __all__ = [
@@ -91,6 +95,8 @@ __all__ = [
     "FinishedState",
     "HeadgateError",
     "IdReused",
+    "Incident",
+    "IncidentKind",
     "InternalError",
     "InvalidArgument",
     "Metric",
@@ -99,12 +105,17 @@ __all__ = [
     "NotServed",
     "Overloaded",
     "PermissionDenied",
+    "Priority",
     "Provider",
     "Receipt",
     "RetryKind",
     "RpcError",
     "ServiceState",
+    "Session",
     "Status",
+    "SyncCall",
+    "SyncClient",
+    "SyncSession",
     "Tls",
     "TooLate",
     "Unauthenticated",
@@ -112,6 +123,7 @@ __all__ = [
     "Violation",
     "format_usd",
     "from_usd",
+    "governed",
     "governed_async_client",
     "parse_usd",
     "to_usd",

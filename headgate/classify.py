@@ -86,7 +86,8 @@ def classify(error: BaseException | None) -> Verdict:
         return classify(members[0])
     if not isinstance(error, Exception):
         # CancelledError, GeneratorExit, KeyboardInterrupt: the caller went away.
-        return Verdict(outcome=CallOutcome.ABORTED, error_type=_name(error))
+        left = getattr(error, "original", error)
+        return Verdict(outcome=CallOutcome.ABORTED, error_type=_name(left))
     status = _find_status(error)
     return _classify_by_name(error) if status is None else _classify_answer(error, status)
 

@@ -2,145 +2,166 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from types import TracebackType
-from typing import Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-import grpc.aio
-
-from headgate import channel
+from headgate import channel, config
 from headgate.call import Call
-from headgate.connection import Connection
-from headgate.decisions import Candidate, Status
-from headgate.errors import ClientClosed
-from headgate.ids import IdMaker
-from headgate.plan import Plan
+from headgate.config import Mode
+from headgate.desk import Desk, Policies, make_id
+from headgate.incidents import Incident, IncidentKind, Incidents
+from headgate.options import CallerOptions, CallOptions, OnUnreachable, Reports
+from headgate.plan import Plan, make_plan
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import grpc.aio
+    from typing_extensions import Unpack
+
+    from headgate.decisions import Status
 
 T = TypeVar("T")
 
-OnDenied = Literal["raise", "return"]
-
 ADMISSION_TIMEOUT_SECONDS: Final = 5.0
 REPORT_TIMEOUT_SECONDS: Final = 10.0
+# Nobody waits for these, so they may take as long as networks need to come back.
+BACKGROUND_REPORT_TIMEOUT_SECONDS: Final = 600.0
+# Where no server is: the fake never connects, and neither does who asks nobody.
+_NOWHERE: Final = "unix:headgate"
 
-# One for the process: ids of all its clients grow.
-_ids: Final = IdMaker()
 
-
-class Client:
-    """Asks Headgate before AI calls and reports after them.
-
-    Connects when it is first used, so it may be made before a fork; a forked child makes a
-    connection of its own, provided that its parent had not used any gRPC. Serves one event loop.
-    `target` is the gateway's address, as gRPC writes it; without `tls`, this machine is reached
-    in plain text and all others by TLS with the system's authorities. `org` is for keys that may
-    act for several. `open_channel` replaces how a channel is made. Raises ValueError for what
-    can't be a target or a key.
+class Session:
+    """Calls of one caller: a view of a client with words of its own. It shares nothing but the
+    connection with other sessions, and need not be closed.
     """
 
-    def __init__(
-        self,
-        target: str,
-        *,
-        api_key: str,
-        org: str = "",
-        tls: channel.Tls | None = None,
-        insecure: bool = False,
-        admission_timeout_seconds: float = ADMISSION_TIMEOUT_SECONDS,
-        report_timeout_seconds: float = REPORT_TIMEOUT_SECONDS,
-        open_channel: Callable[[], grpc.aio.Channel] | None = None,
-    ) -> None:
-        channel.check_target(target, tls=tls, insecure=insecure)
-        self._open_channel = open_channel or partial(
-            channel.open_channel, target, tls=tls, insecure=insecure
-        )
-        self._metadata = channel.authorization(api_key)
-        self._org = org
-        self._admission_timeout_seconds = admission_timeout_seconds
-        self._report_timeout_seconds = report_timeout_seconds
-        self._connection: Connection | None = None
-        self._closed = False
+    def __init__(self, desk: Desk, terms: CallOptions, *, timeout_seconds: float) -> None:
+        # What all calls of the client share.
+        self.desk: Final = desk
+        self._terms = terms
+        self._timeout_seconds = timeout_seconds
 
-    def call(
-        self,
-        operation: str,
-        *,
-        input_tokens: int = 0,
-        input_bytes: int = 0,
-        max_output_tokens: int | None = None,
-        org: str = "",
-        labels: Mapping[str, str] | None = None,
-        exclude: Sequence[Candidate] = (),
-        call_id: str = "",
-        parent_call_id: str = "",
-        on_denied: OnDenied = "raise",
-        timeout_seconds: float | None = None,
-    ) -> Call:
+    def call(self, operation: str, **options: Unpack[CallOptions]) -> Call:
         """Returns a call to enter with `async with`; nothing is asked before that.
 
         The greater of `input_tokens` and `input_bytes` bounds the input. Without
         `max_output_tokens` the operation's default holds: pass on `call.max_output_tokens`.
         Entering raises Denied, or with on_denied="return" leaves `call.admitted` false; Finished
-        if `call_id` has ended; RpcError if there is no decision within `timeout_seconds`.
+        if `call_id` has ended; RpcError if the call can't be decided on. With `wait_seconds` a
+        denied call waits for room, if waiting can help. All options: `headgate.options`.
         """
-        plan = Plan(
-            operation=operation,
-            org=org or self._org,
-            call_id=call_id or _ids.make(),
-            fresh_id=not call_id,
-            parent_call_id=parent_call_id,
-            excluded=tuple(exclude),
-            input_tokens=input_tokens,
-            input_bytes=input_bytes,
-            max_output_tokens=max_output_tokens,
-            labels=dict(labels or {}),
-            raises_denied=on_denied == "raise",
-            timeout_seconds=(
-                self._admission_timeout_seconds if timeout_seconds is None else timeout_seconds
-            ),
-        )
-        return Call(plan, connect=self._connect, make_id=_ids.make)
+        return Call(self.plan(operation, options), self.desk)
 
     async def run(
         self,
         operation: str,
         body: Callable[[Call], Awaitable[T]],
-        *,
-        input_tokens: int = 0,
-        input_bytes: int = 0,
-        max_output_tokens: int | None = None,
-        org: str = "",
-        labels: Mapping[str, str] | None = None,
-        timeout_seconds: float | None = None,
+        **options: Unpack[CallOptions],
     ) -> T:
         """Returns `await body(call)`, tried with one candidate after the other: see `Call.run`."""
-        call = self.call(
+        return await self.call(operation, **options).run(body)
+
+    def for_user(self, user: str, **terms: Unpack[CallerOptions]) -> Session:
+        """Returns a session whose calls are this user's, on these terms unless they say else."""
+        # The cast says that what is not required may be missing.
+        words = cast("CallOptions", {**terms, "user": user})
+        return Session(self.desk, self._mix(words), timeout_seconds=self._timeout_seconds)
+
+    def plan(self, operation: str, options: CallOptions) -> Plan:
+        """Returns what the options say of a call, with the session's own terms."""
+        return make_plan(
             operation,
-            input_tokens=input_tokens,
-            input_bytes=input_bytes,
-            max_output_tokens=max_output_tokens,
-            org=org,
-            labels=labels,
-            timeout_seconds=timeout_seconds,
+            new_id=make_id(),
+            default_timeout_seconds=self._timeout_seconds,
+            **self._mix(options),
         )
-        return await call.run(body)
+
+    def _mix(self, options: CallOptions) -> CallOptions:
+        """Returns the options with the session's own terms; both may have labels."""
+        terms = self._terms
+        if not terms:
+            return options
+        mixed: CallOptions = {**terms, **options}
+        if "labels" in terms and "labels" in options:
+            mixed["labels"] = {**terms["labels"], **options["labels"]}
+        return mixed
+
+
+class Client(Session):
+    """Asks Headgate before AI calls and reports after them.
+
+    Connects when it is first used, so it may be made before a fork; a forked child makes a
+    connection of its own, provided that its parent had none open. Serves one event loop.
+    `target` is the gateway's address, as gRPC writes it; empty: HEADGATE_TARGET, else this
+    machine. `api_key` empty: HEADGATE_API_KEY. HEADGATE_MODE=off asks nobody, and =fake a gateway
+    in memory; neither needs target or key. Without `tls`, this machine is reached in plain text
+    and all others by TLS with the system's authorities. `org` is for keys that may act for
+    several. All options: `headgate.options.ClientOptions`. Raises ValueError for what can't be a
+    target or a key.
+    """
+
+    def __init__(
+        self,
+        target: str = "",
+        *,
+        api_key: str = "",
+        org: str = "",
+        tls: channel.Tls | None = None,
+        insecure: bool = False,
+        admission_timeout_seconds: float = ADMISSION_TIMEOUT_SECONDS,
+        report_timeout_seconds: float | None = None,
+        reports: Reports = "wait",
+        on_unreachable: OnUnreachable = "deny",
+        on_incident: Callable[[Incident], None] | None = None,
+        open_channel: Callable[[], grpc.aio.Channel] | None = None,
+    ) -> None:
+        mode = Mode.ON if open_channel is not None else config.read_mode()
+        if mode is not Mode.ON:
+            target, api_key = _NOWHERE, api_key or mode.value
+        target, api_key = target or config.read_target(), api_key or config.read_key()
+        channel.check_target(target, tls=tls, insecure=insecure)
+        if mode is Mode.FAKE:
+            open_channel = _open_fake
+        if report_timeout_seconds is None:
+            background = reports == "background"
+            report_timeout_seconds = (
+                BACKGROUND_REPORT_TIMEOUT_SECONDS if background else REPORT_TIMEOUT_SECONDS
+            )
+        desk = Desk(
+            open_channel=open_channel
+            or partial(channel.open_channel, target, tls=tls, insecure=insecure),
+            metadata=channel.authorization(api_key),
+            policies=Policies(
+                mode=mode,
+                reports=reports,
+                on_unreachable=on_unreachable,
+                report_timeout_seconds=report_timeout_seconds,
+            ),
+            incidents=Incidents(on_incident),
+        )
+        super().__init__(
+            desk, {"org": org} if org else {}, timeout_seconds=admission_timeout_seconds
+        )
+
+    @property
+    def incidents(self) -> Mapping[IncidentKind, int]:
+        """How many incidents of each kind there were."""
+        return self.desk.incidents.counts
 
     async def status(self) -> Status:
         """Returns whether calls pass, as one gateway knows it. Raises RpcError."""
-        return await self._connect().get_status(timeout=self._admission_timeout_seconds)
+        return await self.desk.connect().get_status(timeout=self._timeout_seconds)
 
     async def close(self) -> None:
         """Takes no more calls and returns when reports under way have ended.
 
-        Each report is bounded by `report_timeout_seconds`. Calls whose block is still running
-        can't report any more: end them first.
+        Each report is bounded by `report_timeout_seconds`, and all of them by half a minute: what
+        is left is delivered in the background, until the process ends. Calls whose block is still
+        running can't report any more: end them first.
         """
-        self._closed = True
-        connection, self._connection = self._connection, None
-        if connection is not None and connection.process_id == os.getpid():
-            await connection.close()
+        await self.desk.close()
 
     async def __aenter__(self) -> Client:
         return self
@@ -153,14 +174,9 @@ class Client:
     ) -> None:
         await self.close()
 
-    def _connect(self) -> Connection:
-        if self._closed:
-            raise ClientClosed("the client is closed")
-        connection = self._connection
-        if connection is None or connection.is_foreign():
-            connection = self._connection = Connection(
-                self._open_channel(),
-                metadata=self._metadata,
-                report_seconds_max=self._report_timeout_seconds,
-            )
-        return connection
+
+def _open_fake() -> grpc.aio.Channel:
+    # Only who asks for the fake pays for it.
+    from headgate.testing.gateway import process_gateway  # noqa: PLC0415
+
+    return process_gateway().open_channel()

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import grpc.aio
 
-from headgate import wire
+from headgate import forks, wire
 from headgate.api.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from headgate.batching import Batcher, BatcherClosedError, BatcherFullError
 from headgate.deadlines import Deadlines
@@ -28,6 +28,7 @@ from headgate.errors import (
 )
 from headgate.failures import parse_failure
 from headgate.retries import repeat
+from headgate.tracing import CallSpan, propagate_spans
 
 if TYPE_CHECKING:
     from headgate.api.gateway.v1.gateway_pb2_grpc import GatewayServiceAsyncStub
@@ -40,16 +41,19 @@ FLIGHT_COUNT_MAX: Final = 4
 # One try: a gateway that hangs is left for the next one, with the same id, while there is time.
 # Longer than a gateway needs to leave a service that hangs for another replica of it.
 TRY_SECONDS_MAX: Final = 3.0
+# How long closing waits for ends under way; the rest is left to the background.
+CLOSE_SECONDS_MAX: Final = 30.0
 # What may be repeated. Whoever ran out of a try's time does not know whether it had an effect.
 _RETRIED: Final = (Unavailable, Overloaded, DeadlineExceeded)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Message(Generic[Q]):
     """A request and the loop time after which nobody waits for its answer."""
 
     request: Q
     deadline: float
+    span: CallSpan | None = None
 
 
 class Connection:
@@ -60,17 +64,18 @@ class Connection:
 
     def __init__(
         self,
-        channel: grpc.aio.Channel,
+        open_channel: Callable[[], grpc.aio.Channel],
         *,
         metadata: tuple[tuple[str, str], ...],
         report_seconds_max: float,
     ) -> None:
         self.process_id = os.getpid()
         self.loop = asyncio.get_running_loop()
-        self._channel = channel
+        forks.note_open(self)
+        self._channel = open_channel()
         self._metadata = metadata
         self._report_seconds_max = report_seconds_max
-        self._stub: GatewayServiceAsyncStub = gateway_pb2_grpc.GatewayServiceStub(channel)
+        self._stub: GatewayServiceAsyncStub = gateway_pb2_grpc.GatewayServiceStub(self._channel)
         self._owned: set[asyncio.Task[None]] = set()
         self._deadlines = Deadlines(self.loop)
         # When each caller that waits for a decision has given up at the latest.
@@ -95,7 +100,18 @@ class Connection:
             raise CallMisused("a client serves one event loop; make one for each")
         return False
 
-    async def admit(self, request: gateway_pb2.AdmitCallRequest, *, deadline: float) -> Decision:
+    @property
+    def owned_count(self) -> int:
+        """How many ends of calls are under way."""
+        return len(self._owned)
+
+    async def admit(
+        self,
+        request: gateway_pb2.AdmitCallRequest,
+        *,
+        deadline: float,
+        span: CallSpan | None = None,
+    ) -> Decision:
         """Returns the decision on one call, before the deadline (loop time).
 
         Raises RpcError; unless it is a definite answer, the call may have been admitted. Raises
@@ -103,7 +119,8 @@ class Connection:
         """
 
         async def attempt() -> Decision:
-            return await self._try(self._admissions, request, deadline)
+            bound = min(deadline, self.loop.time() + TRY_SECONDS_MAX)
+            return await self._try(self._admissions, _Message(request, bound, span))
 
         self._asking[attempt] = deadline
         try:
@@ -116,30 +133,32 @@ class Connection:
             raise _closed()
         return decision
 
-    async def complete(self, request: gateway_pb2.CompleteCallRequest) -> Receipt:
+    async def complete(
+        self, request: gateway_pb2.CompleteCallRequest, *, span: CallSpan | None = None
+    ) -> Receipt:
         """Returns when the report is durable. Raises RpcError if it is not known to be."""
 
-        async def attempt() -> Receipt:
-            return await self._try(self._reports, request, deadline)
+        async def send(bound: float) -> Receipt:
+            return await self._try(self._reports, _Message(request, bound, span))
 
-        deadline = self.loop.time() + self._report_seconds_max
-        return await repeat(attempt, deadline=deadline, retried=_RETRIED)
+        return await self._insist(send)
 
-    async def release(self, request: gateway_pb2.ReleaseCallRequest) -> FinishedCall:
+    async def release(
+        self, request: gateway_pb2.ReleaseCallRequest, *, span: CallSpan | None = None
+    ) -> FinishedCall:
         """Returns when the hold has been returned. Raises RpcError if it is not known to be."""
 
-        async def attempt() -> FinishedCall:
-            timeout = min(deadline - self.loop.time(), TRY_SECONDS_MAX)
+        async def send(bound: float) -> FinishedCall:
+            metadata = self._metadata + propagate_spans("ReleaseCall", [span])
             try:
                 answer = await self._stub.ReleaseCall(
-                    request, timeout=timeout, metadata=self._metadata
+                    request, timeout=bound - self.loop.time(), metadata=metadata
                 )
             except grpc.aio.AioRpcError as error:
                 raise parse_failure(error) from None
             return wire.parse_finished(answer.finished)
 
-        deadline = self.loop.time() + self._report_seconds_max
-        return await repeat(attempt, deadline=deadline, retried=_RETRIED)
+        return await self._insist(send)
 
     async def get_status(self, *, timeout: float) -> Status:
         """Returns whether calls pass, as one gateway knows it. Raises RpcError."""
@@ -166,33 +185,53 @@ class Connection:
         return task
 
     async def close(self) -> None:
-        """Returns when reports under way have ended: each is bounded by itself.
+        """Returns when ends under way have been delivered, or at the latest after a while.
 
         Calls that are being admitted meanwhile are refused, and their holds returned.
         """
-        self._silence = self.loop.create_future()
+        self._silence = self._silence or self.loop.create_future()
         try:
             await self._admissions.close()
             if self._asking:
                 # Who was abandoned in its wait, its task forgotten, never says that it has ended.
                 longest = max(self._asking.values()) - self.loop.time()
                 await asyncio.wait({self._silence}, timeout=max(longest, 0))
-            while self._owned:
-                await asyncio.wait(self._owned)
+            await self._finish_owned()
             await self._reports.close()
         finally:
+            forks.note_closed(self)
             await self._channel.close()
 
-    async def _try(self, batcher: Batcher[_Message[Q], R], request: Q, deadline: float) -> R:
+    async def _finish_owned(self) -> None:
+        end = self.loop.time() + CLOSE_SECONDS_MAX
+        while self._owned and self.loop.time() < end:
+            await asyncio.wait(self._owned, timeout=end - self.loop.time())
+        while self._owned:
+            for task in self._owned:
+                task.cancel()
+            await asyncio.wait(self._owned)
+
+    async def _insist(self, send: Callable[[float], Awaitable[R]]) -> R:
+        """Repeats until it is delivered, and gives each try more time: networks may be slow."""
+        deadline = self.loop.time() + self._report_seconds_max
+        seconds = TRY_SECONDS_MAX / 2
+
+        async def attempt() -> R:
+            nonlocal seconds
+            seconds *= 2
+            return await send(min(deadline, self.loop.time() + seconds))
+
+        return await repeat(attempt, deadline=deadline, retried=_RETRIED)
+
+    async def _try(self, batcher: Batcher[_Message[Q], R], message: _Message[Q]) -> R:
         """Returns the member's answer, not later than its deadline."""
-        bound = min(deadline, self.loop.time() + TRY_SECONDS_MAX)
         try:
-            answer = batcher.put(_Message(request, bound), deadline=bound)
+            answer = batcher.put(message, deadline=message.deadline)
         except BatcherFullError:
             raise _full() from None
         except BatcherClosedError:
             raise _closed() from None
-        step = self._deadlines.add(answer, bound)
+        step = self._deadlines.add(answer, message.deadline)
         try:
             return await answer
         except TimeoutError:
@@ -206,18 +245,15 @@ class Connection:
         self, messages: Sequence[_Message[gateway_pb2.AdmitCallRequest]]
     ) -> Sequence[Decision | Exception]:
         requests = [each.request for each in messages]
-        timeout = self._timeout(messages)
+        timeout, metadata = self._terms("AdmitCalls", messages)
         try:
             if len(requests) == 1:
                 single = await self._stub.AdmitCall(
-                    requests[0], timeout=timeout, metadata=self._metadata
+                    requests[0], timeout=timeout, metadata=metadata
                 )
                 return [wire.parse_decision(single.decision)]
-            answer = await self._stub.AdmitCalls(
-                gateway_pb2.AdmitCallsRequest(calls=requests),
-                timeout=timeout,
-                metadata=self._metadata,
-            )
+            batch = gateway_pb2.AdmitCallsRequest(calls=requests)
+            answer = await self._stub.AdmitCalls(batch, timeout=timeout, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             # One exception for each member: each is raised, and traced, by itself.
             return [parse_failure(error) for _ in messages]
@@ -227,38 +263,26 @@ class Connection:
         self, messages: Sequence[_Message[gateway_pb2.CompleteCallRequest]]
     ) -> Sequence[Receipt | Exception]:
         requests = [each.request for each in messages]
-        timeout = self._timeout(messages)
+        timeout, metadata = self._terms("CompleteCalls", messages)
         try:
             if len(requests) == 1:
                 single = await self._stub.CompleteCall(
-                    requests[0], timeout=timeout, metadata=self._metadata
+                    requests[0], timeout=timeout, metadata=metadata
                 )
                 return [wire.parse_receipt(single.receipt)]
-            answer = await self._stub.CompleteCalls(
-                gateway_pb2.CompleteCallsRequest(calls=requests),
-                timeout=timeout,
-                metadata=self._metadata,
-            )
+            batch = gateway_pb2.CompleteCallsRequest(calls=requests)
+            answer = await self._stub.CompleteCalls(batch, timeout=timeout, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             return [parse_failure(error) for _ in messages]
         return [wire.parse_completion(each) for each in answer.results]
 
-    def _timeout(self, messages: Sequence[_Message[Any]]) -> float:
-        return max(each.deadline for each in messages) - self.loop.time()
-
-
-def start_ending(
-    connection: Connection, work: Coroutine[Any, Any, None]
-) -> asyncio.Task[None] | None:
-    """Starts work on a connection. None: its event loop does not run any more, so nothing can."""
-    try:
-        running = asyncio.get_running_loop()
-    except RuntimeError:
-        running = None
-    if running is not connection.loop:
-        work.close()
-        return None
-    return connection.own(work)
+    def _terms(
+        self, method: str, messages: Sequence[_Message[Any]]
+    ) -> tuple[float, tuple[tuple[str, str], ...]]:
+        """Returns the timeout and the metadata of an RPC that carries these."""
+        timeout = max(each.deadline for each in messages) - self.loop.time()
+        spans = [each.span for each in messages]
+        return timeout, self._metadata + propagate_spans(method, spans)
 
 
 def _closed() -> ClientClosed:

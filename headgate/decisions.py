@@ -37,6 +37,8 @@ class DenialReason(enum.Enum):
     RATE_EXCEEDED = "RATE_EXCEEDED"
     BUDGET_EXCEEDED = "BUDGET_EXCEEDED"
     NO_CANDIDATE = "NO_CANDIDATE"
+    # Nobody decided in time: said by the client, not by Headgate.
+    UNREACHABLE = "UNREACHABLE"
     UNRECOGNIZED = "UNRECOGNIZED"
 
 
@@ -125,6 +127,8 @@ class Admission:
     # An earlier request with this id made the hold.
     replayed: bool
     fallback_text: str
+    # False: nobody decided; the client let the call through, and nothing is held.
+    governed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +164,8 @@ class Denial:
     message: str
     # May be shown instead of a model's answer. Empty if the route has none.
     fallback_text: str
+    # Why nobody decided, if the reason is UNREACHABLE.
+    cause: Exception | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

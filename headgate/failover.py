@@ -2,45 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, Final, Generic, TypeVar
 
+from headgate.attempt import Attempt, entered
 from headgate.decisions import Candidate
 from headgate.errors import AllCandidatesFailed, Denied, RpcError
 
-if TYPE_CHECKING:
-    from headgate.call import Call
-
+A = TypeVar("A", bound=Attempt)
 T = TypeVar("T")
 
 # The contract lets a call exclude so many.
 EXCLUDED_COUNT_MAX: Final = 4
 
 
-async def run(first: Call, body: Callable[[Call], Awaitable[T]]) -> T:
+async def run(first: A, body: Callable[[A], Awaitable[T]]) -> T:
     """Returns what the first body that succeeds returns; see `Call.run`."""
-    failures: list[Exception] = []
-    failed: tuple[Candidate, ...] = ()
-    fallback_text = ""
-    attempt = first
+    search = Search(first)
     while True:
+        attempt = search.attempt
         try:
-            async with attempt:
+            async with entered(attempt):
                 if attempt.denial is None:
                     return await body(attempt)
+        except Exception as error:  # noqa: BLE001 - raised again unless another one may survive it
+            search.note(error)
+        search.go_on()
+
+
+async def stream(first: A, body: Callable[[A], AsyncIterator[T]]) -> AsyncGenerator[T, None]:
+    """Yields what the first body that yields anything yields; see `Call.stream`."""
+    search = Search(first)
+    begun = False
+    while True:
+        attempt = search.attempt
+        try:
+            async with entered(attempt):
+                if attempt.denial is None:
+                    async with aclosing(_closable(body(attempt))) as items:
+                        async for item in items:
+                            begun = True
+                            yield item
+                    return
         except Exception as error:
-            unanswered = failures and not attempt.admitted and isinstance(error, RpcError)
-            if not attempt.survivable and not unanswered:
+            # What has been shown can't be taken back.
+            if begun:
                 raise
-            failures.append(error)
-            if attempt.admitted:
-                failed += (attempt.candidate,)
-        if attempt.denial is not None and not failures:
-            raise Denied(attempt.denial)
-        fallback_text = attempt.fallback_text or fallback_text
-        exhausted = len(first.excluded) + len(failed) > EXCLUDED_COUNT_MAX
-        if not attempt.admitted or exhausted:
+            search.note(error)
+        search.go_on()
+
+
+class Search(Generic[A]):
+    """Knows what has been tried, and what comes next."""
+
+    def __init__(self, first: A) -> None:
+        self.attempt = first
+        self._first = first
+        self._failures: list[Exception] = []
+        self._failed: tuple[Candidate, ...] = ()
+        self._fallback_text = ""
+
+    def note(self, error: Exception) -> None:
+        """Notes how the attempt failed. Raises the error if no other candidate may survive it."""
+        attempt = self.attempt
+        unanswered = self._failures and not attempt.admitted and isinstance(error, RpcError)
+        if not attempt.survivable and not unanswered:
+            raise error
+        self._failures.append(error)
+        if attempt.admitted:
+            self._failed += (attempt.candidate,)
+
+    def go_on(self) -> None:
+        """Makes the next attempt. Raises Denied or AllCandidatesFailed if there is none."""
+        denial = self.attempt.denial
+        if denial is not None and denial.cause is not None and self._failures:
+            self._failures.append(denial.cause)
+        if denial is not None and not self._failures:
+            raise Denied(denial) from denial.cause
+        self._fallback_text = self.attempt.fallback_text or self._fallback_text
+        exhausted = len(self._first.excluded) + len(self._failed) > EXCLUDED_COUNT_MAX
+        if not self.attempt.admitted or exhausted:
             raise AllCandidatesFailed(
-                failures, fallback_text=fallback_text, denial=attempt.denial
-            ) from failures[-1]
-        attempt = first.follow(failed)
+                self._failures, fallback_text=self._fallback_text, denial=denial
+            ) from self._failures[-1]
+        self.attempt = self._first.follow(self._failed)
+
+
+def _closable(items: AsyncIterator[T]) -> AsyncGenerator[T, Any]:
+    """Returns the iterator as something that can be closed, as generators can by themselves."""
+    if hasattr(items, "aclose"):
+        return items  # type: ignore[return-value] # it is all that `aclosing` asks for
+
+    async def generate() -> AsyncGenerator[T, None]:
+        async for item in items:
+            yield item
+
+    return generate()

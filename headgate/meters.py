@@ -19,6 +19,11 @@ class Meters:
     def __bool__(self) -> bool:
         return bool(self._counts)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was noted, by the contract's field names."""
+        return self._counts
+
     def note(self, **counts: int | None) -> None:
         """Notes counts by the contract's field names. None leaves a meter as it is.
 

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from headgate.api.common.v1 import limit_pb2
 from headgate.api.gateway.v1 import gateway_pb2
 from headgate.decisions import Candidate
+from headgate.options import OnDenied, Priority
 from headgate.wire import render_candidate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Plan:
-    """One attempt, before it is admitted."""
+    """One attempt, before it is admitted. Never changed; not frozen, for that costs time."""
 
     operation: str
     org: str
     call_id: str
     # The id was made by us just now: nobody else can have used it.
     fresh_id: bool
-    parent_call_id: str
-    excluded: tuple[Candidate, ...]
-    input_tokens: int
-    input_bytes: int
-    max_output_tokens: int | None
-    labels: Mapping[str, str]
+    parent_call_id: str = ""
+    excluded: tuple[Candidate, ...] = ()
+    input_tokens: int = 0
+    input_bytes: int = 0
+    max_output_tokens: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    team: str = ""
+    user: str = ""
+    session: str = ""
+    ip: str = ""
+    feature: str = ""
+    priority: Priority = Priority.DEFAULT
     # Denials are raised; otherwise they are for the caller to look at.
-    raises_denied: bool
+    raises_denied: bool = True
+    # How long one decision may take.
     timeout_seconds: float
+    # How long to wait for room.
+    wait_seconds: float = 0.0
+    fallback_text: str = ""
+    default_candidate: Candidate | None = None
 
     def to_request(self) -> gateway_pb2.AdmitCallRequest:
         """Returns the message that asks for this attempt, the same each time.
@@ -35,14 +48,74 @@ class Plan:
         Raises ValueError or TypeError if a value can't stand in its field; the gateway checks
         the rest.
         """
-        return gateway_pb2.AdmitCallRequest(
+        request = gateway_pb2.AdmitCallRequest(
             call_id=self.call_id,
             org=self.org,
             operation=self.operation,
             parent_call_id=self.parent_call_id,
-            excluded_candidates=[render_candidate(each) for each in self.excluded],
             input_token_count=self.input_tokens,
             input_byte_count=self.input_bytes,
             max_output_token_count=self.max_output_tokens,
             labels=self.labels,
+            team=self.team,
+            user=self.user,
+            session=self.session,
+            ip=self.ip,
+            feature=self.feature,
         )
+        if self.excluded:
+            request.excluded_candidates.extend(map(render_candidate, self.excluded))
+        if self.priority is not Priority.DEFAULT:
+            request.priority = limit_pb2.Priority.Value(f"PRIORITY_{self.priority.value}")
+        return request
+
+
+def make_plan(
+    operation: str,
+    *,
+    new_id: str,
+    default_timeout_seconds: float,
+    call_id: str = "",
+    org: str = "",
+    exclude: Sequence[Candidate] = (),
+    on_denied: OnDenied = "raise",
+    timeout_seconds: float | None = None,
+    parent_call_id: str = "",
+    input_tokens: int = 0,
+    input_bytes: int = 0,
+    max_output_tokens: int | None = None,
+    labels: Mapping[str, str] | None = None,
+    team: str = "",
+    user: str = "",
+    session: str = "",
+    ip: str = "",
+    feature: str = "",
+    priority: Priority = Priority.DEFAULT,
+    wait_seconds: float = 0.0,
+    fallback_text: str = "",
+    default_candidate: Candidate | None = None,
+) -> Plan:
+    """Returns the plan that the options describe; see `headgate.options`."""
+    return Plan(
+        operation=operation,
+        org=org,
+        call_id=call_id or new_id,
+        fresh_id=not call_id,
+        parent_call_id=parent_call_id,
+        excluded=tuple(exclude),
+        input_tokens=input_tokens,
+        input_bytes=input_bytes,
+        max_output_tokens=max_output_tokens,
+        labels=dict(labels) if labels else {},
+        team=team,
+        user=user,
+        session=session,
+        ip=ip,
+        feature=feature,
+        priority=priority,
+        raises_denied=on_denied == "raise",
+        timeout_seconds=default_timeout_seconds if timeout_seconds is None else timeout_seconds,
+        wait_seconds=wait_seconds,
+        fallback_text=fallback_text,
+        default_candidate=default_candidate,
+    )

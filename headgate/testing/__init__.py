@@ -2,12 +2,12 @@
 
     async def test_a_denied_call_shows_the_fallback_text(headgate_gateway):
         headgate_gateway.ledger.cap_nanos = 0
-        async with headgate_gateway.client() as client:
-            assert await summarize(client, "some text") == "Please try again later."
+        assert await summarize("some text") == "Please try again later."
 
 It keeps the contract as a real gateway does: ids, holds, denials, receipts, batches, errors with
 their details. The same tests run against both (tests/integration/headgate/test_conformance.py).
-Prices are flat, and each org has one cap. pytest finds the fixture `headgate_gateway` by itself.
+Prices are flat, and each org has one cap. pytest finds the fixture `headgate_gateway` by itself:
+within it every client speaks to the fake, whatever its target.
 """
 
 from __future__ import annotations

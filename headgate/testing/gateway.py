@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,7 @@ import grpc.aio
 from headgate.api.common.v1 import health_pb2
 from headgate.api.gateway.v1 import gateway_pb2 as pb
 from headgate.client import Client
+from headgate.sync import SyncClient
 from headgate.testing import wires
 from headgate.testing.entries import Refusal
 from headgate.testing.faults import FailedError, Failure, Faults, apply
@@ -29,7 +30,7 @@ BATCH_SIZE_MAX: Final = 256
 WAIT_SECONDS_MAX: Final = 10.0
 API_KEY: Final = "hg_k1_0123456789abcdef"
 # Where no server is: clients of the fake in memory never connect.
-_NOWHERE: Final = "unix:headgate-fake"
+_NOWHERE: Final = "unix:headgate"
 _KINDS: Final = {
     "AdmitCall": "admit",
     "AdmitCalls": "admit",
@@ -52,8 +53,12 @@ class FakeGateway:
     faults: Faults = field(default_factory=Faults)
     # Orgs of each API key; the first one is its default.
     keys: dict[str, tuple[str, ...]] = field(default_factory=lambda: {API_KEY: ("acme",)})
+    # Every key acts for every org, and there is a route for every operation.
+    permissive: bool = False
     # Method and number of its members, in the order of arrival.
     rpcs: list[tuple[str, int]] = field(default_factory=list)
+    # What came with each of them besides the key.
+    metadata: list[dict[str, str]] = field(default_factory=list)
     # Where it is served.
     target: str = ""
     _waiters: list[tuple[Callable[[], bool], Signal]] = field(default_factory=list)
@@ -63,6 +68,10 @@ class FakeGateway:
     def client(self, *, api_key: str = API_KEY, **options: Any) -> Client:
         """Returns a client of this fake that needs no network; options are the client's own."""
         return Client(_NOWHERE, api_key=api_key, open_channel=self.open_channel, **options)
+
+    def sync_client(self, *, api_key: str = API_KEY, **options: Any) -> SyncClient:
+        """Returns a blocking client of this fake that needs no network."""
+        return SyncClient(_NOWHERE, api_key=api_key, open_channel=self.open_channel, **options)
 
     def open_channel(self) -> grpc.aio.Channel:
         """Returns a channel for stubs that needs no network."""
@@ -98,6 +107,7 @@ class FakeGateway:
         """Answers one RPC: authenticates, applies faults around the effect. Raises FailedError."""
         count = len(request.calls) if "calls" in type(request).DESCRIPTOR.fields_by_name else 1
         self.rpcs.append((method, count))
+        self.metadata.append({key: metadata[key] for key in metadata if key != "authorization"})
         self._tell()
         fault = self.faults.take(_KINDS.get(method, method))
         await apply(fault, after=False)
@@ -173,6 +183,8 @@ class FakeGateway:
         return answer
 
     def _authenticate(self, metadata: dict[str, str]) -> tuple[str, ...]:
+        if self.permissive:
+            return _Everybody(("acme",))
         key = metadata.get("authorization", "").removeprefix("Bearer ")
         if key not in self.keys:
             raise Refusal(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
@@ -188,6 +200,15 @@ class FakeGateway:
                 signal.set()
                 with self._lock, contextlib.suppress(ValueError):
                     self._waiters.remove(waiter)
+
+
+class _Everybody(tuple[str, ...]):
+    """Orgs of a key that acts for all."""
+
+    __slots__ = ()
+
+    def __contains__(self, org: object) -> bool:
+        return True
 
 
 def _check_count(count: int) -> None:
@@ -215,3 +236,36 @@ async def serve_gateway(fake: FakeGateway | None = None) -> AsyncIterator[FakeGa
     async with wires.serving(fake.answer, fake.target or "127.0.0.1:0") as port:
         fake.target = f"127.0.0.1:{port}"
         yield fake
+
+
+class _Process:
+    """What the process's clients speak to under HEADGATE_MODE=fake."""
+
+    gateway: FakeGateway | None = None
+
+
+def process_gateway() -> FakeGateway:
+    """Returns the fake that clients speak to under HEADGATE_MODE=fake, one for the process.
+
+    Every key fits it, and it has a route for every operation.
+    """
+    if _Process.gateway is None:
+        _Process.gateway = make_permissive()
+    return _Process.gateway
+
+
+def make_permissive() -> FakeGateway:
+    """Returns a fake that every key fits and that has a route for every operation."""
+    fake = FakeGateway(permissive=True)
+    fake.ledger.default_route = fake.ledger.routes["summarize"]
+    return fake
+
+
+@contextlib.contextmanager
+def installed(fake: FakeGateway) -> Iterator[FakeGateway]:
+    """Makes a fake the process's own for a while."""
+    before, _Process.gateway = _Process.gateway, fake
+    try:
+        yield fake
+    finally:
+        _Process.gateway = before

@@ -28,8 +28,12 @@ class Ledger:
             "summarize": (("openai", "gpt-4o-mini"), ("anthropic", "claude-3-5-haiku-latest")),
         }
     )
+    # Candidates of operations that have no route. None: there are no such operations.
+    default_route: tuple[tuple[str, str], ...] | None = None
     fallback_text: str = "Please try again later."
     cap_nanos: int | None = None
+    # When a call that the cap denies may come back. 0: nobody knows.
+    retry_seconds: int = 3600
     killed: bool = False
     unfit_providers: set[str] = field(default_factory=set)
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
@@ -70,14 +74,15 @@ class Ledger:
     def _decide(
         self, request: gateway_pb2.AdmitCallRequest, org: str, fingerprint: bytes
     ) -> gateway_pb2.CallDecision:
-        if request.operation not in self.routes:
+        route = self.routes.get(request.operation, self.default_route)
+        if route is None:
             raise Refusal(
                 grpc.StatusCode.NOT_FOUND, "OPERATION_NOT_FOUND", operation=request.operation
             )
         if self.killed:
             return self._deny(denial_pb2.DENIAL_REASON_FENCED)
         excluded = {(each.provider, each.model) for each in request.excluded_candidates}
-        left = [each for each in self.routes[request.operation] if each not in excluded]
+        left = [each for each in route if each not in excluded]
         if not left:
             return self._deny(denial_pb2.DENIAL_REASON_NO_CANDIDATE)
         fit = [each for each in left if each[0] not in self.unfit_providers]
@@ -143,7 +148,9 @@ class Ledger:
     def _deny_budget(
         self, org: str, worst: int, candidate: tuple[str, str]
     ) -> gateway_pb2.CallDecision:
-        decision = self._deny(denial_pb2.DENIAL_REASON_BUDGET_EXCEEDED, delay_seconds=3600)
+        decision = self._deny(
+            denial_pb2.DENIAL_REASON_BUDGET_EXCEEDED, delay_seconds=self.retry_seconds
+        )
         settled, held = self.settled_nanos(org), self.held_nanos(org)
         cap = self.cap_nanos or 0
         decision.denial.violations.add(

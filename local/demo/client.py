@@ -8,7 +8,6 @@ import grpc.aio
 
 import headgate
 from headgate.channel import open_channel
-from headgate.connection import Connection
 from local.demo.journal import Journal
 from local.demo.tally import Tally
 from local.demo.tap import Tap
@@ -22,16 +21,16 @@ class TappedClient(headgate.Client):
     """A client of one process and event loop, whose traffic is written to a journal."""
 
     def __init__(self, target: str, *, api_key: str, journal: Journal, tally: Tally) -> None:
+        def open_tapped() -> grpc.aio.Channel:
+            # The stubs use no more of a channel than the tap has.
+            tap = Tap(open_channel(target, insecure=True), journal, tally)
+            return cast("grpc.aio.Channel", tap)
+
         super().__init__(
             target,
             api_key=api_key,
             insecure=True,
             admission_timeout_seconds=ADMISSION_SECONDS_MAX,
             report_timeout_seconds=REPORT_SECONDS_MAX,
-        )
-        channel = open_channel(target, insecure=True)
-        # The stubs use no more of a channel than the tap has.
-        tap = cast("grpc.aio.Channel", Tap(channel, journal, tally))
-        self._connection = Connection(
-            tap, metadata=self._metadata, report_seconds_max=REPORT_SECONDS_MAX
+            open_channel=open_tapped,
         )

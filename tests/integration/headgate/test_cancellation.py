@@ -99,7 +99,7 @@ async def test_a_call_cancelled_in_its_block_is_reported_as_aborted(
 async def test_a_caller_that_is_cancelled_does_not_wait_long_for_its_report(
     gateway: FakeGateway, client: headgate.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headgate.call.CANCELLED_WAIT_SECONDS_MAX", 0.01)
+    monkeypatch.setattr("headgate.attempt.CANCELLED_WAIT_SECONDS_MAX", 0.01)
     entered = asyncio.Event()
     call = client.call("summarize")
     task = asyncio.create_task(run_call(call, entered))

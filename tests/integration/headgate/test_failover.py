@@ -140,7 +140,7 @@ async def test_what_no_other_candidate_would_survive_is_raised_at_once(
 
 @pytest.mark.parametrize("on_denied", ["raise", "return"])
 async def test_a_first_attempt_that_is_denied_is_raised_as_denied(
-    gateway: FakeGateway, client: headgate.Client, on_denied: headgate.client.OnDenied
+    gateway: FakeGateway, client: headgate.Client, on_denied: headgate.options.OnDenied
 ) -> None:
     gateway.ledger.killed = True
     provider = Provider()

@@ -16,37 +16,36 @@ import headgate
 
 CHECKOUT = Path(headgate.__file__).parents[1]
 BACKEND = """
-    import asyncio
-
     import headgate
 
 
-    async def summarize(client: headgate.Client) -> str:
-        try:
-            async with client.call("summarize", max_output_tokens=10) as call:
-                call.report(output_tokens=4)
-                return "a summary"
-        except headgate.Denied as denied:
-            return denied.fallback_text
+    @headgate.governed("summarize", on_refused="fallback", max_output_tokens=10)
+    def summarize(call: headgate.SyncCall, text: str) -> str:
+        call.report(output_tokens=4)
+        return "a summary"
 
 
-    def run(gateway) -> str:
-        async def main() -> str:
-            async with gateway.client() as client:
-                return await summarize(client)
-
-        return asyncio.run(main())
+    def chat(key: str) -> str:
+        with headgate.SyncClient("gateway.example:443", api_key=key) as client:
+            with client.call("chat") as call:
+                call.report(output_tokens=1)
+                return call.model
 
 
     def test_a_call_is_booked(headgate_gateway):
-        assert run(headgate_gateway) == "a summary"
+        assert summarize("text") == "a summary"
         assert headgate_gateway.ledger.settled_nanos("acme") == 16_000
 
 
     def test_a_denied_call_shows_the_fallback_text(headgate_gateway):
         assert headgate_gateway.ledger.settled_nanos("acme") == 0
         headgate_gateway.ledger.cap_nanos = 0
-        assert run(headgate_gateway) == "Please try again later."
+        assert summarize("text") == "Please try again later."
+
+
+    def test_every_client_speaks_to_the_fake(headgate_gateway):
+        assert chat("hg_k7_some-other-key") == "gpt-4o-mini"
+        assert headgate_gateway.rpcs == [("AdmitCall", 1), ("CompleteCall", 1)]
 """
 
 
@@ -67,7 +66,7 @@ def test_a_backends_tests_get_a_gateway_of_their_own(tmp_path: Path) -> None:
     )
 
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "2 passed" in result.stdout
+    assert "3 passed" in result.stdout
 
 
 def test_the_entry_point_leads_to_the_fixture() -> None:

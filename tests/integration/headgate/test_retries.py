@@ -134,11 +134,12 @@ async def test_an_admission_ends_when_its_time_is_over(gateway: FakeGateway) -> 
     pause = gateway.faults.pause("admit", after=True)
     async with headgate.Client(gateway.target, api_key=API_KEY) as client:
         call = client.call("summarize", timeout_seconds=0.05)
-        with pytest.raises(headgate.DeadlineExceeded):
+        with pytest.raises(headgate.Denied) as caught:
             await call.__aenter__()
         await gateway.wait_for_end(call.call_id)
         pause.resume.set()
 
+    assert isinstance(caught.value.__cause__, headgate.DeadlineExceeded)
     assert gateway.ledger.held_nanos("acme") == 0
 
 
@@ -148,9 +149,10 @@ async def test_a_call_that_nobody_can_decide_fails_in_its_time_and_holds_nothing
     gateway.faults.plant("admit", *[GONE_AFTER] * 100)
     async with headgate.Client(gateway.target, api_key=API_KEY) as client:
         call = client.call("summarize", timeout_seconds=0.1)
-        with pytest.raises(NO_ANSWER):
+        with pytest.raises(headgate.Denied) as caught:
             await call.__aenter__()
 
+    assert isinstance(caught.value.__cause__, NO_ANSWER)
     assert gateway.ledger.held_nanos("acme") == 0
 
 

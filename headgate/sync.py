@@ -1,0 +1,150 @@
+"""The blocking face of the client, for programs without an event loop.
+
+It runs the asynchronous client on a background loop: the same batches, repeats and promises, and
+calls of many threads share RPCs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+from headgate import failover, portals
+from headgate.attempt import Attempt
+from headgate.client import Client, Session
+from headgate.incidents import IncidentKind
+from headgate.options import CallerOptions, CallOptions, ClientOptions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import TracebackType
+
+    from typing_extensions import Unpack
+
+    from headgate.decisions import Status
+    from headgate.desk import Desk
+
+T = TypeVar("T")
+
+_END: Final = object()
+
+
+class SyncCall(Attempt):
+    """An attempt at one AI call; enter it with `with`, once. See `headgate.Call`."""
+
+    def run(self, body: Callable[[SyncCall], T]) -> T:
+        """Returns `body(call)`, called in this thread with one candidate after the other.
+
+        See `Call.run`.
+        """
+
+        async def ask(call: SyncCall) -> T:
+            return await portals.here(body, call)
+
+        return _run(self._desk, lambda: failover.run(self, ask))
+
+    def stream(self, body: Callable[[SyncCall], Iterator[T]]) -> Generator[T, None, None]:
+        """Yields what `body(call)` yields; see `Call.stream`."""
+
+        async def items(call: SyncCall) -> AsyncIterator[T]:
+            iterator = iter(await portals.here(body, call))
+            try:
+                while (item := await portals.here(next, iterator, _END)) is not _END:
+                    yield item
+            finally:
+                if hasattr(iterator, "close"):
+                    await portals.here(iterator.close)
+
+        stream = failover.stream(self, items)
+
+        async def step() -> T | object:
+            return await anext(stream, _END)
+
+        try:
+            while (item := _run(self._desk, step)) is not _END:
+                yield item  # type: ignore[misc] # it is a T: the end is ruled out
+        finally:
+            _run(self._desk, stream.aclose)
+
+    def __enter__(self) -> SyncCall:
+        try:
+            _run(self._desk, self.enter)
+        except BaseException as error:
+            # Interrupted on the way back: it was admitted, and nobody else can end it.
+            if self.admitted:
+                self.release()
+                _run(self._desk, partial(self.leave, error))
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Literal[False]:
+        _run(self._desk, partial(self.leave, error))
+        return False
+
+
+class SyncSession:
+    """Calls of one caller; see `headgate.Session`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def call(self, operation: str, **options: Unpack[CallOptions]) -> SyncCall:
+        """Returns a call to enter with `with`; nothing is asked before that."""
+        return SyncCall(self._session.plan(operation, options), self._session.desk)
+
+    def run(
+        self, operation: str, body: Callable[[SyncCall], T], **options: Unpack[CallOptions]
+    ) -> T:
+        """Returns `body(call)`, tried with one candidate after the other: see `Call.run`."""
+        return self.call(operation, **options).run(body)
+
+    def for_user(self, user: str, **terms: Unpack[CallerOptions]) -> SyncSession:
+        """Returns a session whose calls are this user's, on these terms unless they say else."""
+        return SyncSession(self._session.for_user(user, **terms))
+
+
+class SyncClient(SyncSession):
+    """Asks Headgate before AI calls and reports after them, for programs without an event loop.
+
+    May be used by any number of threads, and made before a fork. Takes what `headgate.Client`
+    takes. What is under way when the process ends is delivered first, for a bounded time.
+    """
+
+    def __init__(self, target: str = "", **options: Unpack[ClientOptions]) -> None:
+        self._client = Client(target, **options)
+        super().__init__(self._client)
+
+    @property
+    def incidents(self) -> Mapping[IncidentKind, int]:
+        """How many incidents of each kind there were."""
+        return self._client.incidents
+
+    def status(self) -> Status:
+        """Returns whether calls pass, as one gateway knows it. Raises RpcError."""
+        return _run(self._client.desk, self._client.status)
+
+    def close(self) -> None:
+        """Takes no more calls and returns when reports under way have ended; see `Client`."""
+        _run(self._client.desk, self._client.close)
+        portals.shared().forget(self._client.desk.disconnect)
+
+    def __enter__(self) -> SyncClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _run(desk: Desk, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    return portals.shared().run(make, closer=desk.disconnect)
