@@ -5,6 +5,11 @@
             reply = await ask_provider(call.model, prompt, max_tokens=call.max_output_tokens)
             call.report(input_tokens=reply.input_tokens, output_tokens=reply.output_tokens)
 
+`SyncClient` is the same for programs without an event loop, `governed` a decorator for functions
+of both kinds, `client.for_user` gives each user a session. HEADGATE_MODE=off asks nobody, =fake a
+gateway in memory. A call that nobody decides on is denied with its fallback text, or let through
+and counted, as the client declares.
+
 What it promises, and the test that shows it:
 
 1. Every way out of a call's block reports or releases it, cancellation at each await included,
@@ -21,8 +26,20 @@ What it promises, and the test that shows it:
 7. Gateways may be restarted under load: no call gets an error by it, and the books agree with
    the client's receipts (tests/integration/headgate/test_replicas.py).
 
+8. Both faces are one client: what holds for one holds for the other
+   (tests/integration/headgate/test_sync.py).
+9. Reports in the background are bounded, delivered before the process ends or counted as lost,
+   whatever ends: the event loop, the process, a forked child
+   (tests/integration/headgate/test_background.py).
+10. Clients made before a fork work after it, in every process
+    (tests/integration/headgate/test_forks.py).
+11. When nobody decides, the declared policy holds, and is counted
+    (tests/integration/headgate/test_unreachable.py).
+12. Sessions share nothing but the connection (tests/integration/headgate/test_sessions.py).
+
 It does not promise that a report arrives when no gateway can be reached for longer than
-`report_timeout_seconds`: the hold is then charged when it expires.
+`report_timeout_seconds`, or than ten seconds when the process ends: the hold is then charged when
+it expires.
 """
 
 from __future__ import annotations
