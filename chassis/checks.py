@@ -8,6 +8,8 @@ import uuid as uuid_module
 from collections.abc import Collection
 from typing import Final
 
+from asyncpg.pgproto import pgproto
+
 from chassis.errors import FieldViolation, InvalidArgument
 
 # The text form of RFC 4122 and nothing else that uuid.UUID would take (braces, urn:, no hyphens).
@@ -51,22 +53,25 @@ class Checks:
         pattern: re.Pattern[str] | None = None,
     ) -> str:
         """Returns the text; refuses control characters and spaces at its ends. Lengths are in
-        characters.
+        characters. A pattern refuses these by itself: what matches it is not looked at again.
         """
         if not min_length <= len(value) <= max_length:
             self._violate_length(field, value, min_length=min_length, max_length=max_length)
-        elif value and (value[0].isspace() or value[-1].isspace()):
+        elif not value or (pattern is not None and pattern.fullmatch(value)):
+            pass
+        elif value[0].isspace() or value[-1].isspace():
             self.violate(field, "remove the spaces at its start or end")
         elif not value.isprintable() and _has_control_character(value):
             self.violate(field, "remove the control characters")
-        elif pattern is not None and value and pattern.fullmatch(value) is None:
+        elif pattern is not None:
             self.violate(field, f"must match {pattern.pattern}")
         return value
 
     def uuid(self, field: str, value: str) -> uuid_module.UUID:
         """Returns the id; its text is canonical lower case whatever the caller's was."""
         if _UUID.fullmatch(value) is not None:
-            return uuid_module.UUID(value)
+            # A uuid.UUID as the database's driver makes them: in a quarter of the time.
+            return pgproto.UUID(value)
         hint = "required: " if not value else ""
         self.violate(field, f"{hint}send a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057")
         return _NO_UUID
