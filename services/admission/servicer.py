@@ -38,10 +38,10 @@ class AdmissionServicer(admission_pb2_grpc.AdmissionServiceServicer):
 
     async def Reserve(self, request: pb.ReserveRequest, context: Context) -> pb.ReserveResponse:
         outcomes = await self._decide("reservations", request.reservations, wire.parse_reserve)
-        return pb.ReserveResponse(
-            results=[wire_outcomes.render_reservation(each) for each in outcomes],
-            limits_version=self._copy.limit_set.version,
-        )
+        response = pb.ReserveResponse(limits_version=self._copy.limit_set.version)
+        for outcome in outcomes:
+            wire_outcomes.write_reservation(outcome, response.results.add())
+        return response
 
     async def Settle(self, request: pb.SettleRequest, context: Context) -> pb.SettleResponse:
         outcomes = await self._decide("settlements", request.settlements, wire.parse_settle)
@@ -136,10 +136,9 @@ def _render_lookup(found: Any, call: pb.CallKey) -> pb.ReservationLookup:
         return pb.ReservationLookup(
             error=wire_outcomes.render_error(NotFound("call", call.call_id))
         )
-    return pb.ReservationLookup(
-        hold=wire_outcomes.render_hold(found, replayed=True),
-        state=pb.ReservationState.ValueType(found.state.value),
-    )
+    lookup = pb.ReservationLookup(state=pb.ReservationState.ValueType(found.state.value))
+    wire_outcomes.write_hold(found, True, lookup.hold)
+    return lookup
 
 
 def _counter_token(key: Any, org: str | None) -> str:

@@ -40,6 +40,20 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Values of the other dimensions: printable ASCII without spaces.
 VALUE: Final = re.compile(r"[!-~]+")
 MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
+PRIORITY_MAX: Final = max(Priority)
+# By the contract's number: looked up for every call, which costs a tenth of calling the enum.
+_PRIORITIES: Final = (Priority.DEFAULT, *sorted(Priority))
+# Paths of a candidate's fields, by its position.
+_CANDIDATE_FIELDS: Final = tuple(
+    (
+        f"candidates[{position}].candidate.provider",
+        f"candidates[{position}].candidate.model",
+        f"candidates[{position}].cost_nanos",
+        f"candidates[{position}].breaker_epoch",
+        f"candidates[{position}].token_count",
+    )
+    for position in range(CANDIDATE_COUNT_MAX)
+)
 
 
 def check_batch(field: str, count: int) -> None:
@@ -61,11 +75,13 @@ def parse_reserve(request: pb.ReservationRequest, path: str) -> Reserve | Servic
     count = len(request.candidates)
     checks.integer("candidates.length", count, minimum=1, maximum=CANDIDATE_COUNT_MAX)
     candidates = tuple(
-        _parse_candidate(checks, each, f"candidates[{position}].")
-        for position, each in enumerate(request.candidates)
+        [
+            _parse_candidate(checks, each, fields)
+            for each, fields in zip(request.candidates, _CANDIDATE_FIELDS, strict=False)
+        ]
     )
     dimensions = parse_dimensions(checks, request.dimensions)
-    checks.integer("priority", request.priority, minimum=0, maximum=max(Priority))
+    checks.integer("priority", request.priority, minimum=0, maximum=PRIORITY_MAX)
     checks.integer(
         "adaptive_percent", request.adaptive_percent, minimum=0, maximum=ADAPTIVE_PERCENT_MAX
     )
@@ -79,7 +95,7 @@ def parse_reserve(request: pb.ReservationRequest, path: str) -> Reserve | Servic
         hold_duration=hold_duration,
         price_version=request.price_version,
         dimensions=dimensions,
-        priority=Priority(request.priority or Priority.DEFAULT),
+        priority=_PRIORITIES[request.priority],
         adaptive_percent=request.adaptive_percent,
     )
 
@@ -166,17 +182,22 @@ def _parse_key(checks: Checks, org: str, call_id: str) -> CallKey:
     )
 
 
-def _parse_candidate(checks: Checks, request: pb.CandidateHold, path: str) -> Candidate:
+def _parse_candidate(
+    checks: Checks, request: pb.CandidateHold, fields: tuple[str, str, str, str, str]
+) -> Candidate:
+    # Reading a field of a message costs, so each is read once.
     candidate = request.candidate
-    checks.text(f"{path}candidate.provider", candidate.provider, max_length=64, pattern=NAME)
-    checks.text(f"{path}candidate.model", candidate.model, max_length=128, pattern=MODEL)
-    checks.integer(f"{path}cost_nanos", request.cost_nanos, minimum=0, maximum=AMOUNT_MAX)
-    checks.integer(f"{path}breaker_epoch", request.breaker_epoch, minimum=0, maximum=INT64_MAX)
-    checks.integer(f"{path}token_count", request.token_count, minimum=0, maximum=TOKEN_COUNT_MAX)
-    return Candidate(
+    parsed = Candidate(
         candidate.provider,
         candidate.model,
         request.cost_nanos,
         request.breaker_epoch,
         request.token_count,
     )
+    provider, model, cost_nanos, breaker_epoch, token_count = fields
+    checks.text(provider, parsed.provider, max_length=64, pattern=NAME)
+    checks.text(model, parsed.model, max_length=128, pattern=MODEL)
+    checks.integer(cost_nanos, parsed.cost_nanos, minimum=0, maximum=AMOUNT_MAX)
+    checks.integer(breaker_epoch, parsed.breaker_epoch, minimum=0, maximum=INT64_MAX)
+    checks.integer(token_count, parsed.token_count, minimum=0, maximum=TOKEN_COUNT_MAX)
+    return parsed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import lru_cache
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -57,8 +58,11 @@ def render_delay(wait: Wait) -> Duration | None:
     return Duration(seconds=seconds, nanos=rest * 1000)
 
 
+@lru_cache(maxsize=64)
 def render_time(instant: dt.datetime) -> Timestamp:
-    """Renders an instant, exact to the microsecond."""
+    """Renders an instant, exact to the microsecond. The calls of one batch share theirs, so the
+    message must not be changed.
+    """
     seconds, rest = divmod((instant - EPOCH) // MICROSECOND, _MICROS_PER_SECOND)
     return Timestamp(seconds=seconds, nanos=rest * 1000)
 

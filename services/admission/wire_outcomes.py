@@ -21,17 +21,19 @@ from services.admission.domain.fences import Fence
 from services.admission.wire_denials import render_denial, render_time
 
 
-def render_reservation(outcome: Outcome | BaseException) -> pb.ReservationResult:
-    """Renders what was decided for a call that wants to start."""
+def write_reservation(outcome: Outcome | BaseException, message: pb.ReservationResult) -> None:
+    """Writes what was decided for a call that wants to start into an answer: a message that is
+    built first and put into its answer afterwards is copied at each level.
+    """
     match outcome:
         case Held():
-            return pb.ReservationResult(hold=render_hold(outcome.reservation, outcome.replayed))
+            write_hold(outcome.reservation, outcome.replayed, message.hold)
         case Denied():
-            return pb.ReservationResult(denial=render_denial(outcome))
+            message.denial.CopyFrom(render_denial(outcome))
         case Ended():
-            return pb.ReservationResult(ended=_render_ended(outcome))
+            message.ended.CopyFrom(_render_ended(outcome))
         case _:
-            return pb.ReservationResult(error=render_error(outcome))
+            message.error.CopyFrom(render_error(outcome))
 
 
 def render_end(outcome: Outcome | BaseException) -> pb.EndResult:
@@ -70,20 +72,19 @@ def render_fence(fence: Fence | None) -> pb.Fence | None:
     )
 
 
-def render_hold(reservation: Reservation, replayed: bool) -> pb.Hold:
-    """Renders a hold as it was admitted."""
-    return pb.Hold(
-        candidate=call_pb2.Candidate(provider=reservation.provider, model=reservation.model),
-        held_nanos=reservation.held_nanos,
-        held_token_count=reservation.held_tokens,
-        worst_case_nanos=reservation.worst_nanos,
-        admit_time=render_time(reservation.admit_time),
-        expire_time=render_time(reservation.expire_time),
-        price_version=reservation.price_version,
-        breaker_epoch=reservation.breaker_epoch,
-        operation=reservation.operation,
-        replayed=replayed,
-    )
+def write_hold(reservation: Reservation, replayed: bool, message: pb.Hold) -> None:
+    """Writes a hold as it was admitted."""
+    candidate = message.candidate
+    candidate.provider, candidate.model = reservation.provider, reservation.model
+    message.held_nanos = reservation.held_nanos
+    message.held_token_count = reservation.held_tokens
+    message.worst_case_nanos = reservation.worst_nanos
+    message.admit_time.CopyFrom(render_time(reservation.admit_time))
+    message.expire_time.CopyFrom(render_time(reservation.expire_time))
+    message.price_version = reservation.price_version
+    message.breaker_epoch = reservation.breaker_epoch
+    message.operation = reservation.operation
+    message.replayed = replayed
 
 
 def render_error(outcome: Outcome | BaseException) -> call_pb2.CallError:

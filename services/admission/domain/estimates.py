@@ -35,6 +35,10 @@ class Amounts(NamedTuple):
     nanos: int
     tokens: int
 
+    def by_metric(self) -> tuple[int, ...]:
+        """Returns what is held on a counter, by the number of its metric."""
+        return (0, 1, self.nanos, self.tokens, 1)
+
 
 def bucket_of(ended: Reservation) -> int | None:
     """Returns the bucket of a reported call's share; None if it tells nothing."""

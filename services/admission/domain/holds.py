@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
-import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
 
 from services.admission.domain.bindings import Binding, BoundLimit
 from services.admission.domain.calls import Candidate, Reservation, Reserve, Violation
 from services.admission.domain.counters import Counter
 from services.admission.domain.estimates import STRICT_FROM_PERCENT, Amounts, Kind, adapt
-from services.admission.domain.limits import PERCENT, Limit, Metric, Mode
+from services.admission.domain.limits import PERCENT, Metric, Mode
 
-Counters = Mapping[uuid.UUID, Counter]
-_ESTIMATED = frozenset({Metric.COST, Metric.TOKENS})
+# The limits of a binding, each with its counter in the batch that decides.
+Bounds: TypeAlias = Sequence[tuple[BoundLimit, Counter]]
+_ESTIMATED: Final = frozenset({Metric.COST, Metric.TOKENS})
 
 
 def estimate(
-    call: Reserve,
-    candidate: Candidate,
-    binding: Binding,
-    *,
-    counters: Counters,
-    shares: Mapping[Kind, int],
+    call: Reserve, candidate: Candidate, bounds: Bounds, *, shares: Mapping[Kind, int]
 ) -> Amounts:
     """Returns what the call would hold: the worst case, unless its operation asks for less."""
     worst = Amounts(candidate.cost_nanos, candidate.token_count)
@@ -32,43 +28,30 @@ def estimate(
     if share is None:
         return worst
     adapted = adapt(worst, share_percent=share, factor_percent=call.adaptive_percent)
-    for bound in binding.bounds:
-        counter = counters[bound.key.counter_id]
+    amounts = adapted.by_metric()
+    for bound, counter in bounds:
         if counter.metric not in _ESTIMATED:
             continue
-        used = counter.settled + counter.held + amount_of(counter.metric, adapted)
-        if used * PERCENT > bound.limit.usable_cap(call.priority) * STRICT_FROM_PERCENT:
+        used = counter.settled + counter.held + amounts[counter.metric]
+        if used * PERCENT > bound.limit.usable_caps[call.priority] * STRICT_FROM_PERCENT:
             return worst
     return adapted
 
 
 def check(
-    call: Reserve,
-    candidate: Candidate,
-    binding: Binding,
-    *,
-    counters: Counters,
-    amounts: Amounts,
-    now: dt.datetime,
+    call: Reserve, candidate: Candidate, bounds: Bounds, *, amounts: Amounts, now: dt.datetime
 ) -> tuple[list[Violation], list[Violation]]:
     """Returns the limits that deny the call on this candidate, and those that only watch."""
     violated: list[Violation] = []
     shadow: list[Violation] = []
-    for bound in binding.bounds:
-        counter, limit = counters[bound.key.counter_id], bound.limit
-        amount = amount_of(counter.metric, amounts)
-        cap = limit.usable_cap(call.priority)
+    amount_by_metric, priority = amounts.by_metric(), call.priority
+    for bound, counter in bounds:
+        limit, amount = bound.limit, amount_by_metric[counter.metric]
+        cap = limit.usable_caps[priority]
         if counter.settled + counter.held + amount > cap:
             watched = violated if limit.mode is Mode.ENFORCE else shadow
             watched.append(_violation(bound, counter, candidate, amount=amount, cap=cap, now=now))
     return violated, shadow
-
-
-def amount_of(metric: Metric, amounts: Amounts) -> int:
-    """Returns what a hold counts on a counter of this metric."""
-    if metric is Metric.COST:
-        return amounts.nanos
-    return amounts.tokens if metric is Metric.TOKENS else 1
 
 
 def reservation(
@@ -93,21 +76,21 @@ def reservation(
     )
 
 
-def place(opened: Reservation, counter: Counter, limit: Limit) -> None:
-    """Counts a hold on one of its counters, and remembers under which cap."""
-    metric = counter.metric
-    counter.hold(opened.held(metric), opened.admit_time, opened.expire_time)
-    counter.limit_id = limit.limit_id
-    counter.high_cap = max(counter.high_cap, limit.cap)
-    if limit.mode is Mode.SHADOW:
-        # Nothing was capped here: whatever is used was allowed.
-        counter.high_cap = max(counter.high_cap, counter.held + counter.settled)
-    if metric in _ESTIMATED and opened.held(metric) < _worst(opened, metric):
-        counter.statistical = True
-
-
-def _worst(opened: Reservation, metric: Metric) -> int:
-    return opened.worst_nanos if metric is Metric.COST else opened.worst_tokens
+def place(opened: Reservation, bounds: Bounds) -> None:
+    """Counts a hold on its counters, and remembers under which caps."""
+    now, expire_time = opened.admit_time, opened.expire_time
+    amounts = Amounts(opened.held_nanos, opened.held_tokens).by_metric()
+    worst = Amounts(opened.worst_nanos, opened.worst_tokens).by_metric()
+    for bound, counter in bounds:
+        limit, metric = bound.limit, counter.metric
+        counter.hold(amounts[metric], now, expire_time)
+        counter.limit_id = limit.limit_id
+        counter.high_cap = max(counter.high_cap, limit.cap)
+        if limit.mode is Mode.SHADOW:
+            # Nothing was capped here: whatever is used was allowed.
+            counter.high_cap = max(counter.high_cap, counter.held + counter.settled)
+        if amounts[metric] < worst[metric]:
+            counter.statistical = True
 
 
 def _violation(

@@ -17,7 +17,6 @@ from services.admission.domain import denials, endings, holds
 from services.admission.domain.bindings import Binding, LimitSet
 from services.admission.domain.calls import (
     CallKey,
-    Candidate,
     Ended,
     Expire,
     Extend,
@@ -38,7 +37,7 @@ from services.admission.domain.calls import (
 )
 from services.admission.domain.counters import Counter
 from services.admission.domain.crossings import Crossing, cross
-from services.admission.domain.estimates import Amounts, Kind
+from services.admission.domain.estimates import Kind
 from services.admission.domain.fences import Fence
 from services.admission.domain.ids import day_of_id
 from services.admission.domain.limits import Metric
@@ -82,6 +81,7 @@ class Ledger:
         self._reservations = {known.key: known for known in reservations}
         # Percent of the worst case that calls of a kind hardly ever exceed.
         self._shares = shares or {}
+        self._bounds: dict[uuid.UUID, holds.Bounds] = {}
         for counter in counters.values():
             counter.roll(now)
 
@@ -122,14 +122,12 @@ class Ledger:
             if fence is not None:
                 stops.append(fence)
                 continue
-            amounts = holds.estimate(
-                call, candidate, binding, counters=self._counters, shares=self._shares
-            )
-            violated, shadow = holds.check(
-                call, candidate, binding, counters=self._counters, amounts=amounts, now=self._now
-            )
+            bounds = self._bounds_of(binding)
+            amounts = holds.estimate(call, candidate, bounds, shares=self._shares)
+            violated, shadow = holds.check(call, candidate, bounds, amounts=amounts, now=self._now)
             if not violated:
-                opened = self._open(call, candidate, binding, amounts)
+                opened = holds.reservation(call, candidate, binding, amounts, self._now)
+                self._open(opened, bounds)
                 return Held(opened, replayed=False, shadow=tuple(shadow))
             violations.append(violated)
         return denials.deny(violations) if violations else denials.fenced(stops[0])
@@ -138,17 +136,20 @@ class Ledger:
         fences = self._limit_set.fences
         return fences.find(call.dimensions_on(provider, model), self._now) if fences else None
 
-    def _open(
-        self, call: Reserve, candidate: Candidate, binding: Binding, amounts: Amounts
-    ) -> Reservation:
-        opened = holds.reservation(call, candidate, binding, amounts, self._now)
-        for bound in binding.bounds:
-            counter = self._counters[bound.key.counter_id]
-            holds.place(opened, counter, bound.limit)
+    def _bounds_of(self, binding: Binding) -> holds.Bounds:
+        # Calls of one scope share a binding; finding its counters costs more than using them.
+        bounds = self._bounds.get(binding.set_id)
+        if bounds is None:
+            bounds = [(bound, self._counters[bound.key.counter_id]) for bound in binding.bounds]
+            self._bounds[binding.set_id] = bounds
+        return bounds
+
+    def _open(self, opened: Reservation, bounds: holds.Bounds) -> None:
+        holds.place(opened, bounds)
+        for _, counter in bounds:
             self.changes.counters[counter.counter_id] = counter
-        self._reservations[call.key] = opened
-        self.changes.opened[call.key] = opened
-        return opened
+        self._reservations[opened.key] = opened
+        self.changes.opened[opened.key] = opened
 
     def _settle(self, report: Settle) -> Outcome:
         known = self._reservations.get(report.key)

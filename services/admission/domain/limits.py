@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from services.admission.domain.windows import EPOCH, FOREVER, Window
@@ -86,6 +86,13 @@ class Limit:
     shares: Shares = Shares()
     # Percents of the cap at which what is settled raises an alert, ascending.
     alert_percents: tuple[int, ...] = ALERT_PERCENTS
+    # How much of the cap calls of each priority may use, by the priority's number.
+    usable_caps: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        percents = (0, PERCENT, self.shares.default_percent, self.shares.sheddable_percent)
+        usable = tuple(self.cap * percent // PERCENT for percent in percents)
+        object.__setattr__(self, "usable_caps", usable)
 
     @property
     def shape(self) -> Shape:
@@ -100,14 +107,6 @@ class Limit:
     def applies_at(self, instant: dt.datetime) -> bool:
         """Tells whether it is switched on and valid."""
         return self.mode is not Mode.OFF and self.start <= instant < self.end
-
-    def usable_cap(self, priority: Priority) -> int:
-        """Returns how much of the cap calls of a priority may use."""
-        if priority is Priority.CRITICAL:
-            return self.cap
-        is_default = priority is Priority.DEFAULT
-        percent = self.shares.default_percent if is_default else self.shares.sheddable_percent
-        return self.cap * percent // PERCENT
 
 
 # Names of the dimensions, metric, window.
