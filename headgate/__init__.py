@@ -90,7 +90,12 @@ from headgate.incidents import Incident, IncidentKind
 from headgate.money import format_usd, from_usd, parse_usd, to_usd
 from headgate.options import Priority
 from headgate.sync import SyncCall, SyncClient, SyncSession
-from headgate.transports import Provider, governed_async_client
+from headgate.transports import (
+    Provider,
+    governed_async_client,
+    governed_client,
+    governing,
+)
 
 __all__ = [
     "Admission",
@@ -142,6 +147,8 @@ __all__ = [
     "from_usd",
     "governed",
     "governed_async_client",
+    "governed_client",
+    "governing",
     "parse_usd",
     "to_usd",
 ]

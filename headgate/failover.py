@@ -7,8 +7,8 @@ from contextlib import aclosing
 from typing import Any, Final, Generic, TypeVar
 
 from headgate.attempt import Attempt, entered
-from headgate.decisions import Candidate
-from headgate.errors import AllCandidatesFailed, Denied, RpcError
+from headgate.decisions import Candidate, DenialReason
+from headgate.errors import AllCandidatesFailed, Denied, NotServed, RpcError
 
 A = TypeVar("A", bound=Attempt)
 T = TypeVar("T")
@@ -66,6 +66,9 @@ class Search(Generic[A]):
     def note(self, error: Exception) -> None:
         """Notes how the attempt failed. Raises the error if no other candidate may survive it."""
         attempt = self.attempt
+        # Where nobody decides, nobody knows another candidate.
+        if attempt.admitted and not attempt.governed:
+            raise error
         unanswered = self._failures and not attempt.admitted and isinstance(error, RpcError)
         if not attempt.survivable and not unanswered:
             raise error
@@ -73,15 +76,26 @@ class Search(Generic[A]):
         if attempt.admitted:
             self._failed += (attempt.candidate,)
 
+    def pass_over(self) -> None:
+        """Notes that the attempt's candidate can't be asked; nothing was sent to it."""
+        self._failed += (self.attempt.candidate,)
+
     def go_on(self) -> None:
-        """Makes the next attempt. Raises Denied or AllCandidatesFailed if there is none."""
+        """Makes the next attempt.
+
+        Raises Denied or AllCandidatesFailed if there is none, NotServed if none can be asked.
+        """
         denial = self.attempt.denial
         if denial is not None and denial.cause is not None and self._failures:
             self._failures.append(denial.cause)
-        if denial is not None and not self._failures:
-            raise Denied(denial) from denial.cause
         self._fallback_text = self.attempt.fallback_text or self._fallback_text
+        if denial is not None and not self._failures:
+            if self._failed and denial.reason is DenialReason.NO_CANDIDATE:
+                raise NotServed(fallback_text=self._fallback_text)
+            raise Denied(denial) from denial.cause
         exhausted = len(self._first.excluded) + len(self._failed) > EXCLUDED_COUNT_MAX
+        if exhausted and not self._failures:
+            raise NotServed(fallback_text=self._fallback_text)
         if not self.attempt.admitted or exhausted:
             raise AllCandidatesFailed(
                 self._failures, fallback_text=self._fallback_text, denial=denial

@@ -92,11 +92,12 @@ class SyncSession:
     """Calls of one caller; see `headgate.Session`."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        # The same calls for who awaits; the background loop's alone.
+        self.session: Final = session
 
     def call(self, operation: str, **options: Unpack[CallOptions]) -> SyncCall:
         """Returns a call to enter with `with`; nothing is asked before that."""
-        return SyncCall(self._session.plan(operation, options), self._session.desk)
+        return SyncCall(self.session.plan(operation, options), self.session.desk)
 
     def run(
         self, operation: str, body: Callable[[SyncCall], T], **options: Unpack[CallOptions]
@@ -106,7 +107,7 @@ class SyncSession:
 
     def for_user(self, user: str, **terms: Unpack[CallerOptions]) -> SyncSession:
         """Returns a session whose calls are this user's, on these terms unless they say else."""
-        return SyncSession(self._session.for_user(user, **terms))
+        return SyncSession(self.session.for_user(user, **terms))
 
 
 class SyncClient(SyncSession):

@@ -1,47 +1,70 @@
-"""Chat completions, in OpenAI's dialect and in those that copied it."""
+"""Completions, in OpenAI's dialect and in those that copied it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from headgate import bounds
 from headgate.dialects.shape import (
     Asked,
+    Sent,
     Shape,
     Spoken,
     Watch,
+    at,
     event,
     parse_object,
     render,
+    speak_events,
+    speak_whole,
     text,
     whole,
 )
-from headgate.usage import openai
-from headgate.usage.counts import Meters, NonsenseError, member
+from headgate.usage import deepseek, mistral, openai
+from headgate.usage.counts import Meters
 
-_ID = "chatcmpl-headgate"
+_NO_USAGE: Final = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+_BOUNDS: Final = ("max_completion_tokens", "max_tokens")
 
 
 class ChatCompletions(Shape):
     """POST …/chat/completions."""
 
-    dialect = "openai"
-    # The name of the bound that is set if the request sets none.
-    bound = "max_completion_tokens"
-    # Whether streams tell their usage only if they are asked to.
-    asks_for_usage = True
+    family = "openai"
+    kind = "chat.completion"
 
-    def read(self, path: str, content: bytes) -> Asked:
+    def __init__(
+        self,
+        *,
+        bound: str = "max_completion_tokens",
+        asks_for_usage: bool = True,
+        read_usage: Callable[[object], Meters] = openai.chat,
+    ) -> None:
+        # The name of the output's bound, if the request has none.
+        self._bound = bound
+        # Streams tell their usage only if they are asked to.
+        self._asks_for_usage = asks_for_usage
+        self._read_usage = read_usage
+
+    def as_spoken_by(self, dialect: str) -> Shape:
+        """Returns the shape as a provider of the family speaks it."""
+        if dialect == "mistral":
+            return type(self)(bound="max_tokens", asks_for_usage=False, read_usage=mistral.chat)
+        if dialect == "deepseek":
+            return type(self)(bound="max_tokens", read_usage=deepseek.chat)
+        if dialect == "compatible":
+            return type(self)(bound="max_tokens")
+        return self
+
+    def read(self, sent: Sent) -> Asked:
         """Returns what a request asks for. Raises UnreadableError."""
-        body = parse_object(content)
-        count = whole(body.get("n")) or 1
-        bound = whole(body.get("max_completion_tokens"))
-        if bound is None:
-            bound = whole(body.get("max_tokens"))
+        body = parse_object(sent.content)
+        count = max(whole(body.get("n")) or 1, whole(body.get("best_of")) or 1)
+        bound = next((each for name in _BOUNDS if (each := whole(body.get(name)))), None)
         return Asked(
-            path=path,
+            sent=sent,
             body=body,
             model=text(body.get("model")),
             streams=body.get("stream") is True,
@@ -53,48 +76,67 @@ class ChatCompletions(Shape):
     def write(self, asked: Asked, *, model: str, max_output_tokens: int) -> tuple[str, bytes]:
         """Returns path and content of the request for a model, bounded and telling its usage."""
         body = {**asked.body, "model": model}
-        if asked.max_output_tokens is None:
-            body[self.bound] = max_output_tokens // asked.choice_count
-        if asked.streams and self.asks_for_usage:
+        if asked.needs_bound(max_output_tokens):
+            body[self._bound] = max(1, max_output_tokens // asked.choice_count)
+        elif self._bound == "max_tokens" and "max_completion_tokens" in body:
+            body["max_tokens"] = body.pop("max_completion_tokens")
+        if asked.streams and self._asks_for_usage:
             options = body.get("stream_options")
             options = options if isinstance(options, Mapping) else {}
             body["stream_options"] = {**options, "include_usage": True}
-        return asked.path, render(body)
+        return asked.sent.path, render(body)
 
     def meters(self, asked: Asked, answer: object) -> Meters:
         """Returns what a whole answer says was used."""
-        try:
-            return openai.chat(member(answer, "usage"))
-        except NonsenseError:
-            return {}
+        return self._read_usage(at(answer, "usage"))
 
     def see(self, asked: Asked, watch: Watch, event: Mapping[str, Any]) -> bool:
-        """Notes usage and end; hides the usage that only we asked for."""
+        """Notes the usage; hides the event that comes only because we asked for it."""
         if event.get("error"):
             watch.failure = "stream_error"
         if event.get("usage") is None:
             return True
-        watch.meters = self.meters(asked, event)
-        wanted = asked.body.get("stream_options")
-        wanted = isinstance(wanted, Mapping) and wanted.get("include_usage") is True
-        return wanted or not self.asks_for_usage or bool(event.get("choices"))
+        watch.meters = self._read_usage(event["usage"])
+        wanted = at(asked.body.get("stream_options"), "include_usage") is True
+        return wanted or not self._asks_for_usage or bool(event.get("choices"))
 
     def speak(self, asked: Asked, text: str) -> Spoken | None:
         """Returns a text as an assistant's message."""
-        whole = {
-            "id": _ID,
-            "object": "chat.completion.chunk" if asked.streams else "chat.completion",
+        kind = f"{self.kind}.chunk" if asked.streams else self.kind
+        frame = {
+            "id": "chatcmpl-headgate",
+            "object": kind,
             "created": int(time.time()),
             "model": asked.model,
         }
-        usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-        message = {"role": "assistant", "content": text}
+        said = self._say(text, streams=asked.streams)
+        first = {"index": 0, **said, "finish_reason": None if asked.streams else "stop"}
         if not asked.streams:
-            choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            body = {**whole, "choices": [choice], "usage": usage}
-            return Spoken(content_type="application/json", content=render(body))
-        first = {"index": 0, "delta": message, "finish_reason": None}
-        last = {"index": 0, "delta": {}, "finish_reason": "stop"}
-        events = [event({**whole, "choices": [each]}) for each in (first, last)]
-        events.append(b"data: [DONE]\n\n")
-        return Spoken(content_type="text/event-stream", content=b"".join(events))
+            return speak_whole({**frame, "choices": [first], "usage": _NO_USAGE})
+        last = {"index": 0, **self._say("", streams=True), "finish_reason": "stop"}
+        chunks = [event({**frame, "choices": [each]}) for each in (first, last)]
+        return speak_events(*chunks, b"data: [DONE]\n\n")
+
+    def _say(self, text: str, *, streams: bool) -> Mapping[str, Any]:
+        message = {"role": "assistant", "content": text}
+        if streams:
+            return {"delta": message if text else {}}
+        return {"message": message}
+
+
+class TextCompletions(ChatCompletions):
+    """POST …/completions."""
+
+    kind = "text_completion"
+
+    def __init__(
+        self,
+        *,
+        bound: str = "max_tokens",
+        asks_for_usage: bool = True,
+        read_usage: Callable[[object], Meters] = openai.chat,
+    ) -> None:
+        super().__init__(bound="max_tokens", asks_for_usage=asks_for_usage, read_usage=read_usage)
+
+    def _say(self, text: str, *, streams: bool) -> Mapping[str, Any]:
+        return {"text": text}

@@ -16,11 +16,21 @@ class UnreadableError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A request as it came."""
+
+    # Where it goes, without what belongs to the provider's base URL.
+    path: str
+    content: bytes
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What a request asks for."""
 
-    # Where the request goes, without what belongs to the provider's base URL.
-    path: str
+    sent: Sent
+    # The content as JSON, or the texts of a form.
     body: Mapping[str, Any]
     model: str
     streams: bool = False
@@ -31,6 +41,10 @@ class Asked:
     # Upper bound of the input.
     input_tokens: int = 0
 
+    def needs_bound(self, max_output_tokens: int) -> bool:
+        """Tells whether the admitted bound must be written; 0 is none, when nobody has decided."""
+        return self.max_output_tokens is None and max_output_tokens > 0
+
 
 @dataclass(slots=True)
 class Watch:
@@ -38,6 +52,8 @@ class Watch:
 
     # What holds if the stream is cut now; a count that only tells how it began is none.
     meters: Meters = field(default_factory=dict)
+    # Usage that is not complete yet, as the provider writes it.
+    partial: object = None
     # The answer is complete.
     ended: bool = False
     # The provider's word for why it broke off. Empty: it did not.
@@ -56,10 +72,14 @@ class Shape(ABC):
     """One endpoint. Its methods are pure, but for what `see` notes."""
 
     # Whose base URL and authentication the endpoint belongs to.
-    dialect: str
+    family: str
+
+    def as_spoken_by(self, dialect: str) -> Shape:
+        """Returns the shape as a provider of the family speaks it."""
+        return self
 
     @abstractmethod
-    def read(self, path: str, content: bytes) -> Asked:
+    def read(self, sent: Sent) -> Asked:
         """Returns what a request asks for. Raises UnreadableError."""
 
     @abstractmethod
@@ -69,6 +89,10 @@ class Shape(ABC):
     @abstractmethod
     def meters(self, asked: Asked, answer: object) -> Meters:
         """Returns what a whole answer says was used."""
+
+    def watch(self, asked: Asked) -> Watch:
+        """Returns what is known of a stream before it has told anything."""
+        return Watch()
 
     def see(self, asked: Asked, watch: Watch, event: Mapping[str, Any]) -> bool:
         """Notes what an event of a stream tells. False: the caller must not see it."""
@@ -91,7 +115,7 @@ def parse_object(content: bytes) -> dict[str, Any]:
 
 
 def render(body: Mapping[str, Any]) -> bytes:
-    """Returns the JSON text; the escapes keep what is no character as it was."""
+    """Returns the JSON text; its escapes keep what is no character as it came."""
     return json.dumps(body, separators=(",", ":")).encode()
 
 
@@ -99,6 +123,21 @@ def event(body: Mapping[str, Any], name: str = "") -> bytes:
     """Returns a server-sent event."""
     line = b"data: " + render(body) + b"\n\n"
     return b"event: " + name.encode() + b"\n" + line if name else line
+
+
+def speak_whole(body: Mapping[str, Any]) -> Spoken:
+    """Returns an answer in one piece."""
+    return Spoken(content_type="application/json", content=render(body))
+
+
+def speak_events(*events: bytes) -> Spoken:
+    """Returns an answer that is a stream."""
+    return Spoken(content_type="text/event-stream", content=b"".join(events))
+
+
+def at(value: object, name: str) -> Any:
+    """Returns the member of that name. None: there is none."""
+    return value.get(name) if isinstance(value, Mapping) else None
 
 
 def whole(value: object) -> int | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
-from headgate.call import Call
+from headgate.attempt import Attempt
 from headgate.dialects.shape import Spoken, render
 from headgate.errors import HeadgateError
 from headgate.transports.stream import GovernedStream
@@ -49,6 +49,14 @@ class Refusal:
         """Raises what refused the call."""
         raise self.refused
 
+    def iter_text(self, chunk_size: int | None = None) -> Iterator[str]:
+        """Raises what refused the call."""
+        raise self.refused
+
+    def aiter_text(self, chunk_size: int | None = None) -> AsyncIterator[str]:
+        """Raises what refused the call."""
+        raise self.refused
+
 
 def refuse(http: Any, error: HeadgateError) -> Any:
     """Returns a response of the HTTP library that raises the error when it is looked at."""
@@ -65,7 +73,7 @@ def say(http: Any, spoken: Spoken) -> Any:
     return http.Response(200, headers=headers, content=spoken.content)
 
 
-def copy(http: Any, response: Any, call: Call) -> Any:
+def copy(http: Any, response: Any, call: Attempt) -> Any:
     """Returns a response that has been read, with what Headgate adds."""
     return http.Response(
         response.status_code,
@@ -75,7 +83,7 @@ def copy(http: Any, response: Any, call: Call) -> Any:
     )
 
 
-def stream(http: Any, response: Any, watched: GovernedStream, call: Call) -> Any:
+def stream(http: Any, response: Any, watched: GovernedStream, call: Attempt) -> Any:
     """Returns the response with its governed content."""
     return http.Response(
         response.status_code,
@@ -108,7 +116,7 @@ def _refused_type(http: Any) -> Any:
     return type("RefusedResponse", (Refusal, http.Response), {})
 
 
-def _headers(response: Any, call: Call) -> list[tuple[str, str]]:
+def _headers(response: Any, call: Attempt) -> list[tuple[str, str]]:
     """Without what described the content as it was transferred: it has been decoded."""
     items = response.headers.multi_items()
     headers = [(name, value) for name, value in items if name.lower() not in _TRANSFER_HEADERS]

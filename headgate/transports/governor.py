@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from headgate import dialects
-from headgate.call import Call
-from headgate.client import Client
-from headgate.decisions import CallOutcome, Candidate, DenialReason
-from headgate.dialects.shape import Asked, Shape, UnreadableError
+from headgate.attempt import Attempt, entered
+from headgate.client import Session
+from headgate.decisions import CallOutcome, Candidate
+from headgate.dialects.shape import Asked, Sent, Shape, UnreadableError
 from headgate.errors import (
     AllCandidatesFailed,
     CallMisused,
@@ -21,9 +21,12 @@ from headgate.errors import (
     NotServed,
     RpcError,
 )
-from headgate.failover import EXCLUDED_COUNT_MAX
+from headgate.failover import Search
+from headgate.options import CallOptions
 from headgate.transports.answers import HttpFailureError, copy, refuse, say, stream
 from headgate.transports.providers import Directory, Origin, Target
+from headgate.transports.repetition import Repetition
+from headgate.transports.sender import Sender
 from headgate.transports.stream import GovernedStream
 from headgate.transports.terms import Terms
 
@@ -42,40 +45,53 @@ class _Exchange:
     asked: Asked
     origin: Origin
     terms: Terms
+    repetition: Repetition
 
 
 class Governor:
-    """Governs requests of one HTTP library (`http`), sent by one of its asynchronous clients."""
+    """Governs requests of one HTTP library (`http`) in the name of one session."""
 
     def __init__(
-        self, client: Client, *, http: Any, sender: Any, directory: Directory, terms: Terms
+        self,
+        session: Session,
+        *,
+        http: Any,
+        sender: Sender,
+        directory: Directory,
+        terms: Terms,
     ) -> None:
-        self._client = client
+        self._session = session
         self._http = http
         self._sender = sender
         self._directory = directory
         self._terms = terms
 
-    async def handle(self, request: Any) -> Any:
+    async def handle(self, request: Any, repetition: Repetition) -> Any:
         """Returns the answer to a request whose content has been read."""
         endpoint = dialects.find(request.url.path) if request.method == "POST" else None
-        if endpoint is None:
-            return await self._pass_on(request)
         try:
-            exchange = self._understand(request, endpoint)
+            if endpoint is None:
+                return await self._pass_on(request)
+            exchange = self._understand(request, endpoint, repetition)
             return await self._serve(exchange)
         except HttpFailureError as failure:
             return failure.response
         except UnreadableError as error:
             return refuse(self._http, CallMisused(f"can't govern the request: {error}"))
         except HeadgateError as error:
-            return self._answer(exchange, error)
+            return refuse(self._http, error)
 
     async def aclose(self) -> None:
         """Closes the connections to the providers."""
         await self._sender.aclose()
 
     async def _pass_on(self, request: Any) -> Any:
+        free = dialects.is_free(request.method, request.url.path)
+        if not free and self._terms.current().on_unknown == "refuse":
+            raise CallMisused(
+                f"{request.method} {request.url.path} can't be governed, and it may cost; "
+                'on_unknown="pass" lets such requests pass'
+            )
         sent = self._http.Request(
             request.method,
             request.url,
@@ -83,86 +99,111 @@ class Governor:
             content=request.content,
             extensions=request.extensions,
         )
-        return await self._sender.send(sent, stream=True)
+        return await self._sender.send(sent)
 
-    def _understand(self, request: Any, endpoint: dialects.Endpoint) -> _Exchange:
-        shape = endpoint.shape
-        origin = self._directory.find_origin(str(request.url), endpoint=endpoint.path)
+    def _understand(
+        self, request: Any, endpoint: dialects.Endpoint, repetition: Repetition
+    ) -> _Exchange:
+        origin = self._directory.find_origin(str(request.url), start=endpoint.start)
+        kind = request.headers.get("content-type", "application/json")
+        sent = Sent(path=origin.path, content=request.content, content_type=kind)
         return _Exchange(
             request=request,
-            shape=shape,
-            asked=shape.read(origin.path, request.content),
+            shape=endpoint.shape,
+            asked=endpoint.shape.read(sent),
             origin=origin,
-            terms=self._terms,
+            terms=self._terms.current(),
+            repetition=repetition,
         )
 
     async def _serve(self, exchange: _Exchange) -> Any:
+        """Returns a provider's answer, or what the caller gets instead of one."""
+        try:
+            return await self._try_each(exchange)
+        except (Denied, NotServed, AllCandidatesFailed) as error:
+            if exchange.terms.on_refused == "fallback" and error.fallback_text:
+                spoken = exchange.shape.speak(exchange.asked, error.fallback_text)
+                if spoken is not None:
+                    return say(self._http, spoken)
+            if not isinstance(error, AllCandidatesFailed):
+                raise
+            exchange.repetition.failed = True
+            # The provider's own error, as if nobody stood in between.
+            told = [each for each in error.failures if not isinstance(each, RpcError)]
+            raise told[-1] from None
+
+    async def _try_each(self, exchange: _Exchange) -> Any:
         """Asks one candidate after the other until one answers."""
-        first = attempt = self._plan(exchange)
-        failures: list[Exception] = []
-        tried: tuple[Candidate, ...] = ()
-        fallback_text = ""
+        search = Search(self._plan(exchange))
         while True:
             try:
-                return await self._attempt(attempt, exchange)
+                answer = await self._attempt(search.attempt, exchange)
+                if answer is not None:
+                    return answer
             except NotSent:
-                pass
-            except Exception as error:
-                unanswered = tried and not attempt.admitted
-                if not attempt.survivable and not (unanswered and _is_refusal(error)):
-                    raise
-                failures += [] if isinstance(error, Denied) else [error]
-            fallback_text = attempt.fallback_text or fallback_text
-            if attempt.admitted:
-                tried += (attempt.candidate,)
-            if not attempt.admitted or len(tried) > EXCLUDED_COUNT_MAX:
-                raise _exhausted(attempt, failures, fallback_text)
-            attempt = first.follow(tried)
+                search.pass_over()
+            except Exception as error:  # noqa: BLE001 - raised again unless another may survive it
+                search.note(error)
+            search.go_on()
 
-    def _plan(self, exchange: _Exchange) -> Call:
-        terms, asked = exchange.terms, exchange.asked
-        return self._client.call(
-            terms.operation,
-            org=terms.org,
-            labels=terms.labels,
-            input_tokens=asked.input_tokens if terms.input_tokens is None else terms.input_tokens,
-            max_output_tokens=asked.max_output_tokens,
-            timeout_seconds=terms.timeout_seconds,
-            on_denied="return",
-        )
+    def _plan(self, exchange: _Exchange) -> Attempt:
+        asked, repetition = exchange.asked, exchange.repetition
+        options: CallOptions = {
+            "input_tokens": asked.input_tokens,
+            "parent_call_id": repetition.call_id,
+            # Where it would have gone, if nobody decides and the client lets it through.
+            "default_candidate": Candidate(exchange.origin.name, asked.model),
+            **exchange.terms.options,
+            "on_denied": "return",
+        }
+        if asked.max_output_tokens is not None:
+            # What is sent decides, whatever was said of all calls.
+            options["max_output_tokens"] = asked.max_output_tokens
+        first = Attempt(self._session.plan(exchange.terms.operation, options), self._session.desk)
+        repetition.call_id = repetition.call_id or first.call_id
+        return first
 
-    async def _attempt(self, call: Call, exchange: _Exchange) -> Any:
-        """Returns one candidate's answer; whatever happens, the call ends with it."""
+    async def _attempt(self, call: Attempt, exchange: _Exchange) -> Any:
+        """Returns one candidate's answer; whatever happens, the call ends with it.
+
+        None: the call is denied.
+        """
         async with AsyncExitStack() as call_exit:
-            await call_exit.enter_async_context(call)
+            await call_exit.enter_async_context(entered(call))
             if call.denial is not None:
-                raise Denied(call.denial)
-            request = self._address(call, exchange)
-            response = await self._sender.send(request, stream=True, follow_redirects=False)
+                return None
+            target = self._find_target(call.candidate, exchange)
+            if target is None:
+                raise NotSent
+            shape, asked = exchange.shape.as_spoken_by(target.dialect), exchange.asked
+            path, content = shape.write(
+                asked, model=call.model, max_output_tokens=call.max_output_tokens
+            )
+            request = self._address(call, exchange, target, path, content)
+            response = await self._sender.send(request)
             if response.status_code >= _REDIRECT_STATUS:
                 return await self._read_failure(response, call)
-            if exchange.asked.streams or not _is_json(response):
+            if not _is_json(response):
                 watched = GovernedStream(
-                    response,
-                    call=call,
-                    call_exit=call_exit.pop_all(),
-                    shape=exchange.shape,
-                    asked=exchange.asked,
+                    response, call=call, call_exit=call_exit.pop_all(), shape=shape, asked=asked
                 )
                 return stream(self._http, response, watched, call)
             answer = _parse(await response.aread())
-            call.report_meters(**exchange.shape.meters(exchange.asked, answer))
+            call.report_meters(**shape.meters(asked, answer))
             return copy(self._http, response, call)
 
-    def _address(self, call: Call, exchange: _Exchange) -> Any:
-        """Returns the request as the admitted candidate is to get it."""
-        target = self._find_target(call.candidate, exchange)
-        if target is None:
-            raise NotSent
-        path, content = exchange.shape.write(
-            exchange.asked, model=call.model, max_output_tokens=call.max_output_tokens
+    def _find_target(self, candidate: Candidate, exchange: _Exchange) -> Target | None:
+        if not exchange.terms.rewrite_model and candidate.model != exchange.asked.model:
+            return None
+        return self._directory.find_target(
+            candidate.provider, origin=exchange.origin, family=exchange.shape.family
         )
-        withheld = target.withheld | _OWN_HEADERS
+
+    def _address(
+        self, call: Attempt, exchange: _Exchange, target: Target, path: str, content: bytes
+    ) -> Any:
+        """Returns the request as the candidate is to get it."""
+        withheld = target.withheld | _OWN_HEADERS | {name.lower() for name in target.headers}
         came = exchange.request.headers.multi_items()
         headers = [(name, value) for name, value in came if name.lower() not in withheld]
         headers += [*target.headers.items(), ("x-headgate-call-id", call.call_id)]
@@ -174,49 +215,14 @@ class Governor:
             extensions=exchange.request.extensions,
         )
 
-    def _find_target(self, candidate: Candidate, exchange: _Exchange) -> Target | None:
-        if not exchange.terms.rewrite_model and candidate.model != exchange.asked.model:
-            return None
-        return self._directory.find_target(
-            candidate.provider, origin=exchange.origin, dialect=exchange.shape.dialect
-        )
-
-    async def _read_failure(self, response: Any, call: Call) -> Any:
+    async def _read_failure(self, response: Any, call: Attempt) -> Any:
         await response.aread()
         answer = copy(self._http, response, call)
         if response.status_code >= _ERROR_STATUS:
             raise HttpFailureError(answer)
+        # A redirection is none of ours to follow: where it leads is asked for by itself.
         call.fail(CallOutcome.REJECTED, error_type=str(response.status_code))
         return answer
-
-    def _answer(self, exchange: _Exchange, error: HeadgateError) -> Any:
-        """Returns what the caller gets instead of a provider's answer, or raises it."""
-        text = getattr(error, "fallback_text", "")
-        if exchange.terms.on_denied == "fallback" and text:
-            spoken = exchange.shape.speak(exchange.asked, text)
-            if spoken is not None:
-                return say(self._http, spoken)
-        if not isinstance(error, AllCandidatesFailed):
-            return refuse(self._http, error)
-        told = [each for each in error.failures if not isinstance(each, HeadgateError)]
-        # The provider's own error, as if nobody stood in between.
-        last = told[-1]
-        if isinstance(last, HttpFailureError):
-            return last.response
-        raise last
-
-
-def _is_refusal(error: Exception) -> bool:
-    return isinstance(error, (Denied, RpcError))
-
-
-def _exhausted(last: Call, failures: list[Exception], fallback_text: str) -> HeadgateError:
-    """Returns the error that says why no candidate is left."""
-    if failures:
-        return AllCandidatesFailed(failures, fallback_text=fallback_text, denial=last.denial)
-    if last.denial is not None and last.denial.reason is not DenialReason.NO_CANDIDATE:
-        return Denied(last.denial)
-    return NotServed(fallback_text=fallback_text)
 
 
 def _is_json(response: Any) -> bool:

@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from headgate.dialects import DIALECTS
+
 # Headers that hold one provider's credentials: no other one may see them.
 _SECRET_HEADERS: Final = frozenset(
     {"authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization"}
     | {"openai-organization", "openai-project", "x-goog-user-project"}
 )
-# How each dialect carries a key.
+# How a family carries a key, if not as a bearer's.
 _KEY_HEADERS: Final = {"anthropic": ("x-api-key", ""), "google": ("x-goog-api-key", "")}
-# What is known without being told.
+# What is known without being told: a host's provider, which names its dialect.
 _PROVIDERS_BY_HOST: Final = {
     "api.openai.com": "openai",
     "api.anthropic.com": "anthropic",
@@ -33,7 +35,8 @@ class Provider:
     base_url: str
     # Its API key. Empty: only requests that were made for this provider carry one.
     api_key: str = field(default="", repr=False)
-    # The protocol that it speaks there. Empty: the one of the request.
+    # The protocol that it speaks there: "openai", "mistral", "deepseek", "compatible" (as OpenAI
+    # did at first), "anthropic", "google" or "cohere". Empty: that of the request's SDK.
     dialect: str = ""
     # Sent to this provider besides.
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -41,13 +44,12 @@ class Provider:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Which provider a request was made for, and what of its URL is the endpoint's."""
+    """Which provider a request was made for, and what of its URL belongs to the endpoint."""
 
     # Empty: nobody knows.
     name: str
-    # The URL without the endpoint's path.
     base_url: str
-    # The endpoint's path, query included.
+    # The rest of the URL, query included.
     path: str
 
 
@@ -56,13 +58,14 @@ class Target:
     """Where an attempt goes."""
 
     base_url: str
+    dialect: str
     headers: Mapping[str, str]
     # Names of the request's headers that stay behind.
     withheld: frozenset[str]
 
 
 class Directory:
-    """Finds providers. Raises ValueError for a URL that is none."""
+    """Finds providers. Raises ValueError for what is no URL or no dialect."""
 
     def __init__(self, providers: Mapping[str, Provider | str]) -> None:
         self._providers = {
@@ -70,14 +73,12 @@ class Directory:
             for name, each in providers.items()
         }
         for name, each in self._providers.items():
-            parts = urlsplit(each.base_url)
-            if parts.scheme not in ("http", "https") or not parts.netloc or parts.query:
-                raise ValueError(f"the base URL of {name} is none: {each.base_url!r}")
+            _check(name, each)
 
-    def find_origin(self, url: str, *, endpoint: str) -> Origin:
-        """Returns which provider a URL belongs to: the longest base URL that it starts with.
+    def find_origin(self, url: str, *, start: str) -> Origin:
+        """Returns which provider a URL belongs to: the one of the longest base URL that fits.
 
-        `endpoint` is the part of the path that every provider of the dialect has.
+        `start` is how the path goes on after a base URL that nobody has told.
         """
         matches = [
             (len(base), name, base)
@@ -87,32 +88,41 @@ class Directory:
         if matches:
             _, name, base = max(matches)
             return Origin(name=name, base_url=base, path=url[len(base) :])
-        host = urlsplit(url).hostname or ""
-        cut = url.index(endpoint)
-        name = _PROVIDERS_BY_HOST.get(host, "")
+        cut = url.index(start)
+        name = _PROVIDERS_BY_HOST.get(urlsplit(url).hostname or "", "")
         return Origin(name=name, base_url=url[:cut], path=url[cut:])
 
-    def find_target(self, name: str, *, origin: Origin, dialect: str) -> Target | None:
+    def find_target(self, name: str, *, origin: Origin, family: str) -> Target | None:
         """Returns where a candidate of that provider is asked. None: it can't be."""
+        known = self._providers.get(name)
+        # Behind an address that nobody knows may stand a proxy for all of them.
         if name == origin.name or (not origin.name and not self._providers):
-            known = self._providers.get(name)
             return Target(
                 base_url=origin.base_url,
+                dialect=known.dialect if known else origin.name,
                 headers=known.headers if known else {},
                 withheld=frozenset(),
             )
-        known = self._providers.get(name)
-        if known is None or known.dialect not in ("", dialect):
+        if known is None or known.dialect not in ("", *DIALECTS[family]):
             return None
         return Target(
             base_url=known.base_url.rstrip("/"),
-            headers={**_sign(dialect, known.api_key), **known.headers},
+            dialect=known.dialect or name,
+            headers={**_sign(family, known.api_key), **known.headers},
             withheld=_SECRET_HEADERS,
         )
 
 
-def _sign(dialect: str, api_key: str) -> dict[str, str]:
+def _check(name: str, provider: Provider) -> None:
+    parts = urlsplit(provider.base_url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query:
+        raise ValueError(f"{name} has no base URL: {provider.base_url!r}")
+    if provider.dialect not in ("", *frozenset().union(*DIALECTS.values())):
+        raise ValueError(f"{name} speaks no known dialect: {provider.dialect!r}")
+
+
+def _sign(family: str, api_key: str) -> dict[str, str]:
     if not api_key:
         return {}
-    header, prefix = _KEY_HEADERS.get(dialect, ("authorization", "Bearer "))
+    header, prefix = _KEY_HEADERS.get(family, ("authorization", "Bearer "))
     return {header: prefix + api_key}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Final
 
-from headgate.call import Call
+from headgate.attempt import Attempt
 from headgate.decisions import CallOutcome
-from headgate.dialects.shape import Asked, Shape, Watch
+from headgate.dialects.shape import Asked, Shape
 from headgate.transports.events import EventTap
+
+_endings: Final[set[asyncio.Task[None]]] = set()
 
 
 class ClosedEarlyError(Exception):
@@ -20,29 +23,42 @@ class GovernedStream:
     """Passes a provider's answer on and ends its call when the answer ends, however that is."""
 
     def __init__(
-        self, response: Any, *, call: Call, call_exit: AsyncExitStack, shape: Shape, asked: Asked
+        self,
+        response: Any,
+        *,
+        call: Attempt,
+        call_exit: AsyncExitStack,
+        shape: Shape,
+        asked: Asked,
     ) -> None:
         self._response = response
         self._call = call
         self._call_exit = call_exit
-        self._watch = watch = Watch()
-        self._over = False
+        self._watch = watch = shape.watch(asked)
+        self._ending: asyncio.Task[None] | None = None
 
-        def see(event: Any) -> bool:
-            if event is None:
-                watch.ended = True
-                return True
-            return shape.see(asked, watch, event)
+        def see(event: Mapping[str, Any] | None) -> bool:
+            if event is not None:
+                return shape.see(asked, watch, event)
+            watch.ended = True
+            return True
 
-        self._tap = EventTap(see)
+        kind = str(response.headers.get("content-type", ""))
+        self._tap = EventTap(see) if kind.startswith("text/event-stream") else None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        tap, chunks = self._tap, self._response.aiter_bytes()
         try:
-            async for chunk in self._response.aiter_bytes():
-                if passed := self._tap.feed(chunk):
+            async for chunk in chunks:
+                if passed := tap.feed(chunk) if tap else chunk:
                     yield passed
-            if passed := self._tap.finish():
+            if passed := tap.finish() if tap else b"":
                 yield passed
+        except GeneratorExit:
+            # The reader is gone, or closes the stream next, which waits.
+            self._start_ending(ClosedEarlyError())
+            await chunks.aclose()
+            raise
         except BaseException as error:
             await self._end(error)
             raise
@@ -56,9 +72,19 @@ class GovernedStream:
             await self._end(ClosedEarlyError())
 
     async def _end(self, error: BaseException | None) -> None:
-        if self._over:
-            return
-        self._over = True
+        # Waiting, unlike awaiting, leaves the ending alone when the waiter is cancelled.
+        await asyncio.wait({self._start_ending(error)})
+
+    def _start_ending(self, error: BaseException | None) -> asyncio.Task[None]:
+        """Starts to end the call, unless that has begun."""
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._end_call(error))
+            # A stream that nobody holds any more still ends its call.
+            _endings.add(self._ending)
+            self._ending.add_done_callback(_endings.discard)
+        return self._ending
+
+    async def _end_call(self, error: BaseException | None) -> None:
         watch = self._watch
         self._call.report_meters(**watch.meters)
         if watch.failure:

@@ -83,3 +83,9 @@ def rest(total: int | None, *parts: int | None) -> int | None:
 def meters(**counts: int | None) -> Meters:
     """Returns the meters that are known."""
     return {name: each for name, each in counts.items() if each is not None}
+
+
+def plus(*parts: int | None) -> int | None:
+    """Returns the sum of the parts that are known. None: none is."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if known else None

@@ -45,8 +45,10 @@ FALLBACK_TEXT: Final = "Our assistant is resting. Please try again in a minute."
 async def set_up(operator: Operator) -> None:
     """Makes the demo's prices and routes hold, and removes what a killed demo left behind."""
     await _clear(operator)
-    for (provider, model), price in load_prices().items():
-        await operator.put_price(_render_price(provider, model, price))
+    prices = load_prices()
+    for provider, model in (OPENAI, ANTHROPIC, GOOGLE):
+        price = _render_price(provider, model, prices[provider, model])
+        await operator.put_price(price)
     for operation, (candidates, hold_seconds) in ROUTES.items():
         route = admin_pb2.Route(
             operation=operation,

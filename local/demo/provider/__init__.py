@@ -1,4 +1,6 @@
-"""A stand-in for AI providers: OpenAI-shaped, with real latency, errors, usage fields and a bill.
+"""A stand-in for AI providers: with real latency, errors, usage fields and a bill.
+
+It speaks the interfaces of OpenAI, Anthropic, Google and Mistral (voices/), for each provider.
 
 It knows nothing of Headgate but one header, `x-headgate-call-id`, which it writes on its bill. It
 shares no code with accounting: it has its own prices (prices.json) and its own arithmetic, so that

@@ -1,4 +1,4 @@
-"""The stand-in's HTTP surface: chat completions for several providers, and a control panel."""
+"""The stand-in's HTTP surface: several interfaces for several providers, and a control panel."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,15 +16,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from local.demo.provider.bill import Bill, Price, charge
-from local.demo.provider.generation import (
-    PIECE_COUNT_MAX,
-    BadRequestError,
-    ChatRequest,
-    Generation,
-    generate,
-    parse,
-)
+from local.demo.provider.bill import Bill, Price, Usage, charge
+from local.demo.provider.generation import PIECE_COUNT_MAX, generate
+from local.demo.provider.voices import anthropic, google, media, openai
+from local.demo.provider.voices.voice import BadRequestError, Call, Voice
 
 OUTAGE_SECONDS_MAX = 3600.0
 
@@ -46,35 +42,34 @@ class StandIn:
         """Tells whether the provider is in an outage."""
         return time.monotonic() < self.outages.get(provider, 0.0)
 
+    def charge(self, call_id: str, provider: str, model: str, usage: Usage, *, ended: str) -> None:
+        """Puts a call on the bill."""
+        self.bill.add(
+            call_id=call_id,
+            provider=provider,
+            model=model,
+            usage=usage,
+            nanos=charge(usage, self.prices[provider, model]),
+            ended=ended,
+        )
+
 
 class BrokenStreamError(Exception):
     """The provider breaks the connection in the middle of a stream."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Call:
-    """One call on its way."""
+class Conversation:
+    """One interface that answers with text."""
 
-    call_id: str
-    provider: str
-    request: ChatRequest
-    course: Generation
-    start: float = field(default_factory=time.monotonic)
-    token_count: int = 0
-
-
-class ChatCompletions:
-    """POST /{provider}/v1/chat/completions."""
-
-    def __init__(self, stand_in: StandIn) -> None:
+    def __init__(self, stand_in: StandIn, voice: Voice) -> None:
         self._stand_in = stand_in
+        self._voice = voice
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one call. A broken stream ends without its last byte, so the server hangs up."""
         request = Request(scope, receive)
-        provider = request.path_params["provider"]
         body = await request.body()
-        call = self._admit(provider, request.headers, body)
+        call = self._admit(request.path_params, request.headers, body)
         if isinstance(call, Response):
             await call(scope, receive, send)
             return
@@ -91,16 +86,18 @@ class ChatCompletions:
             with contextlib.suppress(asyncio.CancelledError):
                 await gone
 
-    def _admit(self, provider: str, headers: Mapping[str, str], body: bytes) -> Call | Response:
-        stand_in = self._stand_in
+    def _admit(
+        self, params: Mapping[str, str], headers: Mapping[str, str], body: bytes
+    ) -> Call | Response:
+        stand_in, provider = self._stand_in, params["provider"]
         if stand_in.is_out(provider):
-            return _error(503, "the provider is out of service")
+            return self._refuse(503, "the provider is out of service")
         try:
-            request = parse(json.loads(body))
+            request = self._voice.parse(params, _parse_object(body))
         except (ValueError, BadRequestError) as error:
-            return _error(400, str(error))
+            return self._refuse(400, str(error))
         if (provider, request.model) not in stand_in.prices:
-            return _error(404, f"no model {request.model!r} at {provider!r}")
+            return self._refuse(404, f"no model {request.model!r} at {provider!r}")
         call_id = headers.get("x-headgate-call-id", "")
         course = generate(
             request,
@@ -112,20 +109,23 @@ class ChatCompletions:
         )
         match course.fault:
             case "500" | "400" as status:
-                return _error(int(status), "an injected fault")
+                return self._refuse(int(status), "an injected fault")
             case "429":
-                return _error(429, "too many requests", {"retry-after": "1"})
+                return self._refuse(429, "too many requests", {"retry-after": "1"})
         return Call(call_id=call_id, provider=provider, request=request, course=course)
 
     async def _answer(self, call: Call, gone: asyncio.Task[None], send: Send) -> None:
         await self._generate_until(call, call.course.usage.completion_tokens, gone)
         self._charge(call, ended="full")
-        await JSONResponse(_render(call))({"type": "http"}, _never, send)
+        body = self._voice.whole(call, self._voice.tell_usage(call))
+        await JSONResponse(body)({"type": "http"}, _never, send)
 
     async def _stream(self, call: Call, gone: asyncio.Task[None], send: Send) -> None:
+        voice, told = self._voice, self._voice.tell_usage(call)
         headers = [(b"content-type", b"text/event-stream")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await _send_event(send, _chunk(call, delta={"role": "assistant", "content": ""}))
+        for event in voice.begin(call, told):
+            await _send_part(send, event)
         usage = call.course.usage
         visible, sent = usage.completion_tokens - usage.reasoning_tokens, 0
         pieces = min(visible, PIECE_COUNT_MAX)
@@ -134,13 +134,12 @@ class ChatCompletions:
             await self._generate_until(call, usage.reasoning_tokens + upto, gone)
             if call.course.fault == "reset" and 2 * piece >= pieces:
                 raise BrokenStreamError
-            await _send_event(send, _chunk(call, delta={"content": "word " * (upto - sent)}))
+            await _send_part(send, voice.piece(call, "word " * (upto - sent)))
             sent = upto
         self._charge(call, ended="full")
-        await _send_event(send, _chunk(call, delta={}, finish=_finish_reason(call)))
-        if call.request.include_usage:
-            await _send_event(send, {**_chunk(call), "usage": usage.to_json()})
-        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
+        for event in voice.end(call, told):
+            await _send_part(send, event)
+        await send({"type": "http.response.body", "body": b""})
 
     async def _generate_until(
         self, call: Call, token_count: int, gone: asyncio.Task[None]
@@ -160,32 +159,99 @@ class ChatCompletions:
 
     def _charge(self, call: Call, *, ended: str) -> None:
         usage = call.course.usage_at(call.token_count)
-        self._stand_in.bill.add(
-            call_id=call.call_id,
-            provider=call.provider,
-            model=call.request.model,
-            usage=usage,
-            nanos=charge(usage, self._stand_in.prices[call.provider, call.request.model]),
-            ended=ended,
-        )
+        self._stand_in.charge(call.call_id, call.provider, call.request.model, usage, ended=ended)
+
+    def _refuse(
+        self, status: int, message: str, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        return JSONResponse(self._voice.error(status, message), status, headers=headers)
+
+
+class Exhibition:
+    """One interface that answers with something else, at once."""
+
+    def __init__(self, stand_in: StandIn, medium: media.Medium) -> None:
+        self._stand_in = stand_in
+        self._medium = medium
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one call."""
+        request = Request(scope, receive)
+        content = await request.body()
+        response = self._answer(request.path_params, request.headers, content)
+        await response(scope, receive, send)
+
+    def _answer(
+        self, params: Mapping[str, str], headers: Mapping[str, str], content: bytes
+    ) -> Response:
+        stand_in, provider = self._stand_in, params["provider"]
+        if stand_in.is_out(provider):
+            return _error(503, "the provider is out of service")
+        is_form = headers.get("content-type", "").startswith("multipart/")
+        try:
+            body = {} if is_form else _parse_object(content)
+            model, usage = self._medium.parse(params, content, body)
+        except (ValueError, BadRequestError) as error:
+            return _error(400, str(error))
+        if (provider, model) not in stand_in.prices:
+            return _error(404, f"no model {model!r} at {provider!r}")
+        call_id = headers.get("x-headgate-call-id", "")
+        stand_in.charge(call_id, provider, model, usage, ended="full")
+        answer = self._medium.answer(body, usage)
+        if isinstance(answer, bytes):
+            return Response(answer, media_type="audio/mpeg")
+        return JSONResponse(answer)
 
 
 def build(stand_in: StandIn) -> Starlette:
     """Returns the application."""
+    voices: dict[str, Voice] = {
+        "/{provider}/v1/chat/completions": openai.ChatCompletions(),
+        "/{provider}/v1/responses": openai.Responses(),
+        "/{provider}/mistral/v1/chat/completions": openai.MistralChat(),
+        "/{provider}/v1/messages": anthropic.Messages(),
+        "/{provider}/{version}/models/{model}:{method}": google.GenerateContent(),
+    }
+    exhibits: dict[str, media.Medium] = {
+        "/{provider}/v1/embeddings": media.Embeddings(),
+        "/{provider}/mistral/v1/embeddings": media.Embeddings(),
+        "/{provider}/{version}/models/{model}:batchEmbedContents": media.GoogleEmbeddings(),
+        "/{provider}/v1/audio/speech": media.Speech(),
+        "/{provider}/v1/audio/transcriptions": media.Transcriptions(),
+        "/{provider}/v1/images/generations": media.Images(),
+    }
+    doors: dict[str, Any] = {path: Exhibition(stand_in, each) for path, each in exhibits.items()}
+    doors |= {path: Conversation(stand_in, each) for path, each in voices.items()}
+    control = Control(stand_in)
+    return Starlette(
+        routes=[
+            *(Route(path, door, methods=["POST"]) for path, door in doors.items()),
+            Route("/control/outage", control.set_outage, methods=["POST"]),
+            Route("/control/state", control.get_state, methods=["GET"]),
+        ]
+    )
 
-    async def set_outage(request: Request) -> Response:
+
+class Control:
+    """The switches, and what can be read."""
+
+    def __init__(self, stand_in: StandIn) -> None:
+        self._stand_in = stand_in
+
+    async def set_outage(self, request: Request) -> Response:
         """Puts a provider out of service: POST {"provider": …, "seconds": …}; 0 ends it."""
         body = await request.json()
         provider, seconds = body.get("provider"), body.get("seconds")
-        if provider not in {provider for provider, _ in stand_in.prices}:
+        if provider not in {provider for provider, _ in self._stand_in.prices}:
             return _error(404, f"no provider {provider!r}")
         if not isinstance(seconds, int | float) or not 0 <= seconds <= OUTAGE_SECONDS_MAX:
             return _error(400, f"seconds must be a number from 0 to {OUTAGE_SECONDS_MAX:.0f}")
-        stand_in.outages[provider] = time.monotonic() + seconds
+        self._stand_in.outages[provider] = time.monotonic() + seconds
         return JSONResponse({"provider": provider, "seconds": seconds})
 
-    async def get_state(_: Request) -> Response:
+    async def get_state(self, _: Request) -> Response:
         """Shows the bill's sum and who is out."""
+        stand_in = self._stand_in
         return JSONResponse(
             {
                 "billed_call_count": stand_in.bill.call_count,
@@ -194,14 +260,12 @@ def build(stand_in: StandIn) -> Starlette:
             }
         )
 
-    completions = ChatCompletions(stand_in)
-    return Starlette(
-        routes=[
-            Route("/{provider}/v1/chat/completions", completions, methods=["POST"]),
-            Route("/control/outage", set_outage, methods=["POST"]),
-            Route("/control/state", get_state, methods=["GET"]),
-        ]
-    )
+
+def _parse_object(body: bytes) -> dict[str, Any]:
+    parsed = json.loads(body)
+    if not isinstance(parsed, dict):
+        raise BadRequestError("the body must be a JSON object")
+    return parsed
 
 
 async def _wait_until_gone(receive: Receive) -> None:
@@ -213,40 +277,10 @@ async def _never() -> dict[str, str]:
     raise AssertionError("a finished response reads nothing")
 
 
-async def _send_event(send: Send, event: Mapping[str, object]) -> None:
-    body = b"data: " + json.dumps(event).encode() + b"\n\n"
-    await send({"type": "http.response.body", "body": body, "more_body": True})
+async def _send_part(send: Send, part: bytes) -> None:
+    await send({"type": "http.response.body", "body": part, "more_body": True})
 
 
-def _render(call: Call) -> dict[str, object]:
-    usage = call.course.usage
-    content = "word " * (usage.completion_tokens - usage.reasoning_tokens)
-    message = {"role": "assistant", "content": content}
-    return {
-        "id": f"chatcmpl-{call.call_id}",
-        "object": "chat.completion",
-        "model": call.request.model,
-        "choices": [{"index": 0, "message": message, "finish_reason": _finish_reason(call)}],
-        "usage": usage.to_json(),
-    }
-
-
-def _chunk(
-    call: Call, *, delta: Mapping[str, str] | None = None, finish: str | None = None
-) -> dict[str, object]:
-    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
-    return {
-        "id": f"chatcmpl-{call.call_id}",
-        "object": "chat.completion.chunk",
-        "model": call.request.model,
-        "choices": choices,
-    }
-
-
-def _finish_reason(call: Call) -> str:
-    return "length" if call.course.truncated else "stop"
-
-
-def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+def _error(status: int, message: str) -> Response:
     body = {"error": {"message": message, "type": "stand_in", "code": str(status)}}
-    return JSONResponse(body, status_code=status, headers=headers)
+    return JSONResponse(body, status_code=status)

@@ -11,56 +11,75 @@ from pathlib import Path
 from typing import Final, Self
 
 PRICES_PATH: Final = Path(__file__).with_name("prices.json")
-# Prices are quoted for so many tokens.
-QUOTED_TOKEN_COUNT: Final = 1_000_000
+# Prices are quoted for so many units.
+QUOTED_COUNT: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What 1,000,000 tokens of each kind cost, in nano-US-dollars."""
+    """What 1,000,000 units of each kind cost, in nano-US-dollars."""
 
-    input: int
-    cached_input: int
-    output: int
-    reasoning: int
+    input: int = 0
+    cached_input: int = 0
+    output: int = 0
+    reasoning: int = 0
+    # Input written to a cache that lives minutes, and to one that lives an hour.
+    written_input: int = 0
+    kept_input: int = 0
+    image_output: int = 0
+    character: int = 0
+    audio_ms: int = 0
+    image: int = 0
+    search: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Token counts in the manner of chat completions: the details are parts of the sums."""
+    """Counts in the manner of chat completions: the details of tokens are parts of the sums."""
 
     # All input tokens, cached ones included.
-    prompt_tokens: int
-    # Part of the input that was read from the cache.
-    cached_tokens: int
-    # All output tokens, reasoning included.
-    completion_tokens: int
-    # Part of the output that was reasoning.
-    reasoning_tokens: int
+    prompt_tokens: int = 0
+    # Parts of the input: read from the cache, written to it for minutes, and for an hour.
+    cached_tokens: int = 0
+    written_tokens: int = 0
+    kept_tokens: int = 0
+    # All output tokens, reasoning and images included.
+    completion_tokens: int = 0
+    # Parts of the output.
+    reasoning_tokens: int = 0
+    image_tokens: int = 0
+    # What is charged by other units than tokens.
+    characters: int = 0
+    audio_ms: int = 0
+    images: int = 0
+    searches: int = 0
 
-    def to_json(self) -> dict[str, object]:
-        """Renders the `usage` object of a response."""
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "total_tokens": self.prompt_tokens + self.completion_tokens,
-            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
-            "completion_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
-        }
+    def to_line(self) -> dict[str, int]:
+        """Returns the counts for the bill: the usual ones, and what else there is."""
+        usual = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
+        return {name: each for name, each in asdict(self).items() if each or name in usual}
 
 
 def charge(usage: Usage, price: Price) -> int:
-    """Returns the nano-US-dollars due. Each kind of token is rounded by itself, half up."""
+    """Returns the nano-US-dollars due. Each kind of unit is rounded by itself, half up."""
+    fresh = usage.prompt_tokens - usage.cached_tokens - usage.written_tokens - usage.kept_tokens
     parts = (
-        (usage.prompt_tokens - usage.cached_tokens, price.input),
+        (fresh, price.input),
         (usage.cached_tokens, price.cached_input),
-        (usage.completion_tokens - usage.reasoning_tokens, price.output),
+        (usage.written_tokens, price.written_input),
+        (usage.kept_tokens, price.kept_input),
+        (usage.completion_tokens - usage.reasoning_tokens - usage.image_tokens, price.output),
         (usage.reasoning_tokens, price.reasoning),
+        (usage.image_tokens, price.image_output),
+        (usage.characters, price.character),
+        (usage.audio_ms, price.audio_ms),
+        (usage.images, price.image),
+        (usage.searches, price.search),
     )
     nanos = 0
     for count, quoted in parts:
-        whole, rest = divmod(count * quoted, QUOTED_TOKEN_COUNT)
-        nanos += whole + (1 if 2 * rest >= QUOTED_TOKEN_COUNT else 0)
+        whole, rest = divmod(count * quoted, QUOTED_COUNT)
+        nanos += whole + (1 if 2 * rest >= QUOTED_COUNT else 0)
     return nanos
 
 
@@ -70,10 +89,7 @@ def load_prices(path: Path = PRICES_PATH) -> Mapping[tuple[str, str], Price]:
     models = json.loads(path.read_text(encoding="utf-8"))["models"]
     return {
         (entry["provider"], entry["model"]): Price(
-            input=entry["input"],
-            cached_input=entry["cached_input"],
-            output=entry["output"],
-            reasoning=entry["reasoning"],
+            **{name: quoted for name, quoted in entry.items() if name not in ("provider", "model")}
         )
         for entry in models
     }
@@ -99,7 +115,7 @@ class Bill:
             "id": call_id,
             "provider": provider,
             "model": model,
-            **asdict(usage),
+            **usage.to_line(),
             "nanos": nanos,
             "ended": ended,
         }

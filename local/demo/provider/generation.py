@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from local.demo.provider.bill import Usage
@@ -29,20 +29,17 @@ CACHE_HIT_SHARE: Final = 0.35
 REASONING_SHARE: Final = 0.4
 
 
-class BadRequestError(Exception):
-    """The request is not one that a chat completion endpoint takes."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """The fields of a chat completion that the stand-in looks at."""
+    """What the stand-in looks at in a request, whichever interface it came by."""
 
     model: str
     prompt_tokens: int
     # Bound of the output, reasoning included.
     max_tokens: int
     stream: bool
-    include_usage: bool
+    # The stream shall tell its usage.
+    include_usage: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +50,8 @@ class Generation:
     # Seconds before the first token, and of the whole call.
     first_token_seconds: float
     seconds: float
-    # "500", "429", "400", "reset" (the stream breaks midway), or None.
+    # "500", "429", "400", "reset" (the stream breaks midway), "garbage" (the usage that is told is
+    # nonsense), or None.
     fault: str | None
     # True if the bound ended the output.
     truncated: bool
@@ -67,41 +65,22 @@ class Generation:
 
     def usage_at(self, token_count: int) -> Usage:
         """Returns the usage of a call cut after so many output tokens. Reasoning comes first."""
-        return Usage(
-            prompt_tokens=self.usage.prompt_tokens,
-            cached_tokens=self.usage.cached_tokens,
+        return replace(
+            self.usage,
             completion_tokens=token_count,
             reasoning_tokens=min(token_count, self.usage.reasoning_tokens),
         )
-
-
-def parse(body: object) -> ChatRequest:
-    """Reads a chat completion request; raises BadRequestError with what is wrong."""
-    if not isinstance(body, dict):
-        raise BadRequestError("the body must be a JSON object")
-    model, messages = body.get("model"), body.get("messages")
-    if not isinstance(model, str):
-        raise BadRequestError("model must be a string")
-    if not isinstance(messages, list) or not messages:
-        raise BadRequestError("messages must be a list with at least one message")
-    max_tokens = body.get("max_completion_tokens", body.get("max_tokens", OUTPUT_TOKENS_MAX))
-    if type(max_tokens) is not int or not 1 <= max_tokens <= OUTPUT_TOKENS_MAX:
-        raise BadRequestError(f"max_tokens must be an integer from 1 to {OUTPUT_TOKENS_MAX}")
-    options = body.get("stream_options") or {}
-    return ChatRequest(
-        model=model,
-        prompt_tokens=sum(_count_tokens(message) for message in messages),
-        max_tokens=max_tokens,
-        stream=body.get("stream") is True,
-        include_usage=isinstance(options, dict) and options.get("include_usage") is True,
-    )
 
 
 def generate(
     request: ChatRequest, *, call_id: str, seed: int, speed: float, error_rate: float,
     headers: Mapping[str, str],
 ) -> Generation:  # fmt: skip
-    """Draws one call's course. `x-stand-in-output-tokens` and `x-stand-in-fault` decide it."""
+    """Draws one call's course.
+
+    The headers `x-stand-in-output-tokens`, `-written-tokens`, `-kept-tokens`, `-searches` and
+    `-fault` decide parts of it.
+    """
     chance = random.Random(f"{seed}:{call_id}")
     wanted = chance.lognormvariate(math.log(130), 0.8)
     cache_share = chance.uniform(0.2, 0.9) if chance.random() < CACHE_HIT_SHARE else 0.0
@@ -111,12 +90,18 @@ def generate(
     fault = _draw_fault(chance, error_rate, request.stream)
 
     output = int(headers.get("x-stand-in-output-tokens", math.ceil(wanted)))
+    cached = math.floor(request.prompt_tokens * cache_share)
+    written = min(int(headers.get("x-stand-in-written-tokens", 0)), request.prompt_tokens - cached)
+    kept = int(headers.get("x-stand-in-kept-tokens", 0))
     completion = min(max(output, 1), request.max_tokens)
     first = (FIRST_TOKEN_SECONDS + request.prompt_tokens * INPUT_TOKEN_SECONDS) * slowness
     return Generation(
         usage=Usage(
             prompt_tokens=request.prompt_tokens,
-            cached_tokens=math.floor(request.prompt_tokens * cache_share),
+            cached_tokens=cached,
+            written_tokens=written,
+            kept_tokens=min(kept, request.prompt_tokens - cached - written),
+            searches=int(headers.get("x-stand-in-searches", 0)),
             completion_tokens=completion,
             reasoning_tokens=math.floor(completion * reasoning_share),
         ),
@@ -136,11 +121,3 @@ def _draw_fault(chance: random.Random, error_rate: float, stream: bool) -> str |
             return fault
         share -= width
     return "reset" if stream else "500"
-
-
-def _count_tokens(message: object) -> int:
-    """Counts words: a tokenizer that both sides can agree on without a vocabulary."""
-    content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(content, str):
-        raise BadRequestError("messages[].content must be a string")
-    return len(content.split())

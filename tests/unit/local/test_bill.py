@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -50,9 +51,9 @@ def test_the_price_file_prices_every_model_in_whole_nanos() -> None:
     assert len(prices) >= 3
     for (provider, _), price in prices.items():
         assert provider.startswith("demo-")
-        for field in ("input", "cached_input", "output", "reasoning"):
-            assert isinstance(getattr(price, field), int)
-            assert getattr(price, field) > 0
+        quoted = asdict(price).values()
+        assert any(quoted)
+        assert all(isinstance(each, int) and each >= 0 for each in quoted)
 
 
 def test_the_bill_appends_whole_lines_and_sums_them(tmp_path: Path) -> None:
