@@ -107,7 +107,7 @@ class Layout:
 
 _PEERS: Final[Mapping[str, Sequence[str]]] = {
     "admission": ("accounting",),
-    "accounting": (),
+    "accounting": ("admission", "health"),
     "health": ("admission",),
     "gateway": ("admission", "accounting", "health"),
 }

@@ -10,11 +10,12 @@ from typing import Final
 from chassis.process import Deployable, Process, run
 from chassis.server import ServiceTokenAuthenticator
 from headgate.api.accounting.v1 import accounting_pb2_grpc
-from services.accounting.alerting import build_alerting
+from services.accounting.alerting import open_alerting
 from services.accounting.config import AccountingSettings
 from services.accounting.connections import connect, open_accounting_pool
 from services.accounting.imports import import_catalogue
 from services.accounting.jobs.aggregate_usage import aggregate_usage
+from services.accounting.jobs.check_alerts import check_alerts
 from services.accounting.jobs.create_partitions import create_partitions
 from services.accounting.jobs.deliver_notifications import deliver_notifications
 from services.accounting.jobs.import_prices import import_prices
@@ -43,7 +44,10 @@ async def serve(settings: AccountingSettings, process: Process) -> AsyncIterator
         await prices.refresh()
         writer = LogWriter(partial(connect, settings, name="accounting-writer"))
         ledger = Ledger(writer=writer, prices=prices, metrics=process.telemetry.meter)
-        async with aclosing(ledger):
+        async with (
+            aclosing(ledger),
+            open_alerting(settings, pool, process.telemetry.meter) as alerting,
+        ):
             process.server.add_readiness("database", store.check)
             process.server.add(
                 accounting_pb2_grpc.add_AccountingServiceServicer_to_server,
@@ -51,7 +55,7 @@ async def serve(settings: AccountingSettings, process: Process) -> AsyncIterator
                 service_name=SERVICE_NAME,
                 authenticate=ServiceTokenAuthenticator(settings.service_token),
             )
-            build_alerting(settings, pool, process.telemetry.meter).add_to(process, settings)
+            alerting.add_to(process, settings)
             process.spawn("prices", prices.follow())
             yield
 
@@ -62,6 +66,7 @@ DEPLOYABLE: Final = Deployable(
     migrations=SQL / "migrations",
     serve=serve,
     jobs={
+        "check-alerts": check_alerts,
         "create-partitions": create_partitions,
         "deliver-notifications": deliver_notifications,
         "import-prices": import_prices,

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import grpc
 from opentelemetry.metrics import Meter
 
 from chassis.database import Pool
+from chassis.peers import open_channel
 from chassis.process import Process
 from chassis.server import ServiceTokenAuthenticator
 from headgate.api.accounting.v1 import alerts_pb2_grpc, channels_pb2_grpc
+from headgate.api.admission.v1 import admission_pb2_grpc
+from headgate.api.health.v1 import health_pb2_grpc
+from services.accounting.alerts.denials import DeniedBudgets
+from services.accounting.alerts.faults import UsageFaults
+from services.accounting.alerts.fitness import Fitness
 from services.accounting.alerts.servicer import AlertServicer
 from services.accounting.alerts.store import AlertStore
+from services.accounting.alerts.watch import Watch
 from services.accounting.config import AccountingSettings
 from services.accounting.delivery.channels import Channels
 from services.accounting.delivery.desk import Desk
@@ -30,11 +40,12 @@ class Alerting:
     """What the servicers and loops share."""
 
     store: AlertStore
+    watch: Watch
     dispatcher: Dispatcher
     desk: Desk
 
     def add_to(self, process: Process, settings: AccountingSettings) -> None:
-        """Adds the servicers, and the loop that delivers."""
+        """Adds the servicers, and the loops that look and deliver."""
         authenticate = ServiceTokenAuthenticator(settings.service_token)
         process.server.add(
             alerts_pb2_grpc.add_AlertServiceServicer_to_server,
@@ -48,11 +59,40 @@ class Alerting:
             service_name=CHANNEL_SERVICE,
             authenticate=authenticate,
         )
+        process.spawn("alerts", self.watch.run())
         process.spawn("deliveries", self.dispatcher.run())
 
 
-def build_alerting(settings: AccountingSettings, pool: Pool, metrics: Meter) -> Alerting:
-    """Builds the parts on a pool."""
+@asynccontextmanager
+async def open_alerting(
+    settings: AccountingSettings, pool: Pool, metrics: Meter
+) -> AsyncIterator[Alerting]:
+    """Builds the parts on a pool, with channels to the peers that the settings name."""
+    async with AsyncExitStack() as stack:
+
+        async def connect(addresses: tuple[str, ...]) -> grpc.aio.Channel | None:
+            if not addresses:
+                return None
+            return await stack.enter_async_context(open_channel(addresses, settings))
+
+        yield build_alerting(
+            settings,
+            pool,
+            metrics,
+            admission=await connect(settings.admission_addresses),
+            health=await connect(settings.health_addresses),
+        )
+
+
+def build_alerting(
+    settings: AccountingSettings,
+    pool: Pool,
+    metrics: Meter,
+    *,
+    admission: grpc.aio.Channel | None = None,
+    health: grpc.aio.Channel | None = None,
+) -> Alerting:
+    """Builds the parts on a pool. Without a channel to a peer nobody asks it."""
     vault, networks = settings.vault(), settings.networks()
     webhooks, notifications = Webhooks(networks), Notifications(networks)
     dispatcher = Dispatcher(
@@ -65,4 +105,23 @@ def build_alerting(settings: AccountingSettings, pool: Pool, metrics: Meter) -> 
         webhooks=webhooks,
         notifications=notifications,
     )
-    return Alerting(store=AlertStore(pool), dispatcher=dispatcher, desk=desk)
+    watch = _build_watch(pool, admission, health)
+    return Alerting(store=AlertStore(pool), watch=watch, dispatcher=dispatcher, desk=desk)
+
+
+def _build_watch(
+    pool: Pool, admission: grpc.aio.Channel | None, health: grpc.aio.Channel | None
+) -> Watch:
+    denials, fitness = None, None
+    if admission is not None:
+        stub = admission_pb2_grpc.AdmissionServiceStub(admission)
+        denials = DeniedBudgets(pool, stub)
+    if health is not None:
+        fitness = Fitness(pool, health_pb2_grpc.HealthServiceStub(health).GetHealth)
+    return Watch(
+        pool=pool,
+        faults=UsageFaults(pool),
+        crossings=None,
+        denials=denials,
+        fitness=fitness,
+    )

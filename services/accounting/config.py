@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from chassis.config import Settings
+from chassis.config import Settings, split_address
 from services.accounting.delivery.vault import Vault, parse_keys
 from services.accounting.domain.addresses import Network, parse_network
 
@@ -20,8 +20,8 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-# Networks, comma-separated in the environment.
-Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+# Several or none, comma-separated in the environment.
+Several = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class AccountingSettings(Settings):
@@ -33,16 +33,32 @@ class AccountingSettings(Settings):
         default="127.0.0.1:7402",
         description="Host and port the RPC server listens on; port 0 takes a free one.",
     )
+    admission_addresses: Several = Field(
+        default=(),
+        description="Addresses of admission, whose limits raise alerts; unset: they raise none.",
+    )
+    health_addresses: Several = Field(
+        default=(),
+        description="Addresses of health, whose breakers and stops raise alerts; unset: they "
+        "raise none.",
+    )
     channel_keys: SecretStr | None = Field(
         default=None,
         description="Keys that seal what channels keep secret, as `id:hex[,id:hex]` of 32 bytes "
         "each. The first seals, all open; unset: there can be no channels.",
     )
-    delivery_networks: Networks = Field(
+    delivery_networks: Several = Field(
         default=(),
         description="Networks beside the public ones that events may be sent to, such as "
         "`10.1.0.0/16`; also allows `http` to them.",
     )
+
+    @field_validator("admission_addresses", "health_addresses")
+    @classmethod
+    def _check_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            split_address(each)
+        return value
 
     @field_validator("channel_keys")
     @classmethod

@@ -14,5 +14,9 @@ QUERIES: Final[Any] = load_queries(SQL / "queries.sql")
 VERIFICATION: Final[Any] = load_queries(SQL / "verification.sql")
 # Events and alerts.
 ALERTS: Final[Any] = load_queries(SQL / "alerts.sql")
+# What is looked for, and how far feeds have been read.
+WATCH: Final[Any] = load_queries(SQL / "watch.sql")
 # Channels and what is on its way to them.
 DELIVERY: Final[Any] = load_queries(SQL / "delivery.sql")
+# Forecasts, anomalies and what they are made from.
+FORECASTS: Final[Any] = load_queries(SQL / "forecasts.sql")

@@ -44,15 +44,17 @@ _LIMIT: Final = {
     "limit_id": "the limit",
     "scope": 'values of the limit\'s dimensions, such as `{"org": "acme"}`',
     "metric": "what it counts: `calls`, `tokens`, `cost`",
-    "window": "its window, such as `month UTC`",
-    "period_start": "first instant of the period, RFC 3339",
+    "start_time": "first instant of the period, RFC 3339; null: it has none",
+    "end_time": "first instant after it, RFC 3339; null: it has none",
+    "owner": "whom a denied caller should ask",
 }
 _LIMIT_EXAMPLE: Final[dict[str, Fact]] = {
     "limit_id": "acme-monthly",
     "scope": {"org": "acme"},
     "metric": "cost",
-    "window": "month UTC",
-    "period_start": "2026-11-01T00:00:00Z",
+    "start_time": "2026-11-01T00:00:00Z",
+    "end_time": "2026-12-01T00:00:00Z",
+    "owner": "ann@example.com",
 }
 _THRESHOLD: Final = _LIMIT | {
     "threshold_percent": "the threshold, in percent of the cap",
@@ -75,8 +77,11 @@ _ANOMALY_EXAMPLE: Final[dict[str, Fact]] = {
     "day": "2026-11-26",
     "usual_day_count": 7,
 }
-_PROVIDER: Final = {"provider": "the provider", "epoch": "the breaker's epoch"}
-_PROVIDER_EXAMPLE: Final[dict[str, Fact]] = {"provider": "openai", "epoch": 7}
+_PROVIDER: Final = {
+    "provider": "the provider",
+    "part": "its model or credential, such as `model/gpt-9`; empty: all of it",
+}
+_PROVIDER_EXAMPLE: Final[dict[str, Fact]] = {"provider": "openai", "part": ""}
 _KILL: Final = {"kill_id": "the switch", "reason": "why", "actor": "who"}
 _KILL_EXAMPLE: Final[dict[str, Fact]] = {
     "kill_id": "platform",
@@ -121,9 +126,19 @@ _TYPES: Final = (
         name="cost.budget.exhausted",
         version=1,
         severity=Severity.CRITICAL,
-        meaning="A limit denies calls because nothing, or too little, is left of it.",
-        facts=_LIMIT | {"denial_count": "calls that it denied in this period so far"},
-        example=_LIMIT_EXAMPLE | {"denial_count": 31},
+        meaning="A budget denies calls because nothing, or too little, is left of it.",
+        facts={
+            "limit_id": "the limit",
+            "denial_count": "calls that it denied in the last ten minutes",
+            "requested_nanos": "what they asked to hold",
+            "owner": "whom a denied caller should ask",
+        },
+        example={
+            "limit_id": "acme-monthly",
+            "denial_count": 31,
+            "requested_nanos": 84_000_000,
+            "owner": "ann@example.com",
+        },
     ),
     EventType(
         name="cost.forecast.high",
@@ -193,7 +208,7 @@ _TYPES: Final = (
     EventType(
         name="usage.unreported",
         version=1,
-        severity=Severity.WARNING,
+        severity=Severity.INFO,
         meaning="Calls ended without a report of what they used: charged at their holds.",
         facts=_CALLS,
         example=_CALLS_EXAMPLE,
@@ -203,8 +218,8 @@ _TYPES: Final = (
         version=1,
         severity=Severity.CRITICAL,
         meaning="A provider is not called any more because its calls fail.",
-        facts=_PROVIDER,
-        example=_PROVIDER_EXAMPLE,
+        facts=_PROVIDER | {"epoch": "the breaker's epoch"},
+        example=_PROVIDER_EXAMPLE | {"epoch": 7},
     ),
     EventType(
         name="breaker.closed",
@@ -212,7 +227,7 @@ _TYPES: Final = (
         severity=Severity.INFO,
         meaning="A provider is called again.",
         facts=_PROVIDER,
-        example=_PROVIDER_EXAMPLE | {"epoch": 9},
+        example=_PROVIDER_EXAMPLE,
     ),
     EventType(
         name="kill.set",

@@ -229,15 +229,3 @@ WHERE
     AND ($3::text = '' OR type = $3::text OR starts_with(type, $3::text || '.'))
 ORDER BY event_number DESC
 LIMIT $4::integer;
-
--- name: fetch_cursor
-SELECT transaction_id, row_id
-FROM feed_cursor
-WHERE feed = $1::text;
-
--- name: advance_cursor
--- No row: another reader was faster, and has written what came of these rows.
-UPDATE feed_cursor
-SET transaction_id = $4::bigint, row_id = $5::bigint
-WHERE feed = $1::text AND transaction_id = $2::bigint AND row_id = $3::bigint
-RETURNING feed;

@@ -37,7 +37,17 @@ async def test_the_written_schema_is_what_the_migrations_make(clone: Clone) -> N
     )
 
 
-@pytest.mark.parametrize("file", ["queries.sql", "verification.sql", "alerts.sql", "delivery.sql"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "queries.sql",
+        "verification.sql",
+        "alerts.sql",
+        "delivery.sql",
+        "watch.sql",
+        "forecasts.sql",
+    ],
+)
 async def test_every_query_prepares_as_the_servers_role(database_url: str, file: str) -> None:
     await assert_queries_prepare(database_url, SQL / file)
 

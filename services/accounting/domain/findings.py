@@ -1,0 +1,254 @@
+"""What is found in feeds and copies, as conditions to tell of."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from headgate.money import format_usd
+from services.accounting.domain.alerts import Condition
+from services.accounting.domain.event_types import Facts
+from services.accounting.domain.events import Event
+
+WHOLE_PERCENT: Final = 100
+# What is noticed call by call is over when no such call came for so long.
+USAGE_LASTS: Final = dt.timedelta(hours=24)
+DENIALS_LAST: Final = dt.timedelta(minutes=30)
+# A provider that stays broken is noticed again after this.
+NOTICE_AGAIN: Final = dt.timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """A threshold of a limit that was crossed for the first time in a period."""
+
+    # The same for all thresholds of one limit and period.
+    counter_id: str
+    limit_id: str
+    scope: Mapping[str, str]
+    # Such as "cost".
+    metric: str
+    start_time: dt.datetime | None
+    end_time: dt.datetime | None
+    percent: int
+    cap: int
+    settled: int
+    owner: str
+
+
+class UsageFault(enum.Enum):
+    """What may be wrong with booked calls."""
+
+    OVERRUN = "overrun"
+    UNPRICED = "unpriced"
+    UNREPORTED = "unreported"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageFinding:
+    """Calls that were booked since the last look, and have the same fault."""
+
+    fault: UsageFault
+    org: str
+    operation: str
+    provider: str
+    model: str
+    call_count: int
+    cost_nanos: int
+    overrun_nanos: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denials:
+    """Calls that a budget has denied lately."""
+
+    limit_id: str
+    org: str
+    denial_count: int
+    requested_nanos: int
+    owner: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """Something that health says is so: a provider's breaker is open, or calls are stopped."""
+
+    key: str
+    # What tells one occurrence from the next: the epoch of a breaker.
+    occurrence: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Active:
+    """An alert on such a fact that is not resolved."""
+
+    key: str
+    occurrence: str
+    last_time: dt.datetime
+
+
+def describe_crossing(crossing: Crossing) -> Condition:
+    """Returns the condition of a crossing: raised once, over when its period ends."""
+    is_full = crossing.percent >= WHOLE_PERCENT
+    amounts = (crossing.settled, crossing.cap)
+    used, cap = map(format_usd, amounts) if crossing.metric == "cost" else map(str, amounts)
+    return Condition(
+        key=f"limit/{crossing.counter_id}/{crossing.percent}",
+        once=True,
+        expire_time=crossing.end_time,
+        event=Event(
+            type="cost.budget.exceeded" if is_full else "cost.budget.warning",
+            org=crossing.scope.get("org", ""),
+            subject=f"limit/{crossing.limit_id}",
+            title=f"{crossing.percent} % of {crossing.limit_id} is used: {used} of {cap}",
+            data={
+                "limit_id": crossing.limit_id,
+                "scope": dict(crossing.scope),
+                "metric": crossing.metric,
+                "start_time": show_time(crossing.start_time),
+                "end_time": show_time(crossing.end_time),
+                "owner": crossing.owner,
+                "threshold_percent": crossing.percent,
+                "settled": crossing.settled,
+                "cap": crossing.cap,
+            },
+        ),
+    )
+
+
+def describe_usage(finding: UsageFinding, *, now: dt.datetime) -> Condition:
+    """Returns the condition of a fault of booked calls."""
+    data: dict[str, str | int] = {
+        "operation": finding.operation,
+        "provider": finding.provider,
+        "model": finding.model,
+        "call_count": finding.call_count,
+        "cost_nanos": finding.cost_nanos,
+    }
+    model, calls = f"{finding.provider}/{finding.model}", f"{finding.call_count:,} calls"
+    subject = f"operation/{finding.operation}"
+    match finding.fault:
+        case UsageFault.UNPRICED:
+            key, subject = f"unpriced/{finding.org}/{model}", f"model/{model}"
+            title = f"{model} has no price: {calls} of {finding.org} were charged at their holds"
+        case UsageFault.UNREPORTED:
+            key = f"unreported/{finding.org}/{finding.operation}/{model}"
+            title = f"{calls} of {finding.operation} by {finding.org} ended without a report"
+        case UsageFault.OVERRUN:
+            key = f"overrun/{finding.org}/{finding.operation}/{model}"
+            beyond = format_usd(finding.overrun_nanos)
+            title = f"{calls} of {finding.operation} by {finding.org} cost {beyond} beyond holds"
+            data["overrun_nanos"] = finding.overrun_nanos
+    event_type = (
+        "cost.overrun" if finding.fault is UsageFault.OVERRUN else f"usage.{finding.fault.value}"
+    )
+    return Condition(
+        key=key,
+        expire_time=now + USAGE_LASTS,
+        event=Event(type=event_type, org=finding.org, subject=subject, title=title, data=data),
+    )
+
+
+def describe_denials(denials: Denials, *, now: dt.datetime) -> Condition:
+    """Returns the condition of a budget that denies."""
+    return Condition(
+        key=f"exhausted/{denials.org}/{denials.limit_id}",
+        expire_time=now + DENIALS_LAST,
+        event=Event(
+            type="cost.budget.exhausted",
+            org=denials.org,
+            subject=f"limit/{denials.limit_id}",
+            title=f"{denials.limit_id} denies: {denials.denial_count:,} calls in ten minutes",
+            data={
+                "limit_id": denials.limit_id,
+                "denial_count": denials.denial_count,
+                "requested_nanos": denials.requested_nanos,
+                "owner": denials.owner,
+            },
+        ),
+    )
+
+
+def compare_facts(
+    facts: Iterable[Fact], active: Iterable[Active], *, now: dt.datetime
+) -> tuple[list[Fact], list[str]]:
+    """Returns what to notice of what is so, and which alerts are over because it no longer is.
+
+    What has an alert already is noticed again when it happens anew, or stays for long.
+    """
+    known = {each.key: each for each in active}
+    found = {each.key: each for each in facts}
+    news = [
+        fact
+        for key, fact in sorted(found.items())
+        if key not in known
+        or known[key].occurrence != fact.occurrence
+        or now - known[key].last_time >= NOTICE_AGAIN
+    ]
+    return news, sorted(known.keys() - found.keys())
+
+
+def open_breaker(provider: str, epoch: int, *, where: str = "", org: str = "") -> Fact:
+    """Returns the fact of an open breaker; `where` names a part, such as "model/gpt-9", and `org`
+    whose credential it is.
+    """
+    place = f"{provider}/{where}" if where else provider
+    data: Facts = {"provider": provider, "part": where, "epoch": epoch}
+    return Fact(
+        key=f"breaker/{place}",
+        occurrence=str(epoch),
+        event=Event(
+            type="breaker.opened",
+            org=org,
+            subject=f"provider/{place}",
+            title=f"{place} is not called: its calls fail",
+            data=data,
+        ),
+    )
+
+
+def kill_in_force(kill_id: str, *, reason: str, actor: str) -> Fact:
+    """Returns the fact of calls that are stopped."""
+    return Fact(
+        key=f"kill/{kill_id}",
+        occurrence="",
+        event=Event(
+            type="kill.set",
+            org="",
+            subject=f"kill/{kill_id}",
+            title=f"Calls are stopped ({kill_id}): {reason}",
+            data={"kill_id": kill_id, "reason": reason, "actor": actor},
+        ),
+    )
+
+
+def describe_end(key: str, *, org: str) -> Event:
+    """Returns the event that tells the end of what health had said."""
+    kind, _, name = key.partition("/")
+    if kind == "kill":
+        return Event(
+            type="kill.lifted",
+            org="",
+            subject=key,
+            title=f"Calls pass again ({name})",
+            data={"kill_id": name},
+        )
+    provider, _, part = name.partition("/")
+    return Event(
+        type="breaker.closed",
+        org=org,
+        subject=f"provider/{name}",
+        title=f"{name} is called again",
+        data={"provider": provider, "part": part},
+    )
+
+
+def show_time(instant: dt.datetime | None) -> str | None:
+    """Returns an instant as RFC 3339 in UTC."""
+    if instant is None:
+        return None
+    return instant.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")

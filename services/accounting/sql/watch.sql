@@ -1,0 +1,104 @@
+-- name: fetch_cursor
+SELECT transaction_id, row_id
+FROM feed_cursor
+WHERE feed = $1::text;
+
+-- name: advance_cursor
+-- No row: another reader was faster, and has written what came of these rows.
+UPDATE feed_cursor
+SET transaction_id = $4::bigint, row_id = $5::bigint
+WHERE feed = $1::text AND transaction_id = $2::bigint AND row_id = $3::bigint
+RETURNING feed;
+
+-- name: lock_cursor
+-- No row: another reader is at it.
+SELECT
+    transaction_id,
+    row_id,
+    clock_timestamp() AS now
+FROM feed_cursor
+WHERE feed = $1::text
+FOR UPDATE SKIP LOCKED;
+
+-- name: find_usage_faults
+-- Faults of the next rows of our own log, in the order of the settlement feed, by org, operation
+-- and model; and in a row without a fault, how far the rows reach. Corrections are no news.
+WITH page AS (
+    SELECT
+        xid,
+        row_id,
+        org,
+        operation,
+        provider,
+        model,
+        total_nanos,
+        held_nanos,
+        CASE
+            WHEN revision > 1 THEN NULL
+            WHEN cost_basis = 1 AND total_nanos > held_nanos THEN 'overrun'
+            WHEN cost_basis = 2 AND num_nonnulls(
+                input_token_count, cache_read_token_count, cache_write_5m_token_count,
+                cache_write_1h_token_count, output_token_count, reasoning_token_count,
+                audio_input_token_count, audio_cache_read_token_count, audio_output_token_count,
+                image_input_token_count, image_cache_read_token_count, image_output_token_count,
+                image_count, character_count, audio_ms, video_ms, web_search_count,
+                file_search_count, page_count, code_session_count
+            ) > 0 THEN 'unpriced'
+            WHEN cost_basis = 2 THEN 'unreported'
+        END AS fault
+    FROM usage_log
+    WHERE
+        xid < pg_snapshot_xmin(pg_current_snapshot())
+        AND (xid, row_id) > ($1::bigint::text::xid8, $2::bigint)
+    ORDER BY usage_log.xid, usage_log.row_id
+    LIMIT $3::integer
+)
+
+SELECT
+    fault,
+    org,
+    operation,
+    provider,
+    model,
+    count(*) AS call_count,
+    sum(total_nanos) AS cost_nanos,
+    sum(greatest(total_nanos - held_nanos, 0)) AS overrun_nanos,
+    NULL::bigint AS transaction_id,
+    NULL::bigint AS row_id
+FROM page
+WHERE fault IS NOT NULL
+GROUP BY fault, org, operation, provider, model
+UNION ALL
+(
+    SELECT
+        NULL,
+        '',
+        '',
+        '',
+        '',
+        count(*) OVER (),
+        0,
+        0,
+        reach.xid::text::bigint,
+        reach.row_id
+    FROM page AS reach
+    ORDER BY reach.xid DESC, reach.row_id DESC
+    LIMIT 1
+);
+
+-- name: try_lock
+-- One replica compares at a time; the others have nothing to add.
+SELECT pg_try_advisory_xact_lock($1::bigint) AS is_ours;
+
+-- name: list_active_facts
+SELECT
+    alert_key,
+    org,
+    data,
+    last_time,
+    clock_timestamp() AS now
+FROM alert
+WHERE state <> 3 AND (starts_with(alert_key, 'breaker/') OR starts_with(alert_key, 'kill/'));
+
+-- name: fetch_now
+SELECT clock_timestamp() AS now;
