@@ -14,6 +14,7 @@ from gateway.asks import Ask
 from gateway.decisions import Admitted, Decision, DecisionOrError, Denied, Finished
 from gateway.domain.calls import Call, Candidate, Route
 from gateway.domain.fitness import blocking, survey
+from gateway.domain.stops import stop_of, values_of, without_stopped
 from gateway.health_watch import HealthCopy
 from gateway.peer_errors import read_call_error
 from gateway.peers import Admission
@@ -93,10 +94,12 @@ class Calls:
 
     async def _prepare(self, call: Call, deadline: float | None) -> Ask | Denied:
         route = self._routes.find(call.operation)
-        kill = self._copy.kill
-        if kill is not None:
-            # Replays are stopped too, so nobody looks whether this is one.
-            return self._count(Denied(denial=denials.fenced(route, kill)))
+        stops = self._copy.current_stops()
+        if stops:
+            stop = stop_of(stops, values_of(call), time.time())
+            if stop is not None:
+                # Replays are stopped too, so nobody looks whether this is one.
+                return self._count(Denied(denial=denials.fenced(route, stop.message)))
         prepared = await self._choose(call, route, deadline)
         if isinstance(prepared, Ask):
             return prepared
@@ -114,6 +117,11 @@ class Calls:
             candidates = [each for each in candidates if each not in call.excluded_candidates]
         if not candidates:
             return Denied(denial=denials.excluded(route))
+        stops = self._copy.current_stops()
+        if stops:
+            candidates, stop = without_stopped(stops, candidates, values_of(call), time.time())
+            if stop is not None and not candidates:
+                return Denied(denial=denials.fenced(route, stop.message))
         breakers, now = self._copy.breakers, time.time()
         found = survey(
             candidates,

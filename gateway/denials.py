@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping
 
 from gateway.domain.calls import Candidate, Route
 from gateway.domain.fitness import Breaker, PartKey
-from headgate.api.common.v1 import denial_pb2, health_pb2
+from headgate.api.common.v1 import denial_pb2
 
 
-def fenced(route: Route, kill: health_pb2.KillSwitch) -> denial_pb2.Denial:
+def fenced(route: Route, message: str) -> denial_pb2.Denial:
     """Returns the denial of a call while calls are stopped."""
     return denial_pb2.Denial(
         reason=denial_pb2.DENIAL_REASON_FENCED,
         retry_kind=denial_pb2.RETRY_KIND_UNKNOWN,
         # The same words as admission's, whoever notices first.
-        message=kill.message,
+        message=message,
         fallback_text=route.fallback_text,
     )
 

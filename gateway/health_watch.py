@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 import grpc
@@ -14,11 +14,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import clock
 from gateway.domain.fitness import Breaker, Breakers, BreakerState, PartKey
+from gateway.domain.stops import Stop
 from headgate.api.common.v1 import health_pb2 as common_pb2
 from headgate.api.health.v1 import health_pb2
 
-# Health speaks at least every two seconds: three silences in a row mean that the stream is lost.
-STALE_SECONDS: Final = 6.0
+# Health speaks at least every two seconds: whoever heard nothing for longer may know what is old.
+STALE_SECONDS: Final = 2.0
+# Three silences in a row mean that the stream is lost.
+SILENCE_SECONDS: Final = 6.0
 BACKOFF_SECONDS_MIN: Final = 0.1
 BACKOFF_SECONDS_MAX: Final = 2.0
 
@@ -35,8 +38,8 @@ log = structlog.get_logger()
 
 
 class HealthCopy:
-    """What health told last. While it is stale the last copy still holds: admission's own fence
-    decides about kills, and health about probes.
+    """What health told last. While it is stale the last copy of the breakers still holds, and
+    health decides about probes; stops are left to admission's fences, which know of each.
     """
 
     def __init__(
@@ -53,11 +56,19 @@ class HealthCopy:
         # Breakers of models and credentials that are not simply closed.
         self.parts: dict[PartKey, common_pb2.PartHealth] = {}
         self.kills: dict[str, common_pb2.KillSwitch] = {}
+        # The same, as calls are compared with them.
+        self.stops: tuple[Stop, ...] = ()
 
     @property
-    def kill(self) -> common_pb2.KillSwitch | None:
-        """The kill switch that stops calls, if any does: from the intent until it is lifted."""
-        return next(iter(self.kills.values()), None) if self.kills else None
+    def stopped(self) -> bool:
+        """Whether all calls are stopped, as last told: from the intent until it is lifted."""
+        return any(not stop.scope for stop in self.stops)
+
+    def current_stops(self) -> Sequence[Stop]:
+        """Returns the stops that are certain. A stale gateway leaves them to admission: else it
+        would go on denying after a stop was lifted that it cannot hear of.
+        """
+        return () if not self.stops or self.stale else self.stops
 
     @property
     def stale(self) -> bool:
@@ -97,6 +108,8 @@ class HealthCopy:
                 self.kills.pop(kill.kill_id, None)
             else:
                 self.kills[kill.kill_id] = kill
+        if message.snapshot or message.kills:
+            self.stops = tuple(_read_stop(kill, ahead) for kill in self.kills.values())
 
     async def check_ready(self) -> None:
         """Raises RuntimeError until health has told its state once."""
@@ -130,7 +143,7 @@ class HealthWatch:
         try:
             while True:
                 # A silent stream is a dead one: the connection may be gone without a word.
-                async with asyncio.timeout(STALE_SECONDS):
+                async with asyncio.timeout(SILENCE_SECONDS):
                     message = await anext(messages, None)
                 if message is None:
                     return
@@ -140,6 +153,15 @@ class HealthWatch:
             cancel = getattr(stream, "cancel", None)
             if cancel is not None:
                 cancel()
+
+
+def _read_stop(kill: common_pb2.KillSwitch, ahead: float) -> Stop:
+    return Stop(
+        kill_id=kill.kill_id,
+        message=kill.message,
+        scope=dict(kill.scope),
+        expire_time=_read_time(kill.expire_time, ahead) if kill.HasField("expire_time") else None,
+    )
 
 
 def read_state(state: common_pb2.BreakerState.ValueType) -> BreakerState:

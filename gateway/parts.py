@@ -19,6 +19,7 @@ from gateway.auth import KeyAuthenticator, let_public_in
 from gateway.calls import Calls
 from gateway.completions import Completions
 from gateway.config import GatewaySettings
+from gateway.confirmations import Confirmations
 from gateway.health_watch import HealthCopy, HealthWatch
 from gateway.key_store import KeyStore
 from gateway.observations import Observations
@@ -151,9 +152,9 @@ class Parts:
             service_name=GATEWAY_SERVICE,
             authenticate=self.authenticator,
         )
-        self._add_admin(process)
+        self._add_admin(process, settings)
 
-    def _add_admin(self, process: Process) -> None:
+    def _add_admin(self, process: Process, settings: GatewaySettings) -> None:
         process.server.add(
             admin_pb2_grpc.add_AdminServiceServicer_to_server,
             AdminServicer(
@@ -163,6 +164,8 @@ class Parts:
                 admission=self.admission,
                 accounting=self.accounting,
                 health=self.health,
+                routes=self.routes,
+                confirmations=Confirmations(settings.signing_keys()),
             ),
             service_name=ADMIN_SERVICE,
             authenticate=self.authenticator,

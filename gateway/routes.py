@@ -36,6 +36,10 @@ class Routes:
             raise NotFound("operation", operation)
         return route
 
+    def all(self) -> list[Route]:
+        """Returns every route in order of their operations."""
+        return [self._routes[operation] for operation in sorted(self._routes)]
+
     async def refresh(self) -> None:
         """Reads the routes again if their version changed."""
         if self._version and await self._store.fetch_route_version() == self._version:

@@ -107,7 +107,7 @@ def _may_see(part: health_pb2.PartHealth, principal: Principal) -> bool:
 
 def _overall(copy: HealthCopy) -> Overall:
     states = [read_state(each.state) for each in copy.providers.values()]
-    return overall(states, stopped=copy.kill is not None)
+    return overall(states, stopped=copy.stopped)
 
 
 def _read_name(

@@ -8,13 +8,16 @@ import grpc
 
 from gateway.admin.api_keys import ApiKeys
 from gateway.admin.audit import Audit
+from gateway.admin.breakers import Breakers
 from gateway.admin.kills import Kills
 from gateway.admin.limits import Limits
 from gateway.admin.prices import StoredPrices
 from gateway.admin.reports import Reports
 from gateway.admin.routes import StoredRoutes
+from gateway.confirmations import Confirmations
 from gateway.key_store import KeyStore
 from gateway.peers import Accounting, Admission, Health
+from gateway.routes import Routes
 from gateway.servicer import principal
 from gateway.store import Store
 from headgate.api.gateway.v1 import admin_pb2 as pb
@@ -35,12 +38,15 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         admission: Admission,
         accounting: Accounting,
         health: Health,
+        routes: Routes,
+        confirmations: Confirmations,
     ) -> None:
         self._keys = ApiKeys(keys, audit)
         self._routes = StoredRoutes(store, audit)
         self._limits = Limits(admission, audit)
         self._prices = StoredPrices(accounting, audit)
-        self._kills = Kills(health, audit)
+        self._breakers = Breakers(health, audit)
+        self._kills = Kills(health, audit, routes, confirmations)
         self._reports = Reports(store, accounting)
 
     async def CreateApiKey(
@@ -110,11 +116,26 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     async def GetUsage(self, request: pb.GetUsageRequest, context: Context) -> pb.GetUsageResponse:
         return await self._reports.get_usage(request)
 
+    async def PrepareKill(
+        self, request: pb.PrepareKillRequest, context: Context
+    ) -> pb.PrepareKillResponse:
+        return self._kills.prepare(request, principal())
+
     async def Kill(self, request: pb.KillRequest, context: Context) -> pb.KillResponse:
         return await self._kills.kill(request, principal())
 
     async def Resume(self, request: pb.ResumeRequest, context: Context) -> pb.ResumeResponse:
         return await self._kills.resume(request, principal())
+
+    async def SetBreaker(
+        self, request: pb.SetBreakerRequest, context: Context
+    ) -> pb.SetBreakerResponse:
+        return await self._breakers.set(request, principal())
+
+    async def ListBreakerMoves(
+        self, request: pb.ListBreakerMovesRequest, context: Context
+    ) -> pb.ListBreakerMovesResponse:
+        return await self._breakers.list_moves(request)
 
     async def ListAuditEntries(
         self, request: pb.ListAuditEntriesRequest, context: Context

@@ -12,6 +12,7 @@ import typer
 from headgate.cli import (
     alerts,
     audit,
+    breakers,
     channels,
     keys,
     limits,
@@ -35,7 +36,16 @@ app: Final = typer.Typer(
     help="Operates Headgate: limits, keys, staff, routes, prices, kills, usage, alerts, audit.",
     epilog="Exit codes: 0 done, 1 refused, 2 wrong use, 3 nobody answered (repeat it).",
 )
-for _group in (limits.app, keys.app, routes.app, prices.app, alerts.app, channels.app, staff.app):
+for _group in (
+    limits.app,
+    keys.app,
+    routes.app,
+    breakers.app,
+    prices.app,
+    alerts.app,
+    channels.app,
+    staff.app,
+):
     app.add_typer(_group)
 for _command in (
     switch.status,

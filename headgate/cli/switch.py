@@ -1,7 +1,8 @@
-"""`headgate status`, `kill` and `resume`: whether calls pass, and the switch that decides it."""
+"""`headgate status`, `kill` and `resume`: whether calls pass, and the switches that decide it."""
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Annotated, Final
 
@@ -12,10 +13,13 @@ from headgate.api.gateway.v1 import admin_pb2, gateway_pb2
 from headgate.cli import wording
 from headgate.cli.config import WrongUse
 from headgate.cli.output import Json, say, show_json, show_table
-from headgate.cli.session import open_session
+from headgate.cli.session import Session, open_session
 
-# What has to be typed before all calls are stopped.
+# What has to be typed before calls are stopped.
 CONFIRMATION: Final = "stop all calls"
+CONFIRMATION_OF_SCOPE: Final = "stop these calls"
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_DURATION: Final = re.compile(r"([1-9][0-9]{0,6})([smhd])")
 
 _Reason = Annotated[str, typer.Option(help="Why, for staff; it goes into the audit log.")]
 
@@ -28,43 +32,101 @@ def status(context: typer.Context, json: Json = False) -> None:
 
 def kill(
     context: typer.Context,
+    *,
     reason: _Reason,
     message: Annotated[
         str, typer.Option(help="What callers are told. Empty: a fixed sentence.")
     ] = "",
+    org: Annotated[str, typer.Option(help="Only calls of this org.")] = "",
+    operation: Annotated[str, typer.Option(help="Only calls of this operation.")] = "",
+    provider: Annotated[str, typer.Option(help="Only calls to this provider.")] = "",
+    model: Annotated[str, typer.Option(help="Only calls to this model.")] = "",
+    feature: Annotated[str, typer.Option(help="Only calls of this feature.")] = "",
+    api_key: Annotated[str, typer.Option(help="Only calls by this key, by its id.")] = "",
+    duration: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="Lift it after so long, such as 30m.")
+    ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")] = False,
     json: Json = False,
 ) -> None:
-    """Stops all calls of all orgs. When it returns, none is admitted any more."""
-    session = open_session(context)
-    if not yes:
-        _confirm()
-    answer = session.ask(
-        lambda admin: admin.Kill, admin_pb2.KillRequest(reason=reason, message=message)
+    """Stops calls: all of them, or those that the options name. When it returns, none of them is
+    admitted any more.
+    """
+    named = {
+        "org": org,
+        "operation": operation,
+        "provider": provider,
+        "model": model,
+        "feature": feature,
+        "api_key": api_key,
+    }
+    request = admin_pb2.KillRequest(
+        reason=reason,
+        message=message,
+        scope={dimension: value for dimension, value in named.items() if value},
     )
+    if duration:
+        request.expire_duration.seconds = _parse_duration(duration)
+    session = open_session(context)
+    _confirm(session, request, ask=not yes)
+    answer = session.ask(lambda admin: admin.Kill, request)
     show_json(answer) if json else _show_switch(answer.kill)
 
 
-def resume(context: typer.Context, reason: _Reason, json: Json = False) -> None:
+def resume(
+    context: typer.Context,
+    reason: _Reason,
+    kill_id: Annotated[
+        str, typer.Argument(help="Which stop, as `status` names it. Empty: that of all calls.")
+    ] = "",
+    json: Json = False,
+) -> None:
     """Lets calls pass again."""
     answer = open_session(context).ask(
-        lambda admin: admin.Resume, admin_pb2.ResumeRequest(reason=reason)
+        lambda admin: admin.Resume, admin_pb2.ResumeRequest(reason=reason, kill_id=kill_id)
     )
     show_json(answer) if json else _show_switch(answer.kill)
 
 
-def _confirm() -> None:
+def _parse_duration(text: str) -> int:
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise WrongUse("--for takes a number and s, m, h or d, such as 30m")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def _confirm(session: Session, request: admin_pb2.KillRequest, *, ask: bool) -> None:
+    """Gets the token that confirms the stop, after the person has confirmed it."""
+    if ask:
+        _ask(request)
+    considered = admin_pb2.PrepareKillRequest(
+        reason=request.reason, message=request.message, scope=request.scope
+    )
+    if request.HasField("expire_duration"):
+        considered.expire_duration.CopyFrom(request.expire_duration)
+    prepared = session.ask(lambda admin: admin.PrepareKill, considered)
+    request.confirmation_token = prepared.confirmation_token
+
+
+def _ask(request: admin_pb2.KillRequest) -> None:
+    expected, what = CONFIRMATION, "every call of every org"
+    if request.scope:
+        expected, what = CONFIRMATION_OF_SCOPE, f"the calls of {wording.scope(request.scope)}"
     if not sys.stdin.isatty():
-        raise WrongUse("kill stops every call of every org: confirm it with --yes")
-    print("This stops every call of every org, until `headgate resume`.", file=sys.stderr)
-    print(f'Type "{CONFIRMATION}" to go on: ', end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip() != CONFIRMATION:
+        raise WrongUse(f"kill stops {what}: confirm it with --yes")
+    print(f"This stops {what}, until `headgate resume`.", file=sys.stderr)
+    print(f'Type "{expected}" to go on: ', end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip() != expected:
         raise WrongUse("not confirmed; nothing is stopped")
 
 
 def _show_switch(switch: health_pb2.KillSwitch) -> None:
     state = wording.word(health_pb2.KillState.DESCRIPTOR, switch.state)
-    say(f"The kill switch is {state}: {switch.reason} ({switch.actor})")
+    what = f" for {wording.scope(switch.scope)} ({switch.kill_id})" if switch.scope else ""
+    until = ""
+    if switch.HasField("expire_time"):
+        until = f", until {wording.instant(switch, 'expire_time')}"
+    say(f"The kill switch{what} is {state}: {switch.reason} ({switch.actor}){until}")
 
 
 def _show_status(answer: gateway_pb2.GetStatusResponse) -> None:
@@ -78,7 +140,7 @@ def _show_status(answer: gateway_pb2.GetStatusResponse) -> None:
         [
             [
                 each.provider,
-                wording.word(health_pb2.BreakerState.DESCRIPTOR, each.state),
+                _state(each),
                 f"{each.consecutive_failure_count:,}",
                 wording.instant(each, "change_time"),
                 wording.instant(each, "success_time"),
@@ -88,3 +150,24 @@ def _show_status(answer: gateway_pb2.GetStatusResponse) -> None:
         ],
         empty="No provider has been observed yet.",
     )
+    if answer.parts:
+        show_table(
+            ["PROVIDER", "MODEL", "CREDENTIAL", "BREAKER", "SINCE", "LEFT ALONE UNTIL"],
+            [
+                [
+                    each.provider,
+                    each.model or wording.NOTHING,
+                    each.credential or wording.NOTHING,
+                    _state(each),
+                    wording.instant(each, "change_time"),
+                    wording.instant(each, "cool_time"),
+                ]
+                for each in answer.parts
+            ],
+            empty="",
+        )
+
+
+def _state(breaker: health_pb2.ProviderHealth | health_pb2.PartHealth) -> str:
+    state = wording.word(health_pb2.BreakerState.DESCRIPTOR, breaker.state)
+    return f"{state} (forced)" if breaker.override else state

@@ -101,8 +101,14 @@ class Operator:
 
     async def kill(self, reason: str) -> health_pb2.KillSwitch:
         """Stops all calls; when this returns none is admitted any more."""
+        prepared: admin_pb2.PrepareKillResponse = await self._call(
+            self._stub.PrepareKill, admin_pb2.PrepareKillRequest(reason=reason, message=reason)
+        )
         answer: admin_pb2.KillResponse = await self._call(
-            self._stub.Kill, admin_pb2.KillRequest(reason=reason, message=reason)
+            self._stub.Kill,
+            admin_pb2.KillRequest(
+                reason=reason, message=reason, confirmation_token=prepared.confirmation_token
+            ),
         )
         return answer.kill
 

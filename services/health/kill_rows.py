@@ -27,6 +27,10 @@ def parse_kill(row: Row) -> KillSwitch | None:
         sequence=row["sequence"],
         change_time=row["change_time"],
         version=row["version"],
+        scope=tuple(sorted(json.loads(row["scope"]).items())),
+        expire_time=row["expire_time"],
+        set_by=row["set_by"],
+        set_time=row["set_time"],
     )
 
 
@@ -52,6 +56,10 @@ def render_kill(kill: KillSwitch) -> tuple[object, ...]:
         kill.sequence,
         kill.change_time,
         kill.version,
+        json.dumps(dict(kill.scope)),
+        kill.expire_time,
+        kill.set_by,
+        kill.set_time,
     )
 
 
@@ -72,6 +80,9 @@ def render_note(
 def _render_json(kill: KillSwitch) -> str:
     fields = asdict(kill) | {
         "state": kill.state.value,
-        "change_time": kill.change_time.isoformat(),
+        "scope": dict(kill.scope),
     }
+    for name in ("change_time", "expire_time", "set_time"):
+        instant = getattr(kill, name)
+        fields[name] = None if instant is None else instant.isoformat()
     return json.dumps(fields)

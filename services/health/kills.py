@@ -16,7 +16,7 @@ import structlog
 
 from chassis.errors import NotFound, ServiceError
 from services.health.domain import kills
-from services.health.domain.kills import PLATFORM, Fence, KillOrder, KillSwitch, ResumeOrder
+from services.health.domain.kills import ChangeNote, Fence, KillOrder, KillSwitch, ResumeOrder
 from services.health.store import Store
 
 REDRIVE_INTERVAL_SECONDS: Final = 1.0
@@ -62,7 +62,7 @@ class Kills:
         self._fences = fences
 
     async def kill(self, order: KillOrder) -> KillSwitch:
-        """Stops all calls; when it returns a switch in force, no later call is admitted.
+        """Stops calls; when it returns a switch in force, no later call in scope is admitted.
 
         Admission is asked even if the same stop is in force: its word counts, not the row's. If
         somebody resumed meanwhile, the switch that it returns says so. Raises NotAcknowledged.
@@ -71,21 +71,24 @@ class Kills:
         def decide(switch: KillSwitch | None, now: dt.datetime) -> KillSwitch:
             return kills.killed(switch, order, now=now)
 
-        await self._store.change_kill(PLATFORM, decide, note=kills.note_of(order))
-        log.warning("kill_intended", kill=PLATFORM, actor=order.actor, audit_id=order.audit_id)
-        return await self._drive(PLATFORM, is_asked=False)
+        kill_id = kills.id_of(order.scope)
+        await self._store.change_kill(kill_id, decide, note=kills.note_of(order))
+        log.warning("kill_intended", kill=kill_id, actor=order.actor, audit_id=order.audit_id)
+        return await self._drive(kill_id, is_asked=False)
 
     async def resume(self, order: ResumeOrder) -> KillSwitch:
         """Lifts the stop. Raises NotFound if there is none, NotAcknowledged."""
 
         def decide(switch: KillSwitch | None, now: dt.datetime) -> KillSwitch:
             if switch is None or switch.state is kills.KillState.RESUMED:
-                _refuse_unknown()
+                _refuse_unknown(order.kill_id)
             return kills.resumed(switch, order, now=now)
 
-        await self._store.change_kill(PLATFORM, decide, note=kills.note_of(order))
-        log.warning("resume_intended", kill=PLATFORM, actor=order.actor, audit_id=order.audit_id)
-        return await self._drive(PLATFORM)
+        await self._store.change_kill(order.kill_id, decide, note=kills.note_of(order))
+        log.warning(
+            "resume_intended", kill=order.kill_id, actor=order.actor, audit_id=order.audit_id
+        )
+        return await self._drive(order.kill_id)
 
     async def run(self) -> None:
         """Drives pending orders on, each second, until cancelled. Safe on every replica."""
@@ -97,17 +100,38 @@ class Kills:
                 log.error("kill_redrive_failed", error=repr(error))
 
     async def redrive(self) -> None:
-        """Drives every pending order once. Raises NotAcknowledged and what the store raises."""
+        """Drives every pending order once, and lifts what is over.
+
+        Each by itself: one that admission does not take holds no other up. Raises NotAcknowledged
+        in the end if one was not taken, and what the store raises.
+        """
+        failed: NotAcknowledged | None = None
         for switch in await self._store.read_kills():
+            if switch.is_wanted and switch.expire_time is not None:
+                switch = await self._expire(switch)  # noqa: PLW2901 - the same one, as it now is
             if switch.is_pending:
-                await self._drive(switch.kill_id)
+                try:
+                    await self._drive(switch.kill_id)
+                except NotAcknowledged as error:
+                    failed = error
+        if failed is not None:
+            raise failed
+
+    async def _expire(self, known: KillSwitch) -> KillSwitch:
+        def decide(switch: KillSwitch | None, now: dt.datetime) -> KillSwitch:
+            if switch is None:
+                _refuse_unknown(known.kill_id)
+            return kills.expired(switch, now=now)
+
+        note = ChangeNote(audit_id="", actor=kills.EXPIRY, reason="its time is over")
+        return await self._store.change_kill(known.kill_id, decide, note=note)
 
     async def _drive(self, kill_id: str, *, is_asked: bool = True) -> KillSwitch:
         """`is_asked` False: admission is asked once even if nothing is pending."""
         for _ in range(ROUND_COUNT_MAX):
             sent = await self._store.read_kill(kill_id)
             if sent is None:
-                _refuse_unknown()
+                _refuse_unknown(kill_id)
             if is_asked and not sent.is_pending:
                 return sent
             try:
@@ -122,7 +146,7 @@ class Kills:
     async def _acknowledge(self, sent: KillSwitch, fence: Fence) -> None:
         def decide(switch: KillSwitch | None, now: dt.datetime) -> KillSwitch:
             if switch is None:
-                _refuse_unknown()
+                _refuse_unknown(sent.kill_id)
             return kills.acknowledged(switch, sent=sent, fence=fence, now=now)
 
         after = await self._store.change_kill(sent.kill_id, decide, note=None)
@@ -136,5 +160,5 @@ class Kills:
         )
 
 
-def _refuse_unknown() -> NoReturn:
-    raise NotFound("kill", PLATFORM)
+def _refuse_unknown(kill_id: str) -> NoReturn:
+    raise NotFound("kill", kill_id)

@@ -173,9 +173,9 @@ def _parse_observation(
     )
     latency = cool = None
     if member.HasField("latency"):
-        latency = _parse_duration(checks, "latency", member.latency)
+        latency = parse_duration(checks, "latency", member.latency)
     if member.HasField("retry_delay"):
-        cool = _parse_duration(checks, "retry_delay", member.retry_delay)
+        cool = parse_duration(checks, "retry_delay", member.retry_delay)
     if checks.violations:
         return InvalidArgument(checks.violations)
     known = OUTCOMES[call_pb2.CallOutcome.ValueType(outcome)]
@@ -195,7 +195,7 @@ def _parse_wish(member: pb.ProbeRequest, path: str) -> ProbeWish | ServiceError:
     call = _parse_call(checks, member.org, member.call_id)
     lease = None
     if member.HasField("lease_duration"):
-        lease = _parse_duration(checks, "lease_duration", member.lease_duration)
+        lease = parse_duration(checks, "lease_duration", member.lease_duration)
         if lease < dt.timedelta(seconds=1):
             checks.violate("lease_duration", "must be at least 1 s")
     if checks.violations:
@@ -220,12 +220,14 @@ def parse_way(checks: Checks, provider: str, model: str, credential: str) -> Way
     )
 
 
-def _parse_duration(checks: Checks, field: str, value: Duration) -> dt.timedelta:
-    """Returns the duration, at most a day; refuses what is no duration, or negative."""
+def parse_duration(
+    checks: Checks, field: str, value: Duration, *, maximum: dt.timedelta = DURATION_MAX
+) -> dt.timedelta:
+    """Returns the duration; refuses what is none, negative, or as long as the maximum."""
     if value.seconds < 0 or not 0 <= value.nanos < _NANOS_PER_SECOND:
         checks.violate(field, "must be a duration of at least 0")
-    elif value.seconds >= DURATION_MAX.total_seconds():
-        checks.violate(field, "must be shorter than 24 hours")
+    elif value.seconds >= maximum.total_seconds():
+        checks.violate(field, f"must be shorter than {maximum.total_seconds() / 3600:.0f} hours")
     else:
         return dt.timedelta(seconds=value.seconds, microseconds=value.nanos // 1_000)
     return dt.timedelta(0)

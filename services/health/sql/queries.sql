@@ -20,7 +20,11 @@ SELECT
     actor,
     sequence,
     change_time,
-    version
+    version,
+    scope::text AS scope,
+    expire_time,
+    set_by,
+    set_time
 FROM kill_switch
 ORDER BY kill_id;
 
@@ -40,14 +44,42 @@ SELECT
     kill_switch.sequence,
     kill_switch.change_time,
     kill_switch.version,
+    kill_switch.scope::text AS scope,
+    kill_switch.expire_time,
+    kill_switch.set_by,
+    kill_switch.set_time,
     clock_timestamp() AS now
 FROM (SELECT $1::text AS kill_id) AS asked
 LEFT JOIN kill_switch ON asked.kill_id = kill_switch.kill_id;
 
 -- name: write_kill!
-INSERT INTO kill_switch (kill_id, state, reason, message, actor, sequence, change_time, version)
+INSERT INTO kill_switch (
+    kill_id,
+    state,
+    reason,
+    message,
+    actor,
+    sequence,
+    change_time,
+    version,
+    scope,
+    expire_time,
+    set_by,
+    set_time
+)
 VALUES (
-    $1::text, $2::text, $3::text, $4::text, $5::text, $6::bigint, $7::timestamptz, $8::bigint
+    $1::text,
+    $2::text,
+    $3::text,
+    $4::text,
+    $5::text,
+    $6::bigint,
+    $7::timestamptz,
+    $8::bigint,
+    $9::jsonb,
+    $10::timestamptz,
+    $11::text,
+    $12::timestamptz
 )
 ON CONFLICT (kill_id) DO UPDATE
 SET
@@ -57,7 +89,10 @@ SET
     actor = excluded.actor,
     sequence = excluded.sequence,
     change_time = excluded.change_time,
-    version = excluded.version;
+    version = excluded.version,
+    expire_time = excluded.expire_time,
+    set_by = excluded.set_by,
+    set_time = excluded.set_time;
 
 -- name: insert_change!
 INSERT INTO change_log (audit_id, target, actor, reason, before, after)

@@ -112,7 +112,7 @@ CREATE TABLE circuit_move (
 
 CREATE INDEX circuit_move_provider ON circuit_move (provider, move_id);
 
--- Stops of all calls. The row says what is wanted; admission's fence of the same id does it.
+-- Stops of calls. The row says what is wanted; admission's fence of the same id does it.
 CREATE TABLE kill_switch (
     kill_id text PRIMARY KEY,
     -- intended: wanted, not acknowledged by admission. in-force: acknowledged.
@@ -127,7 +127,14 @@ CREATE TABLE kill_switch (
     -- Grows with each kill and resume. The highest wins, here and in admission's fence.
     sequence bigint NOT NULL CHECK (sequence > 0),
     change_time timestamptz NOT NULL,
-    version bigint NOT NULL
+    version bigint NOT NULL,
+    -- Values by dimension of the calls that it stops; empty: all calls.
+    scope jsonb NOT NULL DEFAULT '{}',
+    -- When it lifts itself; NULL: never.
+    expire_time timestamptz,
+    -- Who set it, and when; actor and change_time are those of the last change.
+    set_by text NOT NULL DEFAULT '',
+    set_time timestamptz
 );
 
 -- Every order to kill or resume with what it replaced, in the order's own transaction.

@@ -18,7 +18,7 @@ from chassis.process import Deployable
 from gateway.__main__ import DEPLOYABLE as GATEWAY
 from gateway.config import GatewaySettings
 from gateway.jobs.bootstrap import ROUTES, bootstrap
-from headgate.api.gateway.v1 import admin_pb2_grpc, gateway_pb2_grpc
+from headgate.api.gateway.v1 import admin_pb2, admin_pb2_grpc, gateway_pb2_grpc
 from headgate.channel import authorization
 from headgate.failures import parse_failure
 from services.accounting.__main__ import DEPLOYABLE as ACCOUNTING
@@ -167,6 +167,13 @@ class Keyed:
         return lambda request, timeout=10.0: call(
             request, timeout=timeout, metadata=self._metadata
         )
+
+
+async def kill(staff: Keyed, **order: Any) -> Any:
+    """Stops calls, in the two steps that this takes."""
+    prepared = await staff.PrepareKill(admin_pb2.PrepareKillRequest(**order))
+    request = admin_pb2.KillRequest(**order, confirmation_token=prepared.confirmation_token)
+    return await staff.Kill(request)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import pytest
 from headgate.api.common.v1 import call_pb2, limit_pb2, price_pb2
 from headgate.api.gateway.v1 import admin_pb2 as pb
 from headgate.api.gateway.v1 import gateway_pb2 as pb_calls
-from tests.integration.gateway.system import System, eventually, refusal
+from tests.integration.gateway.system import System, eventually, kill, refusal
 from tests.integration.gateway.traffic import admit, make_call
 from tests.schemas import owner_url
 
@@ -67,7 +67,7 @@ async def test_every_change_leaves_an_entry_that_says_it_is_done(system: System)
     await staff.DeleteLimit(pb.DeleteLimitRequest(limit_id="acme-day"))
     await staff.PutPrice(pb.PutPriceRequest(price=PRICE))
     await staff.DeletePrice(pb.DeletePriceRequest(provider="acme-ai", model="own"))
-    await staff.Kill(pb.KillRequest(reason="drill", message="Soon."))
+    await kill(staff, reason="drill", message="Soon.")
     await staff.Resume(pb.ResumeRequest(reason="over"))
 
     found = await entries(system, 10)
@@ -262,7 +262,7 @@ async def test_a_repeated_change_is_harmless(system: System) -> None:
     )
     revoke = pb.RevokeApiKeyRequest(key_id=created.api_key.key_id)
     revoked = [(await staff.RevokeApiKey(revoke)).api_key for _ in range(2)]
-    kills = [(await staff.Kill(pb.KillRequest(reason="drill"))).kill for _ in range(2)]
+    kills = [(await kill(staff, reason="drill")).kill for _ in range(2)]
 
     assert first.limit == again.limit == LIMIT_STORED
     assert revoked[0] == revoked[1]
@@ -270,7 +270,7 @@ async def test_a_repeated_change_is_harmless(system: System) -> None:
     assert {each.state for each in kills} == {kills[0].state}
     assert kills[0].actor == "admin"
     await staff.Resume(pb.ResumeRequest(reason="over"))
-    await asyncio.gather(*(staff.Kill(pb.KillRequest(reason="all")) for _ in range(3)))
+    await asyncio.gather(*(kill(staff, reason="all") for _ in range(3)))
 
 
 LIMIT_STORED = limit_pb2.Limit()

@@ -14,6 +14,7 @@ from tests.integration.gateway.system import ACME_KEY, System, new_id, refusal
 
 ID: Final = "01890a5d-ac96-774b-bcce-b302099a8057"
 LONG: Final = "x" * 2_000
+HUGE: Final = Duration(seconds=10**11)
 DAY: Final = limit_pb2.CalendarWindow(period=limit_pb2.CALENDAR_PERIOD_DAY)
 OPENAI: Final = call_pb2.Candidate(provider="openai", model="gpt-4o-mini")
 
@@ -164,10 +165,20 @@ STAFF: Final[dict[str, list[Case]]] = {
         (usage(group_by=[usage_pb2.USAGE_DIMENSION_UNSPECIFIED]), ("group_by[0]",)),
         (usage(source=9), ("source",)),
     ],
+    "PrepareKill": [
+        (admin.PrepareKillRequest(), ("reason",)),
+        (admin.PrepareKillRequest(reason="why", scope={"moon": "full"}), ("scope",)),
+    ],
     "Kill": [
         (admin.KillRequest(), ("reason",)),
         (admin.KillRequest(reason="why", message=LONG), ("message",)),
+        (admin.KillRequest(reason="why", scope={"moon": "full"}), ("scope",)),
+        (admin.KillRequest(reason="why", scope={"org": ""}), ("scope[org]",)),
+        (admin.KillRequest(reason="why", expire_duration=HUGE), ("expire_duration",)),
+        (admin.KillRequest(reason="why", confirmation_token=LONG), ("confirmation_token",)),
     ],
+    "SetBreaker": [(admin.SetBreakerRequest(reason="why"), ("provider",))],
+    "ListBreakerMoves": [(admin.ListBreakerMovesRequest(page_size=-1), ("page_size",))],
     "Resume": [(admin.ResumeRequest(reason=LONG), ("reason",))],
 }
 

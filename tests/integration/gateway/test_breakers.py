@@ -16,6 +16,7 @@ from tests.integration.gateway.system import (
     System,
     build_system,
     eventually,
+    kill,
     new_id,
 )
 from tests.postgres import Clone
@@ -171,7 +172,7 @@ async def test_after_a_kill_nothing_is_admitted_until_it_is_lifted(system: Syste
                 late.append(decision)
 
     asking = [asyncio.create_task(keep_asking()) for _ in range(8)]
-    kill = (await staff.Kill(admin_pb2.KillRequest(reason="drill", message="Back at noon."))).kill
+    switch = (await kill(staff, reason="drill", message="Back at noon.")).kill
     killed.set()
     replay = (await backend.AdmitCall(held)).decision
     await asyncio.gather(*asking)
@@ -180,7 +181,7 @@ async def test_after_a_kill_nothing_is_admitted_until_it_is_lifted(system: Syste
     )
     status = await backend.GetStatus(pb.GetStatusRequest())
 
-    assert kill.state == health_pb2.KILL_STATE_IN_FORCE
+    assert switch.state == health_pb2.KILL_STATE_IN_FORCE
     assert late
     assert {each.denial.reason for each in (*late, replay)} == {denial_pb2.DENIAL_REASON_FENCED}
     assert "Back at noon." in replay.denial.message
@@ -201,7 +202,7 @@ async def test_a_gateway_that_cannot_hear_health_is_stopped_by_the_fence(system:
     deaf = system.backend(GLOBEX_KEY, at="deaf")
     held = pb.AdmitCallRequest(call_id=new_id(), operation="summarize", input_token_count=10)
     before = (await deaf.AdmitCall(held)).decision
-    await system.staff().Kill(admin_pb2.KillRequest(reason="drill", message="Back at noon."))
+    await kill(system.staff(), reason="drill", message="Back at noon.")
 
     decisions = await asyncio.gather(*(decide(deaf) for _ in range(20)))
     decisions.append((await deaf.AdmitCall(held)).decision)

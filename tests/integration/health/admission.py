@@ -17,10 +17,10 @@ PATIENCE_SECONDS: Final = 30.0
 
 
 class StandIn(admission_pb2_grpc.AdmissionServiceServicer):
-    """Keeps a fence as the contract says: the highest sequence wins."""
+    """Keeps fences as the contract says: of each the highest sequence wins."""
 
     def __init__(self) -> None:
-        self.fence = pb.SetFenceResponse(sequence=0, active=False)
+        self._fences: dict[str, pb.SetFenceResponse] = {}
         self.requests: list[pb.SetFenceRequest] = []
         self.authorizations: list[str] = []
         # Codes that the next RPCs fail with, before anything is done.
@@ -32,6 +32,15 @@ class StandIn(admission_pb2_grpc.AdmissionServiceServicer):
         self.answers.set()
         # Has the sequence of each request that arrived and did not fail.
         self._arrivals: asyncio.Queue[int] = asyncio.Queue()
+
+    @property
+    def fence(self) -> pb.SetFenceResponse:
+        """The fence of all calls."""
+        return self._fences.setdefault("platform", pb.SetFenceResponse())
+
+    @fence.setter
+    def fence(self, fence: pb.SetFenceResponse) -> None:
+        self._fences["platform"] = fence
 
     async def arrived(self) -> int:
         """Waits for the next request that does not fail and returns its sequence."""
@@ -46,9 +55,11 @@ class StandIn(admission_pb2_grpc.AdmissionServiceServicer):
         self.requests.append(request)
         if self.failures:
             await context.abort(self.failures.pop(0), "as the test wants")
-        if request.sequence > self.fence.sequence and not self.is_deaf:
-            self.fence = pb.SetFenceResponse(sequence=request.sequence, active=request.active)
-        answer = self.fence
+        known = self._fences.get(request.fence_id, pb.SetFenceResponse())
+        if request.sequence > known.sequence and not self.is_deaf:
+            known = pb.SetFenceResponse(sequence=request.sequence, active=request.active)
+            self._fences[request.fence_id] = known
+        answer = known
         self._arrivals.put_nowait(request.sequence)
         await self.answers.wait()
         return answer

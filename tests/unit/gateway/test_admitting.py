@@ -13,6 +13,7 @@ from gateway.decisions import Admitted, Denied
 from gateway.domain.calls import Candidate
 from gateway.domain.estimates import Rate, ceiling
 from gateway.domain.fitness import Breaker, BreakerState
+from gateway.domain.stops import Stop
 from headgate.api.admission.v1 import admission_pb2
 from headgate.api.common.v1 import call_pb2, denial_pb2
 from headgate.api.health.v1 import health_pb2
@@ -77,7 +78,8 @@ async def test_a_breaker_is_checked_before_a_price_and_a_kill_before_both() -> N
     put(gateway, openai=OPEN, anthropic=OPEN)
 
     broken = await gateway.calls.admit(make_call(), deadline=None)
-    gateway.copy.kills["platform"] = health_pb2.KillResponse().kill
+    gateway.copy.apply(health_pb2.WatchResponse())
+    gateway.copy.stops = (Stop(kill_id="platform", message="Stopped.", scope={}),)
     killed = await gateway.calls.admit(make_call(), deadline=None)
 
     assert reason(broken) == denial_pb2.DENIAL_REASON_BREAKER_OPEN
@@ -206,3 +208,22 @@ async def test_a_probe_is_asked_for_the_whole_way_and_as_long_as_the_hold() -> N
     assert (asked.provider, asked.model) == (OPENAI.provider, OPENAI.model)
     assert (asked.credential, asked.lease_duration.seconds) == ("acme/eu", ROUTE.hold_seconds)
     assert SIGNER.verify(decision.permit).credential == "acme/eu"
+
+
+async def test_a_stop_of_a_provider_drops_its_candidates_and_of_all_denies() -> None:
+    gateway = Gateway()
+    gateway.copy.apply(health_pb2.WatchResponse())
+    gateway.copy.stops = (stop(provider="openai"),)
+    moved = await gateway.calls.admit(make_call(), deadline=None)
+    gateway.copy.stops += (stop(provider="anthropic"),)
+
+    denied = await gateway.calls.admit(make_call(), deadline=None)
+
+    (request,) = gateway.reserve.asked
+    assert isinstance(moved, Admitted)
+    assert [each.candidate.provider for each in request.candidates] == ["anthropic"]
+    assert reason(denied) == denial_pb2.DENIAL_REASON_FENCED
+
+
+def stop(**scope: str) -> Stop:
+    return Stop(kill_id="some", message="Stopped.", scope=scope)

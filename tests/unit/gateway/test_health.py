@@ -81,7 +81,7 @@ def test_a_snapshot_replaces_all() -> None:
     copy.apply(WatchResponse(version=6, kills=[kill(common_pb2.KILL_STATE_IN_FORCE)]))
     copy.apply(snapshot(2, provider("google", CLOSED)))
 
-    assert (copy.version, set(copy.providers), copy.kill) == (2, {"google"}, None)
+    assert (copy.version, set(copy.providers), copy.stops) == (2, {"google"}, ())
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_kill_stops_from_the_intent_until_it_is_lifted(
     copy.apply(WatchResponse(version=1, kills=[kill(common_pb2.KILL_STATE_IN_FORCE)]))
     copy.apply(WatchResponse(version=2, kills=[kill(state)]))
 
-    assert (copy.kill is not None) == stops
+    assert copy.stopped == stops
 
 
 def test_an_unknown_state_lets_nothing_pass() -> None:
@@ -170,7 +170,7 @@ async def test_a_lost_stream_is_opened_again(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_silent_stream_is_a_lost_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health_watch, "STALE_SECONDS", 0.01)
+    monkeypatch.setattr(health_watch, "SILENCE_SECONDS", 0.01)
     monkeypatch.setattr(health_watch, "BACKOFF_SECONDS_MIN", 0.001)
     streams = Streams()
     watching = asyncio.create_task(HealthWatch(streams, HealthCopy()).run())
@@ -183,7 +183,7 @@ async def test_a_silent_stream_is_a_lost_one(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_denials_name_what_blocked_and_carry_the_fallback_text() -> None:
-    fenced = denials.fenced(ROUTE, kill(common_pb2.KILL_STATE_IN_FORCE))
+    fenced = denials.fenced(ROUTE, "Maintenance.")
     excluded = denials.excluded(ROUTE)
     blocks = {
         ("openai", "", ""): Breaker(state=BreakerState.OPEN, probe_time=101.5),
@@ -259,3 +259,17 @@ def test_what_has_just_closed_ramps_and_what_staff_closed_does_not() -> None:
     now += RAMP_SECONDS
     copy.apply(WatchResponse(version=1))
     assert copy.breakers.unfit == {}
+
+
+def test_a_stale_gateway_leaves_stops_to_admission() -> None:
+    now = 100.0
+    copy = HealthCopy(now=lambda: now)
+    copy.apply(WatchResponse(version=1, kills=[kill(common_pb2.KILL_STATE_IN_FORCE)]))
+    fresh = copy.current_stops()
+    now += STALE_SECONDS + 0.1
+
+    assert [each.kill_id for each in fresh] == ["platform"]
+    assert copy.current_stops() == ()
+    # People are still told what was last known, and that it may be old.
+    assert copy.stopped
+    assert copy.stale

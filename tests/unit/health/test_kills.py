@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -39,6 +40,8 @@ def test_the_first_kill_is_intended_with_sequence_one() -> None:
         sequence=1,
         change_time=NOW,
         version=0,
+        set_by="ada",
+        set_time=NOW,
     )
 
 
@@ -55,7 +58,8 @@ def test_the_same_kill_again_changes_nothing(switch: KillSwitch) -> None:
 
 @pytest.mark.parametrize("field", ["reason", "message"])
 def test_a_kill_that_says_something_else_takes_the_next_sequence(field: str) -> None:
-    other = kills.killed(IN_FORCE, replace(KILL, **{field: "other"}), now=NOW)
+    changed: dict[str, Any] = {field: "other"}
+    other = kills.killed(IN_FORCE, replace(KILL, **changed), now=NOW)
 
     assert (other.sequence, other.state) == (2, KillState.INTENDED)
     assert getattr(other, field) == "other"
@@ -187,3 +191,54 @@ def test_whatever_is_ordered_in_force_is_said_only_of_a_fence_that_is_set(
             assert fence == Fence(sequence=switch.sequence, active=True)
         if switch.state is KillState.RESUMED:
             assert not fence.active
+
+
+SCOPE: kills.Scope = (("org", "acme"), ("api_key", "k_1"))
+
+
+def test_each_scope_has_one_switch_of_its_own() -> None:
+    scopes: list[kills.Scope] = [(), SCOPE, SCOPE[:1], (("org", "acmeapi_keyk_1"),)]
+    ids = [kills.id_of(scope) for scope in scopes]
+
+    assert ids[0] == kills.PLATFORM
+    assert len(set(ids)) == len(ids)
+    assert kills.id_of(SCOPE) == ids[1]
+    assert max(map(len, ids)) <= 64
+    scoped = kills.killed(None, replace(KILL, scope=SCOPE, message=""), now=NOW)
+    assert (scoped.kill_id, scoped.scope) == (ids[1], SCOPE)
+    assert scoped.message == "AI calls are stopped for org acme, api key k_1."
+    assert (scoped.set_by, scoped.set_time) == (KILL.actor, NOW)
+
+
+def test_a_stop_with_a_duration_lasts_from_the_last_order_on() -> None:
+    order = replace(KILL, duration=60 * SECOND)
+    first = kills.killed(None, order, now=NOW)
+    again = kills.killed(first, order, now=NOW + SECOND)
+    for_good = kills.killed(first, KILL, now=NOW + SECOND)
+
+    assert first.expire_time == NOW + 60 * SECOND
+    assert (again.sequence, again.expire_time) == (2, NOW + 61 * SECOND)
+    assert (for_good.sequence, for_good.expire_time) == (2, None)
+
+
+def test_a_stop_is_lifted_when_its_time_is_over_and_not_before() -> None:
+    order = replace(KILL, duration=60 * SECOND)
+    switch = replace(kills.killed(None, order, now=NOW), state=KillState.IN_FORCE)
+    over = kills.expired(switch, now=NOW + 60 * SECOND)
+
+    assert kills.expired(switch, now=NOW + 59 * SECOND) is switch
+    assert kills.expired(IN_FORCE, now=NOW + 10**6 * SECOND) is IN_FORCE
+    assert kills.expired(over, now=NOW + 61 * SECOND) is over
+    assert (over.state, over.sequence, over.actor) == (KillState.RESUMING, 2, kills.EXPIRY)
+
+
+def test_a_fence_that_has_lifted_itself_contradicts_nothing() -> None:
+    order = replace(KILL, duration=60 * SECOND)
+    switch = kills.killed(None, order, now=NOW)
+    lifted = kills.Fence(sequence=1, active=False)
+
+    early = kills.acknowledged(switch, sent=switch, fence=lifted, now=NOW + SECOND)
+    late = kills.acknowledged(switch, sent=switch, fence=lifted, now=NOW + 60 * SECOND)
+
+    assert (early.state, early.sequence) == (KillState.INTENDED, 2)
+    assert (late.state, late.sequence) == (KillState.IN_FORCE, 1)

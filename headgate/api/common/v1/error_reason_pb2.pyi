@@ -160,6 +160,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Nobody would be admin of the whole platform any more; make another one first.
     Example: {"reason": "LAST_ADMIN", "domain": "headgate", "metadata": {"staff": "s_3f9a0c41d2e7"}}
     """
+    ERROR_REASON_CONFIRMATION_REQUIRED: _ErrorReason.ValueType  # 70
+    """What stops calls has to be confirmed: the token is missing, too old, or another order's.
+    Example: {"reason": "CONFIRMATION_REQUIRED", "domain": "headgate", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why an RPC, or one member of a batch, failed. `ErrorInfo.reason` is the value's name without
@@ -303,5 +307,9 @@ Example: {"reason": "INVITATION_NOT_FOUND", "domain": "headgate", "metadata": {"
 ERROR_REASON_LAST_ADMIN: ErrorReason.ValueType  # 67
 """Nobody would be admin of the whole platform any more; make another one first.
 Example: {"reason": "LAST_ADMIN", "domain": "headgate", "metadata": {"staff": "s_3f9a0c41d2e7"}}
+"""
+ERROR_REASON_CONFIRMATION_REQUIRED: ErrorReason.ValueType  # 70
+"""What stops calls has to be confirmed: the token is missing, too old, or another order's.
+Example: {"reason": "CONFIRMATION_REQUIRED", "domain": "headgate", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -3,10 +3,12 @@
 isort:skip_file
 Whether providers are fit and whether calls are stopped."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -339,9 +341,29 @@ Global___BreakerMove: _TypeAlias = BreakerMove  # noqa: Y015
 
 @_typing.final
 class KillSwitch(_message.Message):
-    """A stop of all calls in a scope. This release knows one scope: the platform."""
+    """A stop of all calls in a scope."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ScopeEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     KILL_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -350,8 +372,12 @@ class KillSwitch(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    SET_BY_FIELD_NUMBER: _builtins.int
+    SET_TIME_FIELD_NUMBER: _builtins.int
     kill_id: _builtins.str
-    """Identifies the switch; "platform" in this release."""
+    """Identifies the switch. There is one for each scope; "platform" is that of all calls."""
     state: Global___KillState.ValueType
     """Where the switch stands."""
     reason: _builtins.str
@@ -362,9 +388,26 @@ class KillSwitch(_message.Message):
     """Who set or resumed it last."""
     sequence: _builtins.int
     """Grows by one with each kill and resume."""
+    set_by: _builtins.str
+    """Who set it."""
     @_builtins.property
     def change_time(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
+
+    @_builtins.property
+    def scope(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Calls that it stops, as values by dimension: "org", "operation", "provider", "model", "feature",
+        "api_key"; a call must have all of them. Stops on a provider or a model drop these candidates.
+        Empty: all calls.
+        """
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it lifts itself. Unset: never."""
+
+    @_builtins.property
+    def set_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was set."""
 
     def __init__(
         self,
@@ -376,10 +419,14 @@ class KillSwitch(_message.Message):
         actor: _builtins.str = ...,
         sequence: _builtins.int = ...,
         change_time: _timestamp_pb2.Timestamp | None = ...,
+        scope: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        set_by: _builtins.str = ...,
+        set_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "expire_time", b"expire_time", "set_time", b"set_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "change_time", b"change_time", "kill_id", b"kill_id", "message", b"message", "reason", b"reason", "sequence", b"sequence", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "change_time", b"change_time", "expire_time", b"expire_time", "kill_id", b"kill_id", "message", b"message", "reason", b"reason", "scope", b"scope", "sequence", b"sequence", "set_by", b"set_by", "set_time", b"set_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

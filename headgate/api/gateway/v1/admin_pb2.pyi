@@ -1073,25 +1073,155 @@ class KillRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ScopeEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    EXPIRE_DURATION_FIELD_NUMBER: _builtins.int
+    CONFIRMATION_TOKEN_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """Why. For staff. 1-1,024 characters."""
     message: _builtins.str
     """What callers are told. At most 1,024 characters. Empty: a fixed sentence."""
+    confirmation_token: _builtins.str
+    """From `PrepareKill` with the same fields, by the same caller, within two minutes."""
+    @_builtins.property
+    def scope(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Calls to stop, as values by dimension: "org", "operation", "provider", "model", "feature",
+        "api_key"; a call must have all of them. Empty: all calls.
+        """
+
+    @_builtins.property
+    def expire_duration(self) -> _duration_pb2.Duration:
+        """After how long it lifts itself. 1 s to 366 days. Unset: never."""
+
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
         message: _builtins.str = ...,
+        scope: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        expire_duration: _duration_pb2.Duration | None = ...,
+        confirmation_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_duration", b"expire_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmation_token", b"confirmation_token", "expire_duration", b"expire_duration", "message", b"message", "reason", b"reason", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___KillRequest: _TypeAlias = KillRequest  # noqa: Y015
+
+@_typing.final
+class PrepareKillRequest(_message.Message):
+    """A stop that somebody considers; the fields are those of `KillRequest`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ScopeEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    EXPIRE_DURATION_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why. For staff. 1-1,024 characters."""
+    message: _builtins.str
+    """What callers are told. At most 1,024 characters. Empty: a fixed sentence."""
+    @_builtins.property
+    def scope(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Calls to stop. Empty: all calls."""
+
+    @_builtins.property
+    def expire_duration(self) -> _duration_pb2.Duration:
+        """After how long it lifts itself. 1 s to 366 days. Unset: never."""
+
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        scope: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        expire_duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_duration", b"expire_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_duration", b"expire_duration", "message", b"message", "reason", b"reason", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrepareKillRequest: _TypeAlias = PrepareKillRequest  # noqa: Y015
+
+@_typing.final
+class PrepareKillResponse(_message.Message):
+    """What the stop would stop, and what confirms it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFIRMATION_TOKEN_FIELD_NUMBER: _builtins.int
+    TOKEN_DURATION_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    confirmation_token: _builtins.str
+    """Send it with `Kill` and the same fields."""
+    @_builtins.property
+    def token_duration(self) -> _duration_pb2.Duration:
+        """How long it may be used."""
+
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Operations some of whose calls would be stopped."""
+
+    def __init__(
+        self,
+        *,
+        confirmation_token: _builtins.str = ...,
+        token_duration: _duration_pb2.Duration | None = ...,
+        operations: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["token_duration", b"token_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmation_token", b"confirmation_token", "operations", b"operations", "token_duration", b"token_duration"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrepareKillResponse: _TypeAlias = PrepareKillResponse  # noqa: Y015
 
 @_typing.final
 class KillResponse(_message.Message):
@@ -1124,20 +1254,148 @@ class ResumeRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
+    KILL_ID_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why. For staff. 1-1,024 characters."""
+    kill_id: _builtins.str
+    """Which stop. Empty: that of all calls."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        kill_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kill_id", b"kill_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeRequest: _TypeAlias = ResumeRequest  # noqa: Y015
+
+@_typing.final
+class SetBreakerRequest(_message.Message):
+    """What to do with a breaker."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    OVERRIDE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """Provider's registered name."""
+    model: _builtins.str
+    """One of its models. Empty: not one model."""
+    credential: _builtins.str
+    """One credential with it: an org, or "org/name". Empty: not one credential. Not together with a
+    model.
+    """
+    override: _health_pb2.BreakerOverride.ValueType
+    """What it shall be. Unspecified: what its state machine says, beginning closed."""
     reason: _builtins.str
     """Why. For staff. 1-1,024 characters."""
     def __init__(
         self,
         *,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        credential: _builtins.str = ...,
+        override: _health_pb2.BreakerOverride.ValueType = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "model", b"model", "override", b"override", "provider", b"provider", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ResumeRequest: _TypeAlias = ResumeRequest  # noqa: Y015
+Global___SetBreakerRequest: _TypeAlias = SetBreakerRequest  # noqa: Y015
+
+@_typing.final
+class SetBreakerResponse(_message.Message):
+    """The breaker as it now is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    OVERRIDE_FIELD_NUMBER: _builtins.int
+    state: _health_pb2.BreakerState.ValueType
+    """State of the breaker."""
+    override: _health_pb2.BreakerOverride.ValueType
+    """What staff decided."""
+    def __init__(
+        self,
+        *,
+        state: _health_pb2.BreakerState.ValueType = ...,
+        override: _health_pb2.BreakerOverride.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["override", b"override", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetBreakerResponse: _TypeAlias = SetBreakerResponse  # noqa: Y015
+
+@_typing.final
+class ListBreakerMovesRequest(_message.Message):
+    """A page of changes of state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many; 0: 50; more than 1,000: 1,000."""
+    page_token: _builtins.str
+    """From an earlier answer. Empty: the first page."""
+    provider: _builtins.str
+    """Of this provider only. Empty: of all."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        provider: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBreakerMovesRequest: _TypeAlias = ListBreakerMovesRequest  # noqa: Y015
+
+@_typing.final
+class ListBreakerMovesResponse(_message.Message):
+    """A page of changes of state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOVES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def moves(self) -> _containers.RepeatedCompositeFieldContainer[_health_pb2.BreakerMove]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        moves: _abc.Iterable[_health_pb2.BreakerMove] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["moves", b"moves", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBreakerMovesResponse: _TypeAlias = ListBreakerMovesResponse  # noqa: Y015
 
 @_typing.final
 class ResumeResponse(_message.Message):

@@ -113,6 +113,11 @@ class AdminServiceStub(object):
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetUsageRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetUsageResponse.FromString,
                 _registered_method=True)
+        self.PrepareKill = channel.unary_unary(
+                '/headgate.api.gateway.v1.AdminService/PrepareKill',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.PrepareKillRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.PrepareKillResponse.FromString,
+                _registered_method=True)
         self.Kill = channel.unary_unary(
                 '/headgate.api.gateway.v1.AdminService/Kill',
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.KillRequest.SerializeToString,
@@ -122,6 +127,16 @@ class AdminServiceStub(object):
                 '/headgate.api.gateway.v1.AdminService/Resume',
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ResumeRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ResumeResponse.FromString,
+                _registered_method=True)
+        self.SetBreaker = channel.unary_unary(
+                '/headgate.api.gateway.v1.AdminService/SetBreaker',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.SetBreakerRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.SetBreakerResponse.FromString,
+                _registered_method=True)
+        self.ListBreakerMoves = channel.unary_unary(
+                '/headgate.api.gateway.v1.AdminService/ListBreakerMoves',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListBreakerMovesRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListBreakerMovesResponse.FromString,
                 _registered_method=True)
         self.ListAuditEntries = channel.unary_unary(
                 '/headgate.api.gateway.v1.AdminService/ListAuditEntries',
@@ -243,8 +258,16 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PrepareKill(self, request, context):
+        """Says what a stop would stop, and returns the token without which `Kill` stops nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Kill(self, request, context):
-        """Stops all calls. When it returns, none is admitted any more.
+        """Stops calls. When it returns, none in scope is admitted any more. Errors:
+        CONFIRMATION_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -252,6 +275,22 @@ class AdminServiceServicer(object):
 
     def Resume(self, request, context):
         """Lets calls pass again. Errors: KILL_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetBreaker(self, request, context):
+        """Forces a breaker open or closed, or gives it back to its state machine: closed, with nothing
+        counted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBreakerMoves(self, request, context):
+        """Lists changes of breakers' states, and credentials that a provider began to refuse, newest
+        first. Kept for 90 days.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -342,6 +381,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetUsageRequest.FromString,
                     response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetUsageResponse.SerializeToString,
             ),
+            'PrepareKill': grpc.unary_unary_rpc_method_handler(
+                    servicer.PrepareKill,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.PrepareKillRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.PrepareKillResponse.SerializeToString,
+            ),
             'Kill': grpc.unary_unary_rpc_method_handler(
                     servicer.Kill,
                     request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.KillRequest.FromString,
@@ -351,6 +395,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.Resume,
                     request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ResumeRequest.FromString,
                     response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ResumeResponse.SerializeToString,
+            ),
+            'SetBreaker': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetBreaker,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.SetBreakerRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.SetBreakerResponse.SerializeToString,
+            ),
+            'ListBreakerMoves': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBreakerMoves,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListBreakerMovesRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListBreakerMovesResponse.SerializeToString,
             ),
             'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEntries,
@@ -778,6 +832,33 @@ class AdminService(object):
             _registered_method=True)
 
     @staticmethod
+    def PrepareKill(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.AdminService/PrepareKill',
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.PrepareKillRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.PrepareKillResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Kill(request,
             target,
             options=(),
@@ -821,6 +902,60 @@ class AdminService(object):
             '/headgate.api.gateway.v1.AdminService/Resume',
             headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ResumeRequest.SerializeToString,
             headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ResumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetBreaker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.AdminService/SetBreaker',
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.SetBreakerRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.SetBreakerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBreakerMoves(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.AdminService/ListBreakerMoves',
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListBreakerMovesRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListBreakerMovesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -69,10 +69,22 @@ class AdminServiceStub:
     """Lists prices in force by provider and model."""
     GetUsage: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetUsageRequest, _admin_pb2.GetUsageResponse]
     """Sums usage over days."""
+    PrepareKill: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PrepareKillRequest, _admin_pb2.PrepareKillResponse]
+    """Says what a stop would stop, and returns the token without which `Kill` stops nothing."""
     Kill: _grpc.UnaryUnaryMultiCallable[_admin_pb2.KillRequest, _admin_pb2.KillResponse]
-    """Stops all calls. When it returns, none is admitted any more."""
+    """Stops calls. When it returns, none in scope is admitted any more. Errors:
+    CONFIRMATION_REQUIRED.
+    """
     Resume: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ResumeRequest, _admin_pb2.ResumeResponse]
     """Lets calls pass again. Errors: KILL_NOT_FOUND."""
+    SetBreaker: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetBreakerRequest, _admin_pb2.SetBreakerResponse]
+    """Forces a breaker open or closed, or gives it back to its state machine: closed, with nothing
+    counted.
+    """
+    ListBreakerMoves: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListBreakerMovesRequest, _admin_pb2.ListBreakerMovesResponse]
+    """Lists changes of breakers' states, and credentials that a provider began to refuse, newest
+    first. Kept for 90 days.
+    """
     ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListAuditEntriesRequest, _admin_pb2.ListAuditEntriesResponse]
     """Lists audit entries, newest first."""
 
@@ -117,10 +129,22 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Lists prices in force by provider and model."""
     GetUsage: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetUsageRequest, _admin_pb2.GetUsageResponse]  # type: ignore[assignment]
     """Sums usage over days."""
+    PrepareKill: _aio.UnaryUnaryMultiCallable[_admin_pb2.PrepareKillRequest, _admin_pb2.PrepareKillResponse]  # type: ignore[assignment]
+    """Says what a stop would stop, and returns the token without which `Kill` stops nothing."""
     Kill: _aio.UnaryUnaryMultiCallable[_admin_pb2.KillRequest, _admin_pb2.KillResponse]  # type: ignore[assignment]
-    """Stops all calls. When it returns, none is admitted any more."""
+    """Stops calls. When it returns, none in scope is admitted any more. Errors:
+    CONFIRMATION_REQUIRED.
+    """
     Resume: _aio.UnaryUnaryMultiCallable[_admin_pb2.ResumeRequest, _admin_pb2.ResumeResponse]  # type: ignore[assignment]
     """Lets calls pass again. Errors: KILL_NOT_FOUND."""
+    SetBreaker: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetBreakerRequest, _admin_pb2.SetBreakerResponse]  # type: ignore[assignment]
+    """Forces a breaker open or closed, or gives it back to its state machine: closed, with nothing
+    counted.
+    """
+    ListBreakerMoves: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListBreakerMovesRequest, _admin_pb2.ListBreakerMovesResponse]  # type: ignore[assignment]
+    """Lists changes of breakers' states, and credentials that a provider began to refuse, newest
+    first. Kept for 90 days.
+    """
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListAuditEntriesRequest, _admin_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
     """Lists audit entries, newest first."""
 
@@ -254,12 +278,22 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sums usage over days."""
 
     @_abc_1.abstractmethod
+    def PrepareKill(
+        self,
+        request: _admin_pb2.PrepareKillRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.PrepareKillResponse, _abc.Awaitable[_admin_pb2.PrepareKillResponse]]:
+        """Says what a stop would stop, and returns the token without which `Kill` stops nothing."""
+
+    @_abc_1.abstractmethod
     def Kill(
         self,
         request: _admin_pb2.KillRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.KillResponse, _abc.Awaitable[_admin_pb2.KillResponse]]:
-        """Stops all calls. When it returns, none is admitted any more."""
+        """Stops calls. When it returns, none in scope is admitted any more. Errors:
+        CONFIRMATION_REQUIRED.
+        """
 
     @_abc_1.abstractmethod
     def Resume(
@@ -268,6 +302,26 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ResumeResponse, _abc.Awaitable[_admin_pb2.ResumeResponse]]:
         """Lets calls pass again. Errors: KILL_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def SetBreaker(
+        self,
+        request: _admin_pb2.SetBreakerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.SetBreakerResponse, _abc.Awaitable[_admin_pb2.SetBreakerResponse]]:
+        """Forces a breaker open or closed, or gives it back to its state machine: closed, with nothing
+        counted.
+        """
+
+    @_abc_1.abstractmethod
+    def ListBreakerMoves(
+        self,
+        request: _admin_pb2.ListBreakerMovesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListBreakerMovesResponse, _abc.Awaitable[_admin_pb2.ListBreakerMovesResponse]]:
+        """Lists changes of breakers' states, and credentials that a provider began to refuse, newest
+        first. Kept for 90 days.
+        """
 
     @_abc_1.abstractmethod
     def ListAuditEntries(

@@ -422,14 +422,36 @@ Global___GetHealthResponse: _TypeAlias = GetHealthResponse  # noqa: Y015
 
 @_typing.final
 class KillRequest(_message.Message):
-    """Stops all calls."""
+    """Stops calls."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ScopeEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
     AUDIT_ID_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    EXPIRE_DURATION_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """Why. For staff. 1-1,024 characters."""
     message: _builtins.str
@@ -438,6 +460,16 @@ class KillRequest(_message.Message):
     """Who asks for it. 1-128 characters."""
     audit_id: _builtins.str
     """Id of the gateway's audit entry. Stored with the change."""
+    @_builtins.property
+    def scope(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Calls to stop, as values by dimension: "org", "operation", "provider", "model", "feature",
+        "api_key". Empty: all calls.
+        """
+
+    @_builtins.property
+    def expire_duration(self) -> _duration_pb2.Duration:
+        """After how long it lifts itself, by health's database clock. 1 s to 366 days. Unset: never."""
+
     def __init__(
         self,
         *,
@@ -445,10 +477,12 @@ class KillRequest(_message.Message):
         message: _builtins.str = ...,
         actor: _builtins.str = ...,
         audit_id: _builtins.str = ...,
+        scope: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        expire_duration: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_duration", b"expire_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "audit_id", b"audit_id", "message", b"message", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "audit_id", b"audit_id", "expire_duration", b"expire_duration", "message", b"message", "reason", b"reason", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -487,22 +521,26 @@ class ResumeRequest(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     AUDIT_ID_FIELD_NUMBER: _builtins.int
+    KILL_ID_FIELD_NUMBER: _builtins.int
     actor: _builtins.str
     """Who asks for it. 1-128 characters."""
     reason: _builtins.str
     """Why. For staff. 1-1,024 characters."""
     audit_id: _builtins.str
     """Id of the gateway's audit entry. Stored with the change."""
+    kill_id: _builtins.str
+    """Which stop. Empty: that of all calls."""
     def __init__(
         self,
         *,
         actor: _builtins.str = ...,
         reason: _builtins.str = ...,
         audit_id: _builtins.str = ...,
+        kill_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "audit_id", b"audit_id", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "audit_id", b"audit_id", "kill_id", b"kill_id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -115,7 +115,7 @@ class HealthServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Kill(self, request, context):
-        """Stops all calls. Returns only when admission has fenced: after that no call is admitted.
+        """Stops calls. Returns only when admission has fenced: after that none in scope is admitted.
         Fails aloud if admission can't be reached; the stop stays intended and is redriven.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -50,7 +50,7 @@ class HealthServiceStub:
     GetHealth: _grpc.UnaryUnaryMultiCallable[_health_pb2.GetHealthRequest, _health_pb2.GetHealthResponse]
     """Returns the state once. Read-only."""
     Kill: _grpc.UnaryUnaryMultiCallable[_health_pb2.KillRequest, _health_pb2.KillResponse]
-    """Stops all calls. Returns only when admission has fenced: after that no call is admitted.
+    """Stops calls. Returns only when admission has fenced: after that none in scope is admitted.
     Fails aloud if admission can't be reached; the stop stays intended and is redriven.
     """
     Resume: _grpc.UnaryUnaryMultiCallable[_health_pb2.ResumeRequest, _health_pb2.ResumeResponse]
@@ -89,7 +89,7 @@ class HealthServiceAsyncStub(HealthServiceStub):
     GetHealth: _aio.UnaryUnaryMultiCallable[_health_pb2.GetHealthRequest, _health_pb2.GetHealthResponse]  # type: ignore[assignment]
     """Returns the state once. Read-only."""
     Kill: _aio.UnaryUnaryMultiCallable[_health_pb2.KillRequest, _health_pb2.KillResponse]  # type: ignore[assignment]
-    """Stops all calls. Returns only when admission has fenced: after that no call is admitted.
+    """Stops calls. Returns only when admission has fenced: after that none in scope is admitted.
     Fails aloud if admission can't be reached; the stop stays intended and is redriven.
     """
     Resume: _aio.UnaryUnaryMultiCallable[_health_pb2.ResumeRequest, _health_pb2.ResumeResponse]  # type: ignore[assignment]
@@ -155,7 +155,7 @@ class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _health_pb2.KillRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_health_pb2.KillResponse, _abc.Awaitable[_health_pb2.KillResponse]]:
-        """Stops all calls. Returns only when admission has fenced: after that no call is admitted.
+        """Stops calls. Returns only when admission has fenced: after that none in scope is admitted.
         Fails aloud if admission can't be reached; the stop stays intended and is redriven.
         """
 
