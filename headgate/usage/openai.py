@@ -106,7 +106,7 @@ def split(usage: object, input_sum: str, output_sum: str) -> Meters:
         cache_read_token_count=cached_text,
         cache_write_5m_token_count=shorter,
         cache_write_1h_token_count=longer,
-        audio_input_token_count=rest(audio, cached_audio),
+        audio_input_token_count=rest(audio or 0, cached_audio) if cached_audio else audio,
         audio_cache_read_token_count=cached_audio,
         output_token_count=rest(count(usage, output_sum), reasoning, spoken),
         reasoning_token_count=reasoning,
