@@ -19,15 +19,20 @@ from headgate.api.admission.v1 import admission_pb2_grpc
 from services.admission.books import Books
 from services.admission.config import AdmissionSettings
 from services.admission.engine import SCHEMA, Engine, open_engine
+from services.admission.explanations import Explanations
 from services.admission.feed import SettlementFeed
 from services.admission.jobs.audit import audit
 from services.admission.jobs.sweep import sweep_once
 from services.admission.metrics import Metrics
 from services.admission.policy import Policy
 from services.admission.queries import SQL
+from services.admission.records import Records
 from services.admission.servicer import AdmissionServicer
 from services.admission.sweeper import sweep
 
+# Statistics and records may be a little old.
+SHARES_SECONDS: Final = 5.0
+VIOLATIONS_SECONDS: Final = 1.0
 SERVICE_NAME: Final = "headgate.api.admission.v1.AdmissionService"
 
 log = structlog.get_logger()
@@ -55,6 +60,10 @@ async def serve(settings: AdmissionSettings, process: Process) -> AsyncIterator[
         async def end_expired() -> None:
             metrics.record_sweep(await sweep(engine.pool, engine.reservations))
 
+        process.spawn("shares", _repeat("shares", engine.shares.exchange, SHARES_SECONDS))
+        process.spawn(
+            "violations", _repeat("violations", engine.violations.flush, VIOLATIONS_SECONDS)
+        )
         process.spawn("feed", _repeat("feed", pull, settings.feed_interval_seconds))
         process.spawn("sweep", _repeat("sweep", end_expired, settings.sweep_interval_seconds))
         yield
@@ -65,13 +74,16 @@ def _add_servicer(settings: AdmissionSettings, process: Process, engine: Engine)
         await engine.pool.execute("SELECT 1")
 
     process.server.add_readiness("database", check_database)
+    books = Books(engine.pool, engine.copy)
     process.server.add(
         admission_pb2_grpc.add_AdmissionServiceServicer_to_server,
         AdmissionServicer(
             reservations=engine.reservations,
             policy=Policy(engine.pool),
             copy=engine.copy,
-            books=Books(engine.pool, engine.copy),
+            books=books,
+            records=Records(engine.pool),
+            explanations=Explanations(policy=engine.copy, books=books, shares=engine.shares),
         ),
         service_name=SERVICE_NAME,
         authenticate=ServiceTokenAuthenticator(settings.service_token),

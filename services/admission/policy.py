@@ -17,6 +17,7 @@ import structlog
 from chassis import database
 from chassis.errors import AlreadyExists, FailedPrecondition, NotFound
 from services.admission.domain.bindings import Binding, LimitSet, Projection
+from services.admission.domain.calls import Reserve
 from services.admission.domain.fences import Fence
 from services.admission.domain.limits import Limit
 from services.admission.domain.windows import FOREVER
@@ -65,6 +66,20 @@ class PolicyCopy:
         self.limit_set = LimitSet(version=row["version"], limits=limits, fences=fences)
         self.invalid_limits = invalid
         self._bindings.clear()
+
+    async def reload_if_old(self) -> None:
+        """Reads the newest version, unless it is known."""
+        if await self._pool.fetchval(QUERIES.select_version.sql) != self.limit_set.version:
+            await self.reload()
+
+    def bind(self, call: Reserve, instant: dt.datetime) -> tuple[Binding, ...]:
+        """Returns what applies to a call on each of its candidates at `instant`."""
+        return tuple(
+            [
+                self.binding(call.dimensions_on(each.provider, each.model), instant)
+                for each in call.candidates
+            ]
+        )
 
     def binding(self, dimensions: Mapping[str, str], instant: dt.datetime) -> Binding:
         """Returns the limits that apply to calls with these dimensions at `instant`."""

@@ -126,19 +126,11 @@ class Reservations:
         bindings: dict[uuid.UUID, Binding] = {}
         for each in operations:
             if isinstance(each, Reserve):
-                each.bindings = self._bind(each, guess)
+                each.bindings = self._policy.bind(each, guess)
                 bindings.update((binding.set_id, binding) for binding in each.bindings)
         await self._counters.ensure(bindings.values())
         await self._counters.ensure_partitions(
             (each.key.call_id for each in operations if not isinstance(each, Reserve)), guess
-        )
-
-    def _bind(self, call: Reserve, instant: dt.datetime) -> tuple[Binding, ...]:
-        return tuple(
-            [
-                self._policy.binding(call.dimensions_on(each.provider, each.model), instant)
-                for each in call.candidates
-            ]
         )
 
     async def _round(

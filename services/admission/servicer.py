@@ -4,37 +4,60 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar
 
 import grpc
 
 from chassis import paging, server
-from chassis.errors import NotFound, ServiceError
+from chassis.errors import NotFound, Overloaded, ServiceError
 from headgate.api.admission.v1 import admission_pb2 as pb
 from headgate.api.admission.v1 import admission_pb2_grpc
-from services.admission import wire, wire_outcomes, wire_policy
+from services.admission import (
+    wire,
+    wire_explanations,
+    wire_outcomes,
+    wire_policy,
+    wire_records,
+)
 from services.admission.books import Books
-from services.admission.domain.calls import Operation, Outcome
+from services.admission.domain.calls import Operation, Outcome, Reserve
+from services.admission.explanations import CandidateExplanation, Explanations
 from services.admission.policy import Policy, PolicyCopy
+from services.admission.records import Records
 from services.admission.reservations import Reservations
+from services.admission.watching import watch
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 Member = TypeVar("Member")
 
 PAGE_SIZE_DEFAULT = 100
+# Each looks at the database four times a second.
+WATCHER_COUNT_MAX: Final = 200
 
 
 class AdmissionServicer(admission_pb2_grpc.AdmissionServiceServicer):
     """Serves `AdmissionService`; the contract's comments say what each method promises."""
 
     def __init__(
-        self, *, reservations: Reservations, policy: Policy, copy: PolicyCopy, books: Books
+        self,
+        *,
+        reservations: Reservations,
+        policy: Policy,
+        copy: PolicyCopy,
+        books: Books,
+        records: Records,
+        explanations: Explanations,
     ) -> None:
         self._reservations = reservations
         self._policy = policy
         self._copy = copy
         self._books = books
+        self._records = records
+        self._explanations = explanations
+        self._watcher_count = 0
 
     async def Reserve(self, request: pb.ReserveRequest, context: Context) -> pb.ReserveResponse:
         outcomes = await self._decide("reservations", request.reservations, wire.parse_reserve)
@@ -50,6 +73,18 @@ class AdmissionServicer(admission_pb2_grpc.AdmissionServiceServicer):
     async def Release(self, request: pb.ReleaseRequest, context: Context) -> pb.ReleaseResponse:
         outcomes = await self._decide("calls", request.calls, wire.parse_release)
         return pb.ReleaseResponse(results=[wire_outcomes.render_end(each) for each in outcomes])
+
+    async def Extend(self, request: pb.ExtendRequest, context: Context) -> pb.ExtendResponse:
+        outcomes = await self._decide("extensions", request.extensions, wire.parse_extend)
+        return pb.ExtendResponse(
+            results=[wire_outcomes.render_extension(each) for each in outcomes]
+        )
+
+    async def WriteOff(self, request: pb.WriteOffRequest, context: Context) -> pb.WriteOffResponse:
+        wire.check_write_off(request)
+        parse = partial(wire.parse_write_off, request)
+        outcomes = await self._decide("calls", request.calls, parse)
+        return pb.WriteOffResponse(results=[wire_outcomes.render_end(each) for each in outcomes])
 
     async def GetReservations(
         self, request: pb.GetReservationsRequest, context: Context
@@ -69,6 +104,18 @@ class AdmissionServicer(admission_pb2_grpc.AdmissionServiceServicer):
         fence = wire_policy.parse_fence(request)
         in_force = await self._policy.set_fence(fence, actor=request.actor)
         return pb.SetFenceResponse(sequence=in_force.sequence, active=in_force.active)
+
+    async def ListFences(
+        self, request: pb.ListFencesRequest, context: Context
+    ) -> pb.ListFencesResponse:
+        size = paging.page_size(request.page_size, default=PAGE_SIZE_DEFAULT)
+        (after,) = paging.decode_token(request.page_token) or ("",)
+        fences = await self._books.list_fences(after=str(after), count=size + 1)
+        page, rest = fences[:size], fences[size:]
+        return pb.ListFencesResponse(
+            fences=[wire_outcomes.render_fence(each) for each in page],
+            next_page_token=paging.encode_token((page[-1].fence_id,)) if rest else "",
+        )
 
     async def PutLimit(self, request: pb.PutLimitRequest, context: Context) -> pb.PutLimitResponse:
         limit = wire_policy.parse_put_limit(request)
@@ -92,6 +139,8 @@ class AdmissionServicer(admission_pb2_grpc.AdmissionServiceServicer):
         return pb.ListLimitsResponse(
             limits=[wire_policy.render_limit(each) for each in page],
             next_page_token=paging.encode_token((page[-1].limit_id,)) if rest else "",
+            invalid_limits=wire_policy.render_invalid(self._copy.invalid_limits),
+            limits_version=self._copy.limit_set.version,
         )
 
     async def ListCounters(
@@ -106,6 +155,51 @@ class AdmissionServicer(admission_pb2_grpc.AdmissionServiceServicer):
             counters=[wire_policy.render_counter(each) for each in page],
             next_page_token=_counter_token(page[-1].key, org) if rest else "",
         )
+
+    async def ExplainLimits(
+        self, request: pb.ExplainLimitsRequest, context: Context
+    ) -> pb.ExplainLimitsResponse:
+        wire.check_batch("reservations", len(request.reservations))
+        parsed = _parse_all("reservations", request.reservations, wire_explanations.parse_question)
+        calls = [each for each in parsed if not isinstance(each, ServiceError)]
+        found = iter(await self._explanations.explain(calls))
+        return pb.ExplainLimitsResponse(
+            explanations=[_render_explanation(each, found) for each in parsed],
+            limits_version=self._explanations.limits_version,
+        )
+
+    async def WatchLimits(
+        self, request: pb.WatchLimitsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchLimitsResponse]:
+        call = wire_explanations.parse_question(request.reservation, "reservation.")
+        if isinstance(call, ServiceError):
+            raise call
+        with self._watcher():
+            async for state in watch(self._explanations, call):
+                yield state
+
+    async def ListViolations(
+        self, request: pb.ListViolationsRequest, context: Context
+    ) -> pb.ListViolationsResponse:
+        query = wire_records.parse_violations(request)
+        found = await self._records.list_violations(query)
+        return wire_records.render_violations(query, *found)
+
+    async def ListCrossings(
+        self, request: pb.ListCrossingsRequest, context: Context
+    ) -> pb.ListCrossingsResponse:
+        after, count = wire_records.parse_crossings(request)
+        return wire_records.render_crossings(await self._records.list_crossings(after, count))
+
+    @contextmanager
+    def _watcher(self) -> Iterator[None]:
+        if self._watcher_count >= WATCHER_COUNT_MAX:
+            raise Overloaded
+        self._watcher_count += 1
+        try:
+            yield
+        finally:
+            self._watcher_count -= 1
 
     async def _decide(
         self,
@@ -127,6 +221,14 @@ def _parse_all(
     field: str, members: Sequence[Member], parse: Callable[[Member, str], Any]
 ) -> list[Any]:
     return [parse(each, f"{field}[{position}].") for position, each in enumerate(members)]
+
+
+def _render_explanation(
+    parsed: Reserve | ServiceError, found: Iterator[list[CandidateExplanation]]
+) -> pb.CallExplanation:
+    if isinstance(parsed, ServiceError):
+        return pb.CallExplanation(error=parsed.to_member_error())
+    return wire_explanations.render_explanation(next(found))
 
 
 def _render_lookup(found: Any, call: pb.CallKey) -> pb.ReservationLookup:

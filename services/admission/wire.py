@@ -134,6 +134,16 @@ def parse_extend(request: pb.Extension, path: str) -> Extend | ServiceError:
     return Extend(key=key, hold_duration=hold_duration, dimensions=dimensions)
 
 
+def parse_write_off(
+    order: pb.WriteOffRequest, request: pb.CallKey, path: str
+) -> WriteOff | ServiceError:
+    """Returns the operation, or what is wrong with this member."""
+    key = parse_call_key(request, path)
+    if isinstance(key, ServiceError):
+        return key
+    return WriteOff(key=key, audit_id=order.audit_id, reason=order.reason)
+
+
 def check_write_off(request: pb.WriteOffRequest) -> None:
     """Raises InvalidArgument unless the order says why."""
     checks = Checks()

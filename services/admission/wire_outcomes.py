@@ -48,20 +48,23 @@ def render_extension(outcome: Outcome | BaseException) -> pb.ExtensionResult:
     match outcome:
         case Extended():
             return pb.ExtensionResult(
-                expire_time=render_time(outcome.expire_time), fence=render_fence(outcome.fence)
+                expire_time=render_time(outcome.expire_time), fence=render_stop(outcome.fence)
             )
         case Ended():
             return pb.ExtensionResult(
-                ended=_render_ended(outcome), fence=render_fence(outcome.fence)
+                ended=_render_ended(outcome), fence=render_stop(outcome.fence)
             )
         case _:
             return pb.ExtensionResult(error=render_error(outcome))
 
 
-def render_fence(fence: Fence | None) -> pb.Fence | None:
-    """Renders a fence, if there is one."""
-    if fence is None:
-        return None
+def render_stop(fence: Fence | None) -> pb.Fence | None:
+    """Renders the fence that stops a call, if there is one."""
+    return None if fence is None else render_fence(fence)
+
+
+def render_fence(fence: Fence) -> pb.Fence:
+    """Renders a fence."""
     return pb.Fence(
         fence_id=fence.fence_id,
         sequence=fence.sequence,

@@ -167,6 +167,11 @@ def render_counter(row: CounterRow) -> limit_pb2.CounterState:
     return message
 
 
+def render_invalid(errors: Mapping[str, str]) -> list[pb.InvalidLimit]:
+    """Renders limits that disabled themselves."""
+    return [pb.InvalidLimit(limit_id=limit_id, error=error) for limit_id, error in errors.items()]
+
+
 def _check_audit_id(checks: Checks, audit_id: str) -> None:
     checks.text("audit_id", audit_id, min_length=0, max_length=64, pattern=NAME)
 

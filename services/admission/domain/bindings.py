@@ -165,7 +165,7 @@ class LimitSet:
         family = self._families.get((tuple(scope), key.metric, key.window))
         return family.winner(scope, instant) if family else None
 
-    def candidates_of(self, dimensions: Mapping[str, str]) -> Iterator[list[Limit]]:
+    def matching(self, dimensions: Mapping[str, str]) -> Iterator[list[Limit]]:
         """Yields, for each shape, the limits that match, the most specific first."""
         for family in self._families.values():
             matching = list(family.matching(dimensions))

@@ -56,10 +56,45 @@ class AdmissionServiceStub(object):
                 request_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.GetReservationsRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.GetReservationsResponse.FromString,
                 _registered_method=True)
+        self.Extend = channel.unary_unary(
+                '/headgate.api.admission.v1.AdmissionService/Extend',
+                request_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ExtendRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ExtendResponse.FromString,
+                _registered_method=True)
+        self.WriteOff = channel.unary_unary(
+                '/headgate.api.admission.v1.AdmissionService/WriteOff',
+                request_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WriteOffRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WriteOffResponse.FromString,
+                _registered_method=True)
+        self.ExplainLimits = channel.unary_unary(
+                '/headgate.api.admission.v1.AdmissionService/ExplainLimits',
+                request_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ExplainLimitsRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ExplainLimitsResponse.FromString,
+                _registered_method=True)
+        self.WatchLimits = channel.unary_stream(
+                '/headgate.api.admission.v1.AdmissionService/WatchLimits',
+                request_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WatchLimitsRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WatchLimitsResponse.FromString,
+                _registered_method=True)
+        self.ListViolations = channel.unary_unary(
+                '/headgate.api.admission.v1.AdmissionService/ListViolations',
+                request_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListViolationsRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListViolationsResponse.FromString,
+                _registered_method=True)
+        self.ListCrossings = channel.unary_unary(
+                '/headgate.api.admission.v1.AdmissionService/ListCrossings',
+                request_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListCrossingsRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListCrossingsResponse.FromString,
+                _registered_method=True)
         self.SetFence = channel.unary_unary(
                 '/headgate.api.admission.v1.AdmissionService/SetFence',
                 request_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.SetFenceRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.SetFenceResponse.FromString,
+                _registered_method=True)
+        self.ListFences = channel.unary_unary(
+                '/headgate.api.admission.v1.AdmissionService/ListFences',
+                request_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListFencesRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListFencesResponse.FromString,
                 _registered_method=True)
         self.PutLimit = channel.unary_unary(
                 '/headgate.api.admission.v1.AdmissionService/PutLimit',
@@ -119,9 +154,62 @@ class AdmissionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Extend(self, request, context):
+        """Keeps holds of running calls alive, before they expire, and tells which must stop. Safe to
+        repeat: a hold is never shortened.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WriteOff(self, request, context):
+        """Takes what expired calls were charged out of the counters, because nobody will report them. A
+        report that comes all the same is booked, late. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainLimits(self, request, context):
+        """Tells which limits apply to calls, their state and why, and what would be decided now. Holds
+        nothing and changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchLimits(self, request, context):
+        """Streams the state of the limits that apply to a call: first at once, then whenever it changes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListViolations(self, request, context):
+        """Lists what limits denied, or would have denied in shadow mode, newest minute first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCrossings(self, request, context):
+        """Reads the feed of crossings: each threshold of each limit once in a period, in commit-safe
+        order. Rows of transactions that may still commit before others are held back. Read-only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetFence(self, request, context):
         """Sets or lifts a fence. When it returns, no admission against it is in flight on any replica
         and none follows. Safe to repeat: the highest sequence wins.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFences(self, request, context):
+        """Lists fences that are set, expired ones included, in order of their ids.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,10 +267,45 @@ def add_AdmissionServiceServicer_to_server(servicer, server):
                     request_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.GetReservationsRequest.FromString,
                     response_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.GetReservationsResponse.SerializeToString,
             ),
+            'Extend': grpc.unary_unary_rpc_method_handler(
+                    servicer.Extend,
+                    request_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ExtendRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ExtendResponse.SerializeToString,
+            ),
+            'WriteOff': grpc.unary_unary_rpc_method_handler(
+                    servicer.WriteOff,
+                    request_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WriteOffRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WriteOffResponse.SerializeToString,
+            ),
+            'ExplainLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainLimits,
+                    request_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ExplainLimitsRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ExplainLimitsResponse.SerializeToString,
+            ),
+            'WatchLimits': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchLimits,
+                    request_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WatchLimitsRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WatchLimitsResponse.SerializeToString,
+            ),
+            'ListViolations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListViolations,
+                    request_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListViolationsRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListViolationsResponse.SerializeToString,
+            ),
+            'ListCrossings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCrossings,
+                    request_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListCrossingsRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListCrossingsResponse.SerializeToString,
+            ),
             'SetFence': grpc.unary_unary_rpc_method_handler(
                     servicer.SetFence,
                     request_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.SetFenceRequest.FromString,
                     response_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.SetFenceResponse.SerializeToString,
+            ),
+            'ListFences': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFences,
+                    request_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListFencesRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListFencesResponse.SerializeToString,
             ),
             'PutLimit': grpc.unary_unary_rpc_method_handler(
                     servicer.PutLimit,
@@ -326,6 +449,168 @@ class AdmissionService(object):
             _registered_method=True)
 
     @staticmethod
+    def Extend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.admission.v1.AdmissionService/Extend',
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ExtendRequest.SerializeToString,
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ExtendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WriteOff(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.admission.v1.AdmissionService/WriteOff',
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WriteOffRequest.SerializeToString,
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WriteOffResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.admission.v1.AdmissionService/ExplainLimits',
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ExplainLimitsRequest.SerializeToString,
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ExplainLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/headgate.api.admission.v1.AdmissionService/WatchLimits',
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WatchLimitsRequest.SerializeToString,
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WatchLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListViolations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.admission.v1.AdmissionService/ListViolations',
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListViolationsRequest.SerializeToString,
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListViolationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCrossings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.admission.v1.AdmissionService/ListCrossings',
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListCrossingsRequest.SerializeToString,
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListCrossingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def SetFence(request,
             target,
             options=(),
@@ -342,6 +627,33 @@ class AdmissionService(object):
             '/headgate.api.admission.v1.AdmissionService/SetFence',
             headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.SetFenceRequest.SerializeToString,
             headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.SetFenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFences(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.admission.v1.AdmissionService/ListFences',
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListFencesRequest.SerializeToString,
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListFencesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,10 +49,32 @@ class AdmissionServiceStub:
     """
     GetReservations: _grpc.UnaryUnaryMultiCallable[_admission_pb2.GetReservationsRequest, _admission_pb2.GetReservationsResponse]
     """Looks up calls by id, for reports that come without a permit. Read-only."""
+    Extend: _grpc.UnaryUnaryMultiCallable[_admission_pb2.ExtendRequest, _admission_pb2.ExtendResponse]
+    """Keeps holds of running calls alive, before they expire, and tells which must stop. Safe to
+    repeat: a hold is never shortened.
+    """
+    WriteOff: _grpc.UnaryUnaryMultiCallable[_admission_pb2.WriteOffRequest, _admission_pb2.WriteOffResponse]
+    """Takes what expired calls were charged out of the counters, because nobody will report them. A
+    report that comes all the same is booked, late. Safe to repeat.
+    """
+    ExplainLimits: _grpc.UnaryUnaryMultiCallable[_admission_pb2.ExplainLimitsRequest, _admission_pb2.ExplainLimitsResponse]
+    """Tells which limits apply to calls, their state and why, and what would be decided now. Holds
+    nothing and changes nothing.
+    """
+    WatchLimits: _grpc.UnaryStreamMultiCallable[_admission_pb2.WatchLimitsRequest, _admission_pb2.WatchLimitsResponse]
+    """Streams the state of the limits that apply to a call: first at once, then whenever it changes."""
+    ListViolations: _grpc.UnaryUnaryMultiCallable[_admission_pb2.ListViolationsRequest, _admission_pb2.ListViolationsResponse]
+    """Lists what limits denied, or would have denied in shadow mode, newest minute first."""
+    ListCrossings: _grpc.UnaryUnaryMultiCallable[_admission_pb2.ListCrossingsRequest, _admission_pb2.ListCrossingsResponse]
+    """Reads the feed of crossings: each threshold of each limit once in a period, in commit-safe
+    order. Rows of transactions that may still commit before others are held back. Read-only.
+    """
     SetFence: _grpc.UnaryUnaryMultiCallable[_admission_pb2.SetFenceRequest, _admission_pb2.SetFenceResponse]
     """Sets or lifts a fence. When it returns, no admission against it is in flight on any replica
     and none follows. Safe to repeat: the highest sequence wins.
     """
+    ListFences: _grpc.UnaryUnaryMultiCallable[_admission_pb2.ListFencesRequest, _admission_pb2.ListFencesResponse]
+    """Lists fences that are set, expired ones included, in order of their ids."""
     PutLimit: _grpc.UnaryUnaryMultiCallable[_admission_pb2.PutLimitRequest, _admission_pb2.PutLimitResponse]
     """Creates or replaces a limit. It binds from the next call on, on every replica.
     Errors: LIMIT_EXISTS if another limit has the same pattern, metric and window.
@@ -85,10 +107,32 @@ class AdmissionServiceAsyncStub(AdmissionServiceStub):
     """
     GetReservations: _aio.UnaryUnaryMultiCallable[_admission_pb2.GetReservationsRequest, _admission_pb2.GetReservationsResponse]  # type: ignore[assignment]
     """Looks up calls by id, for reports that come without a permit. Read-only."""
+    Extend: _aio.UnaryUnaryMultiCallable[_admission_pb2.ExtendRequest, _admission_pb2.ExtendResponse]  # type: ignore[assignment]
+    """Keeps holds of running calls alive, before they expire, and tells which must stop. Safe to
+    repeat: a hold is never shortened.
+    """
+    WriteOff: _aio.UnaryUnaryMultiCallable[_admission_pb2.WriteOffRequest, _admission_pb2.WriteOffResponse]  # type: ignore[assignment]
+    """Takes what expired calls were charged out of the counters, because nobody will report them. A
+    report that comes all the same is booked, late. Safe to repeat.
+    """
+    ExplainLimits: _aio.UnaryUnaryMultiCallable[_admission_pb2.ExplainLimitsRequest, _admission_pb2.ExplainLimitsResponse]  # type: ignore[assignment]
+    """Tells which limits apply to calls, their state and why, and what would be decided now. Holds
+    nothing and changes nothing.
+    """
+    WatchLimits: _aio.UnaryStreamMultiCallable[_admission_pb2.WatchLimitsRequest, _admission_pb2.WatchLimitsResponse]  # type: ignore[assignment]
+    """Streams the state of the limits that apply to a call: first at once, then whenever it changes."""
+    ListViolations: _aio.UnaryUnaryMultiCallable[_admission_pb2.ListViolationsRequest, _admission_pb2.ListViolationsResponse]  # type: ignore[assignment]
+    """Lists what limits denied, or would have denied in shadow mode, newest minute first."""
+    ListCrossings: _aio.UnaryUnaryMultiCallable[_admission_pb2.ListCrossingsRequest, _admission_pb2.ListCrossingsResponse]  # type: ignore[assignment]
+    """Reads the feed of crossings: each threshold of each limit once in a period, in commit-safe
+    order. Rows of transactions that may still commit before others are held back. Read-only.
+    """
     SetFence: _aio.UnaryUnaryMultiCallable[_admission_pb2.SetFenceRequest, _admission_pb2.SetFenceResponse]  # type: ignore[assignment]
     """Sets or lifts a fence. When it returns, no admission against it is in flight on any replica
     and none follows. Safe to repeat: the highest sequence wins.
     """
+    ListFences: _aio.UnaryUnaryMultiCallable[_admission_pb2.ListFencesRequest, _admission_pb2.ListFencesResponse]  # type: ignore[assignment]
+    """Lists fences that are set, expired ones included, in order of their ids."""
     PutLimit: _aio.UnaryUnaryMultiCallable[_admission_pb2.PutLimitRequest, _admission_pb2.PutLimitResponse]  # type: ignore[assignment]
     """Creates or replaces a limit. It binds from the next call on, on every replica.
     Errors: LIMIT_EXISTS if another limit has the same pattern, metric and window.
@@ -144,6 +188,62 @@ class AdmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Looks up calls by id, for reports that come without a permit. Read-only."""
 
     @_abc_1.abstractmethod
+    def Extend(
+        self,
+        request: _admission_pb2.ExtendRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admission_pb2.ExtendResponse, _abc.Awaitable[_admission_pb2.ExtendResponse]]:
+        """Keeps holds of running calls alive, before they expire, and tells which must stop. Safe to
+        repeat: a hold is never shortened.
+        """
+
+    @_abc_1.abstractmethod
+    def WriteOff(
+        self,
+        request: _admission_pb2.WriteOffRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admission_pb2.WriteOffResponse, _abc.Awaitable[_admission_pb2.WriteOffResponse]]:
+        """Takes what expired calls were charged out of the counters, because nobody will report them. A
+        report that comes all the same is booked, late. Safe to repeat.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainLimits(
+        self,
+        request: _admission_pb2.ExplainLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admission_pb2.ExplainLimitsResponse, _abc.Awaitable[_admission_pb2.ExplainLimitsResponse]]:
+        """Tells which limits apply to calls, their state and why, and what would be decided now. Holds
+        nothing and changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchLimits(
+        self,
+        request: _admission_pb2.WatchLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admission_pb2.WatchLimitsResponse], _abc.AsyncIterator[_admission_pb2.WatchLimitsResponse]]:
+        """Streams the state of the limits that apply to a call: first at once, then whenever it changes."""
+
+    @_abc_1.abstractmethod
+    def ListViolations(
+        self,
+        request: _admission_pb2.ListViolationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admission_pb2.ListViolationsResponse, _abc.Awaitable[_admission_pb2.ListViolationsResponse]]:
+        """Lists what limits denied, or would have denied in shadow mode, newest minute first."""
+
+    @_abc_1.abstractmethod
+    def ListCrossings(
+        self,
+        request: _admission_pb2.ListCrossingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admission_pb2.ListCrossingsResponse, _abc.Awaitable[_admission_pb2.ListCrossingsResponse]]:
+        """Reads the feed of crossings: each threshold of each limit once in a period, in commit-safe
+        order. Rows of transactions that may still commit before others are held back. Read-only.
+        """
+
+    @_abc_1.abstractmethod
     def SetFence(
         self,
         request: _admission_pb2.SetFenceRequest,
@@ -152,6 +252,14 @@ class AdmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sets or lifts a fence. When it returns, no admission against it is in flight on any replica
         and none follows. Safe to repeat: the highest sequence wins.
         """
+
+    @_abc_1.abstractmethod
+    def ListFences(
+        self,
+        request: _admission_pb2.ListFencesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admission_pb2.ListFencesResponse, _abc.Awaitable[_admission_pb2.ListFencesResponse]]:
+        """Lists fences that are set, expired ones included, in order of their ids."""
 
     @_abc_1.abstractmethod
     def PutLimit(

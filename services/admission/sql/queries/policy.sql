@@ -23,6 +23,9 @@ SELECT
     )::text AS fences
 FROM policy_version AS p;
 
+-- name: select_version
+SELECT version FROM policy_version;
+
 -- name: lock_policy
 -- Waits until no batch that read an older version is in flight, and holds new ones back.
 SELECT pg_advisory_xact_lock(7401, 1);
