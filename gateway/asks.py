@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 from gateway.domain.books import PriceBook
@@ -12,6 +12,7 @@ from gateway.domain.fingerprints import fingerprint
 from gateway.domain.fitness import Breakers
 from gateway.probes import Probe
 from headgate.api.admission.v1 import admission_pb2
+from headgate.api.common.v1 import limit_pb2
 
 
 # Not frozen: made for every call, and a frozen one takes three times as long to make.
@@ -51,7 +52,11 @@ def build(
         if cost_nanos > HOLD_NANOS_MAX:
             continue
         epoch = _epoch(candidate, breakers, probe)
-        hold = request.candidates.add(cost_nanos=cost_nanos, breaker_epoch=epoch)
+        hold = request.candidates.add(
+            cost_nanos=cost_nanos,
+            breaker_epoch=epoch,
+            token_count=input_bound + output_bound,
+        )
         hold.candidate.provider = candidate.provider
         hold.candidate.model = candidate.model
     return Ask(
@@ -69,7 +74,10 @@ def repeat(call: Call, route: Route, hold: admission_pb2.Hold) -> Ask:
     """
     request = _begin(call, route, price_version=hold.price_version)
     request.candidates.add(
-        candidate=hold.candidate, cost_nanos=hold.held_nanos, breaker_epoch=hold.breaker_epoch
+        candidate=hold.candidate,
+        cost_nanos=hold.held_nanos,
+        breaker_epoch=hold.breaker_epoch,
+        token_count=hold.held_token_count,
     )
     return Ask(
         call=call,
@@ -89,7 +97,27 @@ def _begin(call: Call, route: Route, *, price_version: int) -> admission_pb2.Res
         price_version=price_version,
     )
     request.hold_duration.seconds = route.hold_seconds
+    write_dimensions(
+        request.dimensions, call.dimensions, labels=call.labels, api_key_id=call.api_key_id
+    )
+    request.priority = limit_pb2.Priority.ValueType(call.priority)
     return request
+
+
+def write_dimensions(
+    target: MutableMapping[str, str],
+    dimensions: Mapping[str, str],
+    *,
+    labels: Mapping[str, str],
+    api_key_id: str,
+) -> None:
+    """Writes what limits and fences can tell a call by, as admission takes it."""
+    if api_key_id:
+        target["api_key"] = api_key_id
+    for name, value in dimensions.items():
+        target[name] = value
+    for key, value in labels.items():
+        target[f"label.{key}"] = value
 
 
 def _output_bound(call: Call, route: Route) -> int:

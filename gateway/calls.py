@@ -23,7 +23,7 @@ from gateway.prices import Prices
 from gateway.probes import Probes
 from gateway.routes import Routes
 from headgate.api.admission.v1 import admission_pb2
-from headgate.api.common.v1 import denial_pb2
+from headgate.api.common.v1 import denial_pb2, limit_pb2
 from headgate.api.gateway.v1 import permit_pb2
 
 _MICROS_PER_SECOND: Final = 1_000_000
@@ -196,9 +196,13 @@ class Calls:
             price_version=hold.price_version,
             breaker_epoch=hold.breaker_epoch,
             held_nanos=hold.held_nanos,
+            held_token_count=hold.held_token_count,
             api_key_id=call.api_key_id,
             credential=call.credential,
+            priority=limit_pb2.Priority.ValueType(call.priority),
         )
+        for name, value in call.dimensions.items():
+            setattr(permit, name, value)
         # Messages and maps given to the constructor are copied twice.
         permit.candidate.CopyFrom(hold.candidate)
         if call.labels:

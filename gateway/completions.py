@@ -143,6 +143,7 @@ class Completions:
                 call_id=each.usage.call_id,
                 revision=each.booking.revision,
                 total_nanos=each.booking.total_nanos,
+                token_count=_token_count(each.booking),
             )
             for each in booked
         ]
@@ -162,6 +163,11 @@ class Completions:
         log.debug("settlement_deferred", count=count, reason=reason)
 
 
+def _token_count(booking: accounting_pb2.Booking) -> int | None:
+    """Returns the tokens booked; None if nobody knows them, and they are charged as held."""
+    return booking.token_count if booking.HasField("token_count") else None
+
+
 def _is_released(ended: admission_pb2.Ended) -> bool:
     return ended.state == admission_pb2.RESERVATION_STATE_RELEASED
 
@@ -177,6 +183,12 @@ def _describe_by_permit(
         candidate=permit.candidate,
         price_version=permit.price_version,
         held_nanos=permit.held_nanos,
+        held_token_count=permit.held_token_count,
+        team=permit.team,
+        user=permit.user,
+        session=permit.session,
+        feature=permit.feature,
+        priority=permit.priority,
         api_key_id=permit.api_key_id,
         labels=permit.labels,
     )
@@ -207,6 +219,7 @@ def _describe_by_lookup(
         ),
         price_version=hold.price_version,
         held_nanos=hold.held_nanos,
+        held_token_count=hold.held_token_count,
     )
     return _add_report(usage, report), _tell(report, hold.breaker_epoch, report.name.org)
 

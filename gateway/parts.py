@@ -20,9 +20,11 @@ from gateway.calls import Calls
 from gateway.completions import Completions
 from gateway.config import GatewaySettings
 from gateway.confirmations import Confirmations
+from gateway.extensions import Extensions
 from gateway.health_watch import HealthCopy, HealthWatch
 from gateway.key_store import KeyStore
 from gateway.observations import Observations
+from gateway.outlooks import Outlooks
 from gateway.peers import Accounting, Admission, Health
 from gateway.permits import Signer
 from gateway.prices import Prices
@@ -148,7 +150,19 @@ class Parts:
         )
         process.server.add(
             gateway_pb2_grpc.add_GatewayServiceServicer_to_server,
-            GatewayServicer(calls=calls, completions=completions, copy=self.copy, signer=signer),
+            GatewayServicer(
+                calls=calls,
+                completions=completions,
+                extensions=Extensions(admission=self.admission, routes=self.routes),
+                outlooks=Outlooks(
+                    routes=self.routes,
+                    prices=self.prices,
+                    copy=self.copy,
+                    admission=self.admission,
+                ),
+                copy=self.copy,
+                signer=signer,
+            ),
             service_name=GATEWAY_SERVICE,
             authenticate=self.authenticator,
         )

@@ -47,6 +47,9 @@ class Admission:
         self.release: BatchedMethod[pb.CallKey, pb.EndResult] = _batched(
             ADMISSION, self.stub.Release, lambda items: pb.ReleaseRequest(calls=items)
         )
+        self.extend: BatchedMethod[pb.Extension, pb.ExtensionResult] = _batched(
+            ADMISSION, self.stub.Extend, lambda items: pb.ExtendRequest(extensions=items)
+        )
         self.look_up: BatchedMethod[pb.CallKey, pb.ReservationLookup] = _batched(
             ADMISSION,
             self.stub.GetReservations,
@@ -55,7 +58,7 @@ class Admission:
 
     async def close(self) -> None:
         """Lets the batches under way end."""
-        await _close(self.reserve, self.settle, self.release, self.look_up)
+        await _close(self.reserve, self.settle, self.release, self.extend, self.look_up)
 
 
 class Accounting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import grpc
@@ -10,7 +11,9 @@ from chassis import server
 from gateway import wire, wire_reports
 from gateway.calls import Calls
 from gateway.completions import Completions
+from gateway.extensions import Extensions
 from gateway.health_watch import HealthCopy
+from gateway.outlooks import Outlooks
 from gateway.permits import Signer
 from gateway.principals import Principal
 from headgate.api.gateway.v1 import gateway_pb2 as pb
@@ -23,9 +26,18 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     """Serves backends. Every method needs a key of role backend."""
 
     def __init__(
-        self, *, calls: Calls, completions: Completions, copy: HealthCopy, signer: Signer
+        self,
+        *,
+        calls: Calls,
+        completions: Completions,
+        extensions: Extensions,
+        outlooks: Outlooks,
+        copy: HealthCopy,
+        signer: Signer,
     ) -> None:
         self._calls = calls
+        self._extensions = extensions
+        self._outlooks = outlooks
         self._completions = completions
         self._copy = copy
         self._signer = signer
@@ -71,6 +83,25 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         name = wire_reports.parse_release(request, principal(), self._signer)
         finished = await self._completions.release(name, deadline=server.deadline())
         return pb.ReleaseCallResponse(finished=wire.render_finished(finished))
+
+    async def ExtendCall(
+        self, request: pb.ExtendCallRequest, context: Context
+    ) -> pb.ExtendCallResponse:
+        extension = wire_reports.parse_extension(request, principal(), self._signer)
+        result = await self._extensions.extend(extension, deadline=server.deadline())
+        return wire_reports.render_extension(extension.name.call_id, result)
+
+    async def EstimateCost(
+        self, request: pb.EstimateCostRequest, context: Context
+    ) -> pb.EstimateCostResponse:
+        return await self._outlooks.estimate(wire.parse_question(request.call, principal()))
+
+    async def WatchLimits(
+        self, request: pb.WatchLimitsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchLimitsResponse]:
+        wanted = wire.parse_question(request.call, principal())
+        async for state in self._outlooks.watch(wanted):
+            yield state
 
     async def GetStatus(
         self, request: pb.GetStatusRequest, context: Context

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from chassis.checks import Checks
 from chassis.errors import NotFound, PermissionDenied, ServiceError
+from gateway import wire_dimensions
 from gateway.decisions import Admitted, DecisionOrError, Denied, Finished
 from gateway.domain.calls import Call, Candidate
 from gateway.principals import Principal
@@ -35,6 +36,7 @@ NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 ORG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 _CANONICAL_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NO_ID: Final = "00000000-0000-0000-0000-000000000000"
 _NO_CANDIDATES: Final[tuple[Candidate, ...]] = ()
 _NO_LABELS: Final[Mapping[str, str]] = {}
 
@@ -43,6 +45,7 @@ _FINISHED: Final = {
     admission_pb2.RESERVATION_STATE_RELEASED: gateway_pb2.FINISHED_STATE_RELEASED,
     admission_pb2.RESERVATION_STATE_EXPIRED: gateway_pb2.FINISHED_STATE_EXPIRED,
     admission_pb2.RESERVATION_STATE_LATE: gateway_pb2.FINISHED_STATE_LATE,
+    admission_pb2.RESERVATION_STATE_WRITTEN_OFF: gateway_pb2.FINISHED_STATE_WRITTEN_OFF,
 }
 
 Message = TypeVar("Message")
@@ -76,12 +79,23 @@ def parse_call(
         ),
         max_output_token_count=bound,
         labels=_read_labels(checks, request.labels) if request.labels else _NO_LABELS,
+        dimensions=wire_dimensions.read_dimensions(checks, request),
+        priority=wire_dimensions.read_priority(checks, request.priority),
         credential=_read_credential(checks, request.credential, org),
     )
     checks.raise_if_any()
     require_org(org, principal)
     require_operation(call.operation, principal)
     return call
+
+
+def parse_question(request: gateway_pb2.AdmitCallRequest, principal: Principal) -> Call:
+    """Checks a call that is only asked about: it needs no id of its own."""
+    if request.call_id:
+        return parse_call(request, principal, "call.")
+    named = gateway_pb2.AdmitCallRequest(call_id=_NO_ID)
+    named.MergeFrom(request)
+    return parse_call(named, principal, "call.")
 
 
 def parse_each(
@@ -214,7 +228,7 @@ def _read_labels(checks: Checks, labels: Mapping[str, str]) -> Mapping[str, str]
         return _NO_LABELS
     size = 0
     for key, value in labels.items():
-        checks.text("labels", key, max_length=LABEL_KEY_LENGTH_MAX)
+        checks.text("labels", key, max_length=LABEL_KEY_LENGTH_MAX, pattern=NAME)
         checks.text(
             f"labels[{key[:LABEL_KEY_LENGTH_MAX]!r}]", value, max_length=LABEL_VALUE_LENGTH_MAX
         )
@@ -236,3 +250,10 @@ def _write_admission(admitted: Admitted, message: gateway_pb2.Admission) -> None
     message.expire_time.CopyFrom(hold.expire_time)
     message.replayed = hold.replayed
     message.fallback_text = admitted.fallback_text
+    message.held_token_count = hold.held_token_count
+    message.estimate_mode = (
+        gateway_pb2.ESTIMATE_MODE_ADAPTIVE
+        if hold.held_nanos < hold.worst_case_nanos
+        else gateway_pb2.ESTIMATE_MODE_STRICT
+    )
+    message.limits_version = hold.limits_version

@@ -10,17 +10,20 @@ from google.protobuf.duration_pb2 import Duration
 from chassis.checks import Checks
 from chassis.errors import ServiceError
 from gateway import wire
-from gateway.decisions import CallName, ReceiptOrError, Report
+from gateway.decisions import CallName, Finished, ReceiptOrError, Report
 from gateway.domain.fitness import Overall, overall
+from gateway.extensions import Extension
 from gateway.health_watch import HealthCopy, read_state
 from gateway.permits import Signer
 from gateway.principals import Principal, Role
+from headgate.api.admission.v1 import admission_pb2
 from headgate.api.common.v1 import call_pb2, health_pb2
 from headgate.api.gateway.v1 import gateway_pb2
 
 # More than any call can use; accounting books no more either.
 METER_COUNT_MAX: Final = 1_000_000_000
 LATENCY_SECONDS_MAX: Final = 86_400
+HOLD_SECONDS_MAX: Final = 86_400
 ERROR_TYPE_LENGTH_MAX: Final = 64
 SERVICE_TIER: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
 SERVICE_TIER_LENGTH_MAX: Final = 32
@@ -74,6 +77,37 @@ def parse_release(
     return name
 
 
+def parse_extension(
+    request: gateway_pb2.ExtendCallRequest, principal: Principal, signer: Signer
+) -> Extension:
+    """Checks an extension. Raises InvalidArgument, PermitInvalid, or NotFound."""
+    checks = Checks()
+    name = _read_name(checks, request, principal, signer)
+    duration = None
+    if request.HasField("hold_duration"):
+        duration = request.hold_duration
+        checks.integer("hold_duration", duration.seconds, minimum=1, maximum=HOLD_SECONDS_MAX)
+        checks.integer("hold_duration", duration.nanos, minimum=0, maximum=_NANOS_PER_SECOND - 1)
+    checks.raise_if_any()
+    _require_call(name, principal)
+    return Extension(name=name, hold_duration=duration)
+
+
+def render_extension(
+    call_id: str, result: admission_pb2.ExtensionResult
+) -> gateway_pb2.ExtendCallResponse:
+    """Renders until when a hold lives, or that its call has ended, and whether it must stop."""
+    response = gateway_pb2.ExtendCallResponse(
+        stop=result.HasField("fence"), stop_message=result.fence.message
+    )
+    if result.HasField("expire_time"):
+        response.expire_time.CopyFrom(result.expire_time)
+    else:
+        finished = wire.render_finished(Finished(call_id=call_id, ended=result.ended))
+        response.finished.CopyFrom(finished)
+    return response
+
+
 def render_result(result: ReceiptOrError) -> gateway_pb2.CompletionResult:
     """Renders one member's receipt, or why there is none."""
     if isinstance(result, ServiceError):
@@ -112,7 +146,9 @@ def _overall(copy: HealthCopy) -> Overall:
 
 def _read_name(
     checks: Checks,
-    request: gateway_pb2.CompleteCallRequest | gateway_pb2.ReleaseCallRequest,
+    request: gateway_pb2.CompleteCallRequest
+    | gateway_pb2.ReleaseCallRequest
+    | gateway_pb2.ExtendCallRequest,
     principal: Principal,
     signer: Signer,
 ) -> CallName:

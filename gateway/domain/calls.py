@@ -36,6 +36,11 @@ class Call:
     # None: the route's default.
     max_output_token_count: int | None
     labels: Mapping[str, str]
+    # What limits and fences can tell it by besides, by dimension: team, user, session, ip,
+    # feature. Only those that were given.
+    dimensions: Mapping[str, str]
+    # Number of the contract's priority. 0: the default one.
+    priority: int
     # The org's credential with the providers: the org, or "org/name" if the caller names one.
     credential: str
 

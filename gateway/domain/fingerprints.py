@@ -6,24 +6,27 @@ import hashlib
 
 from gateway.domain.calls import Call
 
-# Grows when the canonical form changes: fingerprints of two forms never agree by accident.
+# Grows when the canonical form changes: fingerprints of two forms never agree by accident. Calls
+# that say nothing new keep the old form, so that gateways of two releases agree on them.
 FORM = "1"
+FORM_WITH_DIMENSIONS = "2"
 
 
 def fingerprint(call: Call) -> bytes:
     """Returns the SHA-256 of what the caller said, in canonical form.
 
-    Labels and excluded candidates count as sets. Candidates, prices and deadlines are ours and do
-    not count; nor does the key, because another key of the org may repeat the call. Texts must not
-    hold NUL, which separates them.
+    Labels, dimensions and excluded candidates count as sets. Candidates, prices and deadlines are
+    ours and do not count; nor does the key, because another key of the org may repeat the call.
+    Texts must not hold NUL, which separates them.
     """
     return hashlib.sha256("\0".join(_canonical(call)).encode()).digest()
 
 
 def _canonical(call: Call) -> list[str]:
     bound = call.max_output_token_count
+    has_more = bool(call.dimensions or call.priority)
     words = [
-        FORM,
+        FORM_WITH_DIMENSIONS if has_more else FORM,
         call.org,
         call.call_id,
         call.operation,
@@ -37,6 +40,10 @@ def _canonical(call: Call) -> list[str]:
     words.append(str(len(excluded)))
     for candidate in sorted(excluded):
         words.extend(candidate)
+    if has_more:
+        words += [str(call.priority), str(len(call.dimensions))]
+        for dimension in sorted(call.dimensions.items()):
+            words.extend(dimension)
     for label in sorted(call.labels.items()):
         words.extend(label)
     if call.credential != call.org:

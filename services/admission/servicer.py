@@ -23,7 +23,7 @@ from services.admission import (
     wire_records,
 )
 from services.admission.books import Books
-from services.admission.domain.calls import Operation, Outcome, Reserve
+from services.admission.domain.calls import Denied, Held, Operation, Outcome, Reserve
 from services.admission.explanations import CandidateExplanation, Explanations
 from services.admission.policy import Policy, PolicyCopy
 from services.admission.records import Records
@@ -61,7 +61,9 @@ class AdmissionServicer(admission_pb2_grpc.AdmissionServiceServicer):
 
     async def Reserve(self, request: pb.ReserveRequest, context: Context) -> pb.ReserveResponse:
         outcomes = await self._decide("reservations", request.reservations, wire.parse_reserve)
-        response = pb.ReserveResponse(limits_version=self._copy.limit_set.version)
+        response = pb.ReserveResponse(
+            limits_version=max((_version(each) for each in outcomes), default=0)
+        )
         for outcome in outcomes:
             wire_outcomes.write_reservation(outcome, response.results.add())
         return response
@@ -221,6 +223,10 @@ def _parse_all(
     field: str, members: Sequence[Member], parse: Callable[[Member, str], Any]
 ) -> list[Any]:
     return [parse(each, f"{field}[{position}].") for position, each in enumerate(members)]
+
+
+def _version(outcome: Outcome | BaseException) -> int:
+    return outcome.limits_version if isinstance(outcome, Held | Denied) else 0
 
 
 def _render_explanation(

@@ -92,12 +92,12 @@ class Violations:
             return
         sums, self._sums = self._sums, defaultdict(Sum)
         samples, self._samples = self._samples, {}
+        rows = [self._row(limit_id, each) for limit_id, found in samples.items() for each in found]
+        await self._pool.execute(QUERIES.put_samples.sql, *_transpose(rows))
         counts = [
             (*key, each.call_count, Decimal(each.requested_nanos)) for key, each in sums.items()
         ]
         await self._pool.execute(QUERIES.add_violations.sql, *_transpose(counts))
-        rows = [self._row(limit_id, each) for limit_id, found in samples.items() for each in found]
-        await self._pool.execute(QUERIES.put_samples.sql, *_transpose(rows))
 
     def _row(self, limit_id: str, sample: Sample) -> tuple[object, ...]:
         place = self._places[limit_id]

@@ -20,6 +20,7 @@ from services.admission.domain.calls import (
     Release,
     Reserve,
     Settle,
+    WriteOff,
 )
 from services.admission.domain.limits import AMOUNT_MAX, Priority, is_dimension, with_caller
 

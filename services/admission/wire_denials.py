@@ -24,6 +24,7 @@ def render_denial(denied: Denied) -> denial_pb2.Denial:
         retry_kind=denial_pb2.RetryKind.ValueType(denied.wait.kind.value),
         retry_delay=render_delay(denied.wait),
         message=denied.message,
+        limits_version=denied.limits_version,
     )
 
 

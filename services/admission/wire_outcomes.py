@@ -28,6 +28,7 @@ def write_reservation(outcome: Outcome | BaseException, message: pb.ReservationR
     match outcome:
         case Held():
             write_hold(outcome.reservation, outcome.replayed, message.hold)
+            message.hold.limits_version = outcome.limits_version
         case Denied():
             message.denial.CopyFrom(render_denial(outcome))
         case Ended():

@@ -190,6 +190,8 @@ class Held:
     replayed: bool
     # Limits in shadow mode that would have denied it.
     shadow: tuple[Violation, ...] = ()
+    # Of the limits and fences that decided.
+    limits_version: int = 0
 
 
 @dataclass(slots=True)
@@ -283,6 +285,8 @@ class Denied:
     message: str
     violations: tuple[Violation, ...] = ()
     wait: Wait = UNKNOWN_WAIT
+    # Of the limits and fences that decided.
+    limits_version: int = 0
 
 
 Outcome: TypeAlias = Held | Ended | Denied | Extended | IdReused | NotExpired | Unknown

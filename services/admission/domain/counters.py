@@ -174,11 +174,10 @@ class RollingCounter(Counter):
         if amount > cap:
             return NEVER
         # Slots leave one by one, the oldest first; once all have left there is room.
-        used, leaving = self.held + self.settled, 0
-        for leaving in sorted(self.slots):
+        used, indices, leaving = self.held + self.settled, iter(sorted(self.slots)), 0
+        while used + amount > cap:
+            leaving = next(indices)
             used -= self.slots[leaving].held + self.slots[leaving].settled
-            if used + amount <= cap:
-                break
         kind = RetryKind.AT_LATEST if self.held else RetryKind.AT
         return Wait(kind, self.window.leave_time(leaving) - now)
 

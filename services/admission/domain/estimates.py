@@ -63,11 +63,10 @@ def percentile(histogram: Mapping[int, int]) -> int | None:
     total = sum(histogram.values())
     if total < CALL_COUNT_MIN:
         return None
-    seen = bucket = 0
-    for bucket in sorted(histogram):
+    seen, bucket, buckets = 0, 0, iter(sorted(histogram))
+    while seen * 100 < total * QUANTILE_PERCENT:
+        bucket = next(buckets)
         seen += histogram[bucket]
-        if seen * 100 >= total * QUANTILE_PERCENT:
-            break
     return bucket
 
 

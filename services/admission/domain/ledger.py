@@ -17,6 +17,7 @@ from services.admission.domain import denials, endings, holds
 from services.admission.domain.bindings import Binding, LimitSet
 from services.admission.domain.calls import (
     CallKey,
+    Denied,
     Ended,
     Expire,
     Extend,
@@ -89,7 +90,10 @@ class Ledger:
         """Applies one operation and returns its outcome."""
         match operation:
             case Reserve():
-                return self._reserve(operation)
+                outcome = self._reserve(operation)
+                if isinstance(outcome, Held | Denied):
+                    outcome.limits_version = self._limit_set.version
+                return outcome
             case Settle():
                 return self._settle(operation)
             case Release():

@@ -134,5 +134,5 @@ def identity(window: Window) -> list[str | int]:
             return ["total"]
         case IntervalWindow():
             return ["interval", micros(window.end)]
-        case OpenWindow():
+        case _:
             return ["open"]

@@ -18,6 +18,8 @@ from services.admission.domain.calls import (
     State,
 )
 from services.admission.domain.counters import Counter, fresh
+from services.admission.domain.crossings import Crossing
+from services.admission.domain.estimates import Kind
 from services.admission.domain.fences import Fence
 from services.admission.domain.ledger import Changes, Ledger
 from services.admission.domain.limits import Limit, Metric
@@ -64,6 +66,8 @@ class Bookkeeping:
         self.counters: dict[uuid.UUID, Counter] = {}
         self.sets: dict[uuid.UUID, tuple[uuid.UUID, ...]] = {}
         self.reservations: dict[CallKey, Reservation] = {}
+        self.shares: dict[Kind, int] = {}
+        self.crossings: list[Crossing] = []
         self.last_changes = Changes()
 
     def run(self, *operations: Operation) -> list[Outcome]:
@@ -78,6 +82,7 @@ class Bookkeeping:
         ledger = Ledger(
             now=self.now,
             limit_set=limit_set,
+            shares=self.shares,
             counters=copy.deepcopy(self.counters),
             counter_sets=self.sets,
             reservations=[
@@ -86,6 +91,7 @@ class Bookkeeping:
         )
         outcomes = [ledger.apply(operation) for operation in operations]
         changes = self.last_changes = ledger.changes
+        self.crossings += changes.crossings
         self.counters.update(changes.counters)
         for changed in (changes.opened, changes.extended, changes.closed, changes.revised):
             self.reservations.update(changed)
@@ -111,6 +117,11 @@ class Bookkeeping:
         for counter_id, (held, settled) in self.sums().items():
             counter = self.counters[counter_id]
             assert (counter.held, counter.settled) == (held, settled)
+            assert counter.settled + counter.held <= counter.high_cap + counter.overrun
+
+    def check_caps(self) -> None:
+        """No cap is overspent."""
+        for counter in self.counters.values():
             assert counter.settled + counter.held <= counter.high_cap + counter.overrun
 
     def _bind(self, call: Reserve, limit_set: LimitSet) -> None:

@@ -35,6 +35,8 @@ def make_call(**values: Any) -> Call:
         "input_byte_count": 0,
         "max_output_token_count": 300,
         "labels": {},
+        "dimensions": {},
+        "priority": 0,
         "credential": "acme",
     }
     return Call(**defaults | values)

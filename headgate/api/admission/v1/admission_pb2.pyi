@@ -141,7 +141,7 @@ class ReserveResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     LIMITS_VERSION_FIELD_NUMBER: _builtins.int
     limits_version: _builtins.int
-    """Version of the limits and fences that decided."""
+    """Newest version of the limits and fences that decided any of them."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReservationResult]:
         """As many as were asked."""
@@ -347,6 +347,7 @@ class Hold(_message.Message):
     REPLAYED_FIELD_NUMBER: _builtins.int
     HELD_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     WORST_CASE_NANOS_FIELD_NUMBER: _builtins.int
+    LIMITS_VERSION_FIELD_NUMBER: _builtins.int
     held_nanos: _builtins.int
     """Nano-US-dollars held."""
     price_version: _builtins.int
@@ -361,6 +362,8 @@ class Hold(_message.Message):
     """Tokens held."""
     worst_case_nanos: _builtins.int
     """Worst case in nano-US-dollars. More than what is held if the estimate was adaptive."""
+    limits_version: _builtins.int
+    """Version of the limits and fences under which this answer was decided."""
     @_builtins.property
     def candidate(self) -> _call_pb2.Candidate:
         """The candidate that was chosen."""
@@ -386,10 +389,11 @@ class Hold(_message.Message):
         replayed: _builtins.bool = ...,
         held_token_count: _builtins.int = ...,
         worst_case_nanos: _builtins.int = ...,
+        limits_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "candidate", b"candidate", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "breaker_epoch", b"breaker_epoch", "candidate", b"candidate", "expire_time", b"expire_time", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "operation", b"operation", "price_version", b"price_version", "replayed", b"replayed", "worst_case_nanos", b"worst_case_nanos"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "breaker_epoch", b"breaker_epoch", "candidate", b"candidate", "expire_time", b"expire_time", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "limits_version", b"limits_version", "operation", b"operation", "price_version", b"price_version", "replayed", b"replayed", "worst_case_nanos", b"worst_case_nanos"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

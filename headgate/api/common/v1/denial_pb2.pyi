@@ -111,6 +111,7 @@ class Denial(_message.Message):
     RETRY_KIND_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     FALLBACK_TEXT_FIELD_NUMBER: _builtins.int
+    LIMITS_VERSION_FIELD_NUMBER: _builtins.int
     reason: Global___DenialReason.ValueType
     """The first reason that applied, in the order in which they are checked."""
     retry_kind: Global___RetryKind.ValueType
@@ -119,6 +120,8 @@ class Denial(_message.Message):
     """Sentence for people that names what blocked the call."""
     fallback_text: _builtins.str
     """Text that the backend may show instead of a model's answer. Empty if the route has none."""
+    limits_version: _builtins.int
+    """Version of the limits and fences that decided. 0: they were not asked."""
     @_builtins.property
     def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Violation]:
         """Every violated limit of every candidate. Empty unless the reason is a limit."""
@@ -136,10 +139,11 @@ class Denial(_message.Message):
         retry_kind: Global___RetryKind.ValueType = ...,
         message: _builtins.str = ...,
         fallback_text: _builtins.str = ...,
+        limits_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["retry_delay", b"retry_delay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallback_text", b"fallback_text", "message", b"message", "reason", b"reason", "retry_delay", b"retry_delay", "retry_kind", b"retry_kind", "violations", b"violations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallback_text", b"fallback_text", "limits_version", b"limits_version", "message", b"message", "reason", b"reason", "retry_delay", b"retry_delay", "retry_kind", b"retry_kind", "violations", b"violations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

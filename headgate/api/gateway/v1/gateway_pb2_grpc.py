@@ -61,6 +61,21 @@ class GatewayServiceStub(object):
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ReleaseCallRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ReleaseCallResponse.FromString,
                 _registered_method=True)
+        self.ExtendCall = channel.unary_unary(
+                '/headgate.api.gateway.v1.GatewayService/ExtendCall',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ExtendCallRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ExtendCallResponse.FromString,
+                _registered_method=True)
+        self.EstimateCost = channel.unary_unary(
+                '/headgate.api.gateway.v1.GatewayService/EstimateCost',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.EstimateCostRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.EstimateCostResponse.FromString,
+                _registered_method=True)
+        self.WatchLimits = channel.unary_stream(
+                '/headgate.api.gateway.v1.GatewayService/WatchLimits',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchLimitsRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchLimitsResponse.FromString,
+                _registered_method=True)
         self.GetStatus = channel.unary_unary(
                 '/headgate.api.gateway.v1.GatewayService/GetStatus',
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusRequest.SerializeToString,
@@ -114,6 +129,31 @@ class GatewayServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExtendCall(self, request, context):
+        """Keeps the hold of a running call alive, before it expires: for streams that take long. Tells
+        too whether the call must stop. Safe to repeat.
+        Errors: INVALID_ARGUMENT, PERMIT_INVALID, CALL_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EstimateCost(self, request, context):
+        """Tells what a call would hold on each candidate and whether it would be admitted now. Holds
+        nothing and promises nothing. Errors: as AdmitCall.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchLimits(self, request, context):
+        """Streams the limits that apply to calls with these dimensions, first at once and then whenever
+        their state changes, so that a queue can pause and resume. Errors: as AdmitCall.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetStatus(self, request, context):
         """Tells whether calls are stopped and how fit the providers are. Read-only.
         """
@@ -148,6 +188,21 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.ReleaseCall,
                     request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ReleaseCallRequest.FromString,
                     response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ReleaseCallResponse.SerializeToString,
+            ),
+            'ExtendCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendCall,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ExtendCallRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ExtendCallResponse.SerializeToString,
+            ),
+            'EstimateCost': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimateCost,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.EstimateCostRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.EstimateCostResponse.SerializeToString,
+            ),
+            'WatchLimits': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchLimits,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchLimitsRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchLimitsResponse.SerializeToString,
             ),
             'GetStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatus,
@@ -292,6 +347,87 @@ class GatewayService(object):
             '/headgate.api.gateway.v1.GatewayService/ReleaseCall',
             headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ReleaseCallRequest.SerializeToString,
             headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ReleaseCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.GatewayService/ExtendCall',
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ExtendCallRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ExtendCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstimateCost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.GatewayService/EstimateCost',
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.EstimateCostRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.EstimateCostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/headgate.api.gateway.v1.GatewayService/WatchLimits',
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchLimitsRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

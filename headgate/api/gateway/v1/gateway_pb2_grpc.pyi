@@ -54,6 +54,19 @@ class GatewayServiceStub:
     """Returns the hold of a call that provably never left. Safe to repeat. For an id that was never
     admitted it is remembered, so that a delayed AdmitCall of it finds it finished.
     """
+    ExtendCall: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ExtendCallRequest, _gateway_pb2.ExtendCallResponse]
+    """Keeps the hold of a running call alive, before it expires: for streams that take long. Tells
+    too whether the call must stop. Safe to repeat.
+    Errors: INVALID_ARGUMENT, PERMIT_INVALID, CALL_NOT_FOUND.
+    """
+    EstimateCost: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.EstimateCostRequest, _gateway_pb2.EstimateCostResponse]
+    """Tells what a call would hold on each candidate and whether it would be admitted now. Holds
+    nothing and promises nothing. Errors: as AdmitCall.
+    """
+    WatchLimits: _grpc.UnaryStreamMultiCallable[_gateway_pb2.WatchLimitsRequest, _gateway_pb2.WatchLimitsResponse]
+    """Streams the limits that apply to calls with these dimensions, first at once and then whenever
+    their state changes, so that a queue can pause and resume. Errors: as AdmitCall.
+    """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetStatusRequest, _gateway_pb2.GetStatusResponse]
     """Tells whether calls are stopped and how fit the providers are. Read-only."""
 
@@ -82,6 +95,19 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     ReleaseCall: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ReleaseCallRequest, _gateway_pb2.ReleaseCallResponse]  # type: ignore[assignment]
     """Returns the hold of a call that provably never left. Safe to repeat. For an id that was never
     admitted it is remembered, so that a delayed AdmitCall of it finds it finished.
+    """
+    ExtendCall: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ExtendCallRequest, _gateway_pb2.ExtendCallResponse]  # type: ignore[assignment]
+    """Keeps the hold of a running call alive, before it expires: for streams that take long. Tells
+    too whether the call must stop. Safe to repeat.
+    Errors: INVALID_ARGUMENT, PERMIT_INVALID, CALL_NOT_FOUND.
+    """
+    EstimateCost: _aio.UnaryUnaryMultiCallable[_gateway_pb2.EstimateCostRequest, _gateway_pb2.EstimateCostResponse]  # type: ignore[assignment]
+    """Tells what a call would hold on each candidate and whether it would be admitted now. Holds
+    nothing and promises nothing. Errors: as AdmitCall.
+    """
+    WatchLimits: _aio.UnaryStreamMultiCallable[_gateway_pb2.WatchLimitsRequest, _gateway_pb2.WatchLimitsResponse]  # type: ignore[assignment]
+    """Streams the limits that apply to calls with these dimensions, first at once and then whenever
+    their state changes, so that a queue can pause and resume. Errors: as AdmitCall.
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetStatusRequest, _gateway_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Tells whether calls are stopped and how fit the providers are. Read-only."""
@@ -138,6 +164,37 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_gateway_pb2.ReleaseCallResponse, _abc.Awaitable[_gateway_pb2.ReleaseCallResponse]]:
         """Returns the hold of a call that provably never left. Safe to repeat. For an id that was never
         admitted it is remembered, so that a delayed AdmitCall of it finds it finished.
+        """
+
+    @_abc_1.abstractmethod
+    def ExtendCall(
+        self,
+        request: _gateway_pb2.ExtendCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ExtendCallResponse, _abc.Awaitable[_gateway_pb2.ExtendCallResponse]]:
+        """Keeps the hold of a running call alive, before it expires: for streams that take long. Tells
+        too whether the call must stop. Safe to repeat.
+        Errors: INVALID_ARGUMENT, PERMIT_INVALID, CALL_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def EstimateCost(
+        self,
+        request: _gateway_pb2.EstimateCostRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.EstimateCostResponse, _abc.Awaitable[_gateway_pb2.EstimateCostResponse]]:
+        """Tells what a call would hold on each candidate and whether it would be admitted now. Holds
+        nothing and promises nothing. Errors: as AdmitCall.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchLimits(
+        self,
+        request: _gateway_pb2.WatchLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_gateway_pb2.WatchLimitsResponse], _abc.AsyncIterator[_gateway_pb2.WatchLimitsResponse]]:
+        """Streams the limits that apply to calls with these dimensions, first at once and then whenever
+        their state changes, so that a queue can pause and resume. Errors: as AdmitCall.
         """
 
     @_abc_1.abstractmethod

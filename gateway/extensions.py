@@ -1,0 +1,70 @@
+"""Keeps the holds of running calls alive, and tells those that must stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from google.protobuf.duration_pb2 import Duration
+
+from chassis.errors import ServiceError
+from gateway import asks
+from gateway.decisions import CallName
+from gateway.peer_errors import read_call_error
+from gateway.peers import Admission
+from gateway.routes import Routes
+from headgate.api.admission.v1 import admission_pb2
+from headgate.api.gateway.v1 import permit_pb2
+
+_DIMENSIONS = ("team", "user", "session", "ip", "feature")
+# For a call whose permit was lost, and with it its operation.
+HOLD_SECONDS_DEFAULT = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extension:
+    """A call that takes longer, after it was checked."""
+
+    name: CallName
+    # None: as long as the operation's calls may take.
+    hold_duration: Duration | None
+
+
+class Extensions:
+    """Extends holds."""
+
+    def __init__(self, *, admission: Admission, routes: Routes) -> None:
+        self._admission = admission
+        self._routes = routes
+
+    async def extend(
+        self, extension: Extension, *, deadline: float | None
+    ) -> admission_pb2.ExtensionResult:
+        """Returns until when the hold lives, or that the call has ended. Raises ServiceError."""
+        name = extension.name
+        request = admission_pb2.Extension(
+            org=name.org,
+            call_id=name.call_id,
+            hold_duration=extension.hold_duration or self._default(name.permit),
+        )
+        if name.permit is not None:
+            _write_dimensions(request, name.permit)
+        result = await self._admission.extend.submit(request, deadline=deadline)
+        if result.WhichOneof("result") == "error":
+            raise read_call_error(result.error)
+        return result
+
+    def _default(self, permit: permit_pb2.Permit | None) -> Duration:
+        if permit is None:
+            return Duration(seconds=HOLD_SECONDS_DEFAULT)
+        try:
+            return Duration(seconds=self._routes.find(permit.operation).hold_seconds)
+        except ServiceError:
+            # The route is gone since; its calls may still end in peace.
+            return Duration(seconds=HOLD_SECONDS_DEFAULT)
+
+
+def _write_dimensions(request: admission_pb2.Extension, permit: permit_pb2.Permit) -> None:
+    given = {name: getattr(permit, name) for name in _DIMENSIONS if getattr(permit, name)}
+    asks.write_dimensions(
+        request.dimensions, given, labels=permit.labels, api_key_id=permit.api_key_id
+    )
