@@ -139,12 +139,9 @@ class Explanations:
         now: dt.datetime,
     ) -> CandidateExplanation:
         dimensions = call.dimensions_on(candidate.provider, candidate.model)
-        amounts = holds.estimate(
-            call, candidate, binding, counters=counters, shares=self._shares.percents
-        )
-        violated, _ = holds.check(
-            call, candidate, binding, counters=counters, amounts=amounts, now=now
-        )
+        met = [(bound, counters[bound.key.counter_id]) for bound in binding.bounds]
+        amounts = holds.estimate(call, candidate, met, shares=self._shares.percents)
+        violated, _ = holds.check(call, candidate, met, amounts=amounts, now=now)
         bounds = {bound.limit.limit_id: bound for bound in binding.bounds}
         return CandidateExplanation(
             candidate=candidate,

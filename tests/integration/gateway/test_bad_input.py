@@ -137,7 +137,7 @@ STAFF: Final[dict[str, list[Case]]] = {
         (limit(scope={"planet": "mars"}), ("limit.scope",)),
         (limit(scope={"org": ""}), ("limit.scope[org]",)),
         (limit(metric=9), ("limit.metric",)),
-        (limit(calendar=window(period=9)), ("limit.calendar",)),
+        (limit(calendar=window(period=9)), ("limit.calendar.period",)),
         (limit(calendar=window(time_zone="Mars/Base")), ("limit.calendar.time_zone",)),
         (limit(cap=-1), ("limit.cap",)),
         (limit(cap=10**18 + 1), ("limit.cap",)),

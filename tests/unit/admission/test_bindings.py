@@ -184,7 +184,7 @@ def test_labels_are_dimensions_if_they_have_a_key() -> None:
 )
 def test_priorities_share_a_cap(priority: Priority, usable: int) -> None:
     shares = Shares(default_percent=50, sheddable_percent=20)
-    assert make_limit("a", {}, cap=11, shares=shares).usable_cap(priority) == usable
+    assert make_limit("a", {}, cap=11, shares=shares).usable_caps[priority] == usable
 
 
 def test_a_fence_covers_what_has_all_its_values_until_it_lifts_itself() -> None:
