@@ -47,6 +47,7 @@ _KEYS: Final = Rule(Role.ADMIN, Reach.ANYWHERE)
 _BACKEND: Final = "/headgate.api.gateway.v1.GatewayService/"
 _ADMIN: Final = "/headgate.api.gateway.v1.AdminService/"
 _ALERTS: Final = "/headgate.api.gateway.v1.AlertAdminService/"
+_BOOKS: Final = "/headgate.api.gateway.v1.BookAdminService/"
 _CHANNELS: Final = "/headgate.api.gateway.v1.ChannelAdminService/"
 _PEOPLE: Final = "/headgate.api.gateway.v1.StaffService/"
 RULES: Final[Mapping[str, Rule]] = {
@@ -79,6 +80,12 @@ RULES: Final[Mapping[str, Rule]] = {
     _ADMIN + "SetBreaker": _CHANGES,
     _ADMIN + "ListBreakerMoves": _READS,
     _ADMIN + "ListAuditEntries": _READS,
+    _BOOKS + "RecordManualUsage": _CHANGES,
+    _BOOKS + "AdjustUsage": _CHANGES,
+    _BOOKS + "Reprice": _CHANGES,
+    _BOOKS + "ImportPrices": _CHANGES,
+    _BOOKS + "ReconcileBill": _CHANGES,
+    _BOOKS + "ExportUsage": _READS_OF_ORG,
     _ALERTS + "ListAlerts": _READS_OF_ORG,
     _ALERTS + "GetAlert": _READS_OF_ORG,
     _ALERTS + "AcknowledgeAlert": _CHANGES_OF_ORG,

@@ -13,6 +13,7 @@ from chassis.process import Process
 from gateway.access import check_reach
 from gateway.admin.alerts_servicer import AlertAdminServicer
 from gateway.admin.audit import Audit
+from gateway.admin.books_servicer import BookAdminServicer
 from gateway.admin.channels_servicer import ChannelAdminServicer
 from gateway.admin.servicer import AdminServicer
 from gateway.auth import KeyAuthenticator, let_public_in
@@ -42,6 +43,7 @@ from gateway.uses import Uses
 from headgate.api.gateway.v1 import (
     admin_pb2_grpc,
     alert_admin_pb2_grpc,
+    book_admin_pb2_grpc,
     channel_admin_pb2_grpc,
     gateway_pb2_grpc,
     staff_pb2_grpc,
@@ -50,6 +52,7 @@ from headgate.api.gateway.v1 import (
 GATEWAY_SERVICE: Final = "headgate.api.gateway.v1.GatewayService"
 ADMIN_SERVICE: Final = "headgate.api.gateway.v1.AdminService"
 ALERT_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.AlertAdminService"
+BOOK_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.BookAdminService"
 CHANNEL_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.ChannelAdminService"
 STAFF_SERVICE: Final = "headgate.api.gateway.v1.StaffService"
 # Where the gateways' database tells of changes.
@@ -190,6 +193,11 @@ class Parts:
                 alert_admin_pb2_grpc.add_AlertAdminServiceServicer_to_server,
                 AlertAdminServicer(self.accounting, self.audit),
                 ALERT_ADMIN_SERVICE,
+            ),
+            (
+                book_admin_pb2_grpc.add_BookAdminServiceServicer_to_server,
+                BookAdminServicer(self.accounting, self.audit),
+                BOOK_ADMIN_SERVICE,
             ),
             (
                 channel_admin_pb2_grpc.add_ChannelAdminServiceServicer_to_server,

@@ -15,6 +15,7 @@ from headgate.api.accounting.v1 import (
     accounting_pb2,
     accounting_pb2_grpc,
     alerts_pb2_grpc,
+    books_pb2_grpc,
     channels_pb2_grpc,
 )
 from headgate.api.admission.v1 import admission_pb2, admission_pb2_grpc
@@ -69,6 +70,7 @@ class Accounting:
         self.stub = accounting_pb2_grpc.AccountingServiceStub(channel)
         self.alerts = alerts_pb2_grpc.AlertServiceStub(channel)
         self.channels = channels_pb2_grpc.ChannelServiceStub(channel)
+        self.books = books_pb2_grpc.BookServiceStub(channel)
         self.record: BatchedMethod[pb.UsageReport, pb.RecordResult] = _batched(
             ACCOUNTING, self.stub.Record, lambda items: pb.RecordRequest(reports=items)
         )

@@ -17,9 +17,9 @@ from headgate.api.common.v1 import price_pb2
 from headgate.api.gateway.v1 import admin_pb2 as pb
 
 # Whole before any price: names are never empty.
-_BEGINNING: Final = ("", "", "")
+_BEGINNING: Final = ("", "", "", "")
 
-_Key = tuple[str, str, str]
+_Key = tuple[str, str, str, str]
 
 
 class StoredPrices:
@@ -40,7 +40,7 @@ class StoredPrices:
             wanted = accounting_pb2.PutPriceRequest(price=price, audit_id=audit_id)
             return await call(ACCOUNTING, self._accounting.stub.PutPrice, wanted)
 
-        target = _target(price.provider, price.model, price.org)
+        target = _target(price.provider or price.operation, price.model, price.org)
         intent = describe(who, "PutPrice", target, request)
         done = await self._audit.change_elsewhere(intent, send)
         return pb.PutPriceResponse(price=done.price, version=done.version)
@@ -55,11 +55,12 @@ class StoredPrices:
                 provider=request.provider,
                 model=request.model,
                 org=request.org,
+                operation=request.operation,
                 audit_id=audit_id,
             )
             return await call_once(ACCOUNTING, self._accounting.stub.DeletePrice, wanted)
 
-        target = _target(request.provider, request.model, request.org)
+        target = _target(request.provider or request.operation, request.model, request.org)
         intent = describe(who, "DeletePrice", target, request)
         done = await self._audit.change_elsewhere(intent, send)
         return pb.DeletePriceResponse(version=done.version)
@@ -95,12 +96,12 @@ def _read_page(request: pb.ListPricesRequest) -> tuple[int, _Key]:
     if len(cursor) != len(_BEGINNING) or not all(isinstance(part, str) for part in cursor):
         checks.violate("page_token", "is not one of ours; start again without it")
         checks.raise_if_any()
-    provider, model, org = map(str, cursor)
-    return size, (provider, model, org)
+    provider, model, org, operation = map(str, cursor)
+    return size, (provider, model, org, operation)
 
 
 def _key(price: price_pb2.ModelPrice) -> _Key:
-    return (price.provider, price.model, price.org)
+    return (price.provider, price.model, price.org, price.operation)
 
 
 def _target(provider: str, model: str, org: str) -> str:

@@ -18,16 +18,24 @@ class Reports:
         self._accounting = accounting
 
     async def get_usage(self, request: pb.GetUsageRequest) -> pb.GetUsageResponse:
-        """Sums usage over days; accounting checks every field."""
+        """Sums usage; accounting checks every field."""
         wanted = accounting_pb2.GetUsageRequest(
             start_day=request.start_day,
             end_day=request.end_day,
             org=request.org,
             group_by=request.group_by,
             source=request.source,
+            filter=request.filter if request.HasField("filter") else None,
+            page_size=request.page_size,
+            page_token=request.page_token,
         )
         usage = await call(ACCOUNTING, self._accounting.stub.GetUsage, wanted)
-        return pb.GetUsageResponse(rows=usage.rows, source=usage.source)
+        return pb.GetUsageResponse(
+            rows=usage.rows,
+            source=usage.source,
+            next_page_token=usage.next_page_token,
+            total=usage.total if usage.HasField("total") else None,
+        )
 
     async def list_audit_entries(
         self, request: pb.ListAuditEntriesRequest

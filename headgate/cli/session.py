@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import grpc.aio
@@ -124,6 +124,24 @@ class Session:
             return whole
 
         return self._run(work)
+
+    def stream_at(
+        self,
+        service: Callable[[grpc.aio.Channel], Any],
+        pick: Callable[[Any], Callable[..., AsyncIterable[R]]],
+        request: object,
+        take: Callable[[R], None],
+    ) -> None:
+        """Hands each answer of a stream on. What takes its time has no deadline."""
+
+        async def work(opened: grpc.aio.Channel) -> None:
+            try:
+                async for answer in pick(service(opened))(request, metadata=self._metadata):
+                    take(answer)
+            except grpc.aio.AioRpcError as error:
+                raise parse_failure(error) from None
+
+        self._run(work)
 
     def get_status(self) -> gateway_pb2.GetStatusResponse:
         """Returns whether calls pass, as one gateway knows it."""

@@ -25,16 +25,45 @@ class Dimension(str, enum.Enum):
     OPERATION = "operation"
     PROVIDER = "provider"
     MODEL = "model"
+    HOUR = "hour"
+    MONTH = "month"
+    API_KEY = "api-key"
+    USER = "user"
+    TEAM = "team"
+    FEATURE = "feature"
+    LABEL = "label"
 
 
 class Source(str, enum.Enum):
     """Which table answers."""
 
+    AUTO = "auto"
     LOG = "log"
     ROLLUP = "rollup"
 
 
 _TOTAL: Final = "total"
+_NONE: Final = "(none)"
+_BEYOND: Final = "(others)"
+# Fields of a row that are not named like their dimension.
+_FIELDS: Final = {Dimension.API_KEY: "api_key_id", Dimension.LABEL: "label_value"}
+_SOURCES: Final = {
+    Source.AUTO: usage_pb2.USAGE_SOURCE_UNSPECIFIED,
+    Source.LOG: usage_pb2.USAGE_SOURCE_LOG,
+    Source.ROLLUP: usage_pb2.USAGE_SOURCE_ROLLUP,
+}
+_FILTERS: Final = {
+    "operation": "operation",
+    "provider": "provider",
+    "model": "model",
+    "api-key": "api_key_id",
+    "user": "user",
+    "team": "team",
+    "feature": "feature",
+}
+_VALUED: Final = frozenset(
+    {Dimension.API_KEY, Dimension.USER, Dimension.TEAM, Dimension.FEATURE, Dimension.LABEL}
+)
 
 
 def usage(
@@ -51,7 +80,16 @@ def usage(
         list[Dimension] | None, typer.Option(help="Split the sums; repeat it. Else by org.")
     ] = None,
     org: Annotated[str, typer.Option(help="Only this org's.")] = "",
-    source: Annotated[Source, typer.Option(help="Which table answers.")] = Source.ROLLUP,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Only these; repeat it. NAME: operation, provider, model, api-key, user, team,"
+            " feature or label.KEY.",
+        ),
+    ] = None,
+    label: Annotated[str, typer.Option(help="Key of the label that --by label means.")] = "",
+    source: Annotated[Source, typer.Option(help="Which table answers.")] = Source.AUTO,
     json: Json = False,
 ) -> None:
     """Sums usage over days, such as 2026-11-30; without days over this month."""
@@ -66,10 +104,24 @@ def usage(
         group_by=[
             usage_pb2.UsageDimension.Value(f"USAGE_DIMENSION_{each.name}") for each in dimensions
         ],
-        source=usage_pb2.UsageSource.Value(f"USAGE_SOURCE_{source.name}"),
+        source=_SOURCES[source],
+        filter=_parse_filter(where or [], label),
     )
     answer = open_session(context).ask(lambda admin: admin.GetUsage, request)
-    show_json(answer) if json else _show(answer.rows, dimensions, first, last)
+    show_json(answer) if json else _show(answer, dimensions, first, last)
+
+
+def _parse_filter(where: Sequence[str], label: str) -> usage_pb2.UsageFilter:
+    found = usage_pb2.UsageFilter(label_key=label)
+    for each in where:
+        name, equals, value = each.partition("=")
+        if name.startswith("label.") and equals:
+            found.labels[name.removeprefix("label.")] = value
+        elif name in _FILTERS and equals:
+            setattr(found, _FILTERS[name], value)
+        else:
+            raise WrongUse(f"--where: {each!r} is not NAME=VALUE, such as label.ticket=T-1")
+    return found
 
 
 def _parse_day(option: str, text: str) -> date | None:
@@ -82,21 +134,30 @@ def _parse_day(option: str, text: str) -> date | None:
 
 
 def _show(
-    rows: Sequence[usage_pb2.UsageRow], dimensions: Sequence[Dimension], first: date, last: date
+    answer: admin_pb2.GetUsageResponse, dimensions: Sequence[Dimension], first: date, last: date
 ) -> None:
-    lines = [[*(getattr(row, each.value) for each in dimensions), *_numbers(row)] for row in rows]
+    rows = answer.rows
+    lines = [[*(_value(row, each) for each in dimensions), *_numbers(row)] for row in rows]
     if len(rows) > 1:
         padding = [""] * (len(dimensions) - 1)
-        lines.append([_TOTAL, *padding, *_numbers(_add(rows))])
+        lines.append([_TOTAL, *padding, *_numbers(answer.total)])
     show_table(
         [
             *(each.value.upper() for each in dimensions),
-            *(">CALLS", ">FAILED", ">UNREPORTED", ">INPUT", ">OUTPUT", ">COST", ">AT HOLDS"),
+            *(">CALLS", ">FAILED", ">UNREPORTED", ">INPUT", ">CACHED", ">OUTPUT", ">P95 MS"),
+            *(">COST", ">AT HOLDS"),
         ],
         lines,
         empty=f"Nothing was used from {first} to {last}.",
         footer=len(rows) > 1,
     )
+
+
+def _value(row: usage_pb2.UsageRow, dimension: Dimension) -> str:
+    value = str(getattr(row, _FIELDS.get(dimension, dimension.value)))
+    if dimension in _VALUED and not value:
+        return _BEYOND if row.beyond_bound else _NONE
+    return value
 
 
 def _numbers(row: usage_pb2.UsageRow) -> list[str]:
@@ -106,29 +167,25 @@ def _numbers(row: usage_pb2.UsageRow) -> list[str]:
         + meters.cache_read_token_count
         + meters.cache_write_5m_token_count
         + meters.cache_write_1h_token_count
+        + meters.audio_input_token_count
+        + meters.audio_cache_read_token_count
+        + meters.image_input_token_count
+        + meters.image_cache_read_token_count
+    )
+    outputs = (
+        meters.output_token_count
+        + meters.reasoning_token_count
+        + meters.audio_output_token_count
+        + meters.image_output_token_count
     )
     return [
         f"{row.call_count:,}",
         f"{row.failed_count:,}",
         f"{row.unreported_count:,}",
         f"{inputs:,}",
-        f"{meters.output_token_count + meters.reasoning_token_count:,}",
+        f"{row.cache_hit_ratio:.0%}" if row.HasField("cache_hit_ratio") else "",
+        f"{outputs:,}",
+        f"{row.latency_p95_ms:,}" if row.HasField("latency_p95_ms") else "",
         format_usd(row.cost_nanos),
         format_usd(row.unreported_cost_nanos),
     ]
-
-
-def _add(rows: Sequence[usage_pb2.UsageRow]) -> usage_pb2.UsageRow:
-    total = usage_pb2.UsageRow()
-    for row in rows:
-        for name in (
-            "call_count",
-            "failed_count",
-            "unreported_count",
-            "cost_nanos",
-            "unreported_cost_nanos",
-        ):
-            setattr(total, name, getattr(total, name) + getattr(row, name))
-        for field, count in row.meters.ListFields():
-            setattr(total.meters, field.name, getattr(total.meters, field.name) + count)
-    return total

@@ -18,6 +18,9 @@ Its promises, each with the tests that hold it to them (under tests/):
    (integration/accounting/test_bad_input.py).
 7. What is acknowledged is durable; what is not can be repeated
    (integration/accounting/test_faults.py).
+   Corrections, pricing the past again included, are revisions that sums and feed follow, and what
+   is done twice counts once (integration/accounting/test_books.py); an export is the books
+   (integration/accounting/test_exports.py).
 8. Every job is harmless when run twice or never; what verification repairs it reports
    (integration/accounting/test_jobs.py).
 9. The server's own role can change rows, not tables (integration/accounting/test_schema.py).

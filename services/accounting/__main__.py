@@ -11,6 +11,7 @@ from chassis.process import Deployable, Process, run
 from chassis.server import ServiceTokenAuthenticator
 from headgate.api.accounting.v1 import accounting_pb2_grpc
 from services.accounting.alerting import open_alerting
+from services.accounting.bookkeeping import add_books
 from services.accounting.config import AccountingSettings
 from services.accounting.connections import connect, open_accounting_pool
 from services.accounting.imports import import_catalogue
@@ -18,7 +19,9 @@ from services.accounting.jobs.aggregate_usage import aggregate_usage
 from services.accounting.jobs.check_alerts import check_alerts
 from services.accounting.jobs.create_partitions import create_partitions
 from services.accounting.jobs.deliver_notifications import deliver_notifications
+from services.accounting.jobs.drop_partitions import drop_partitions
 from services.accounting.jobs.import_prices import import_prices
+from services.accounting.jobs.reconcile_bill import reconcile_bill
 from services.accounting.ledger import Ledger
 from services.accounting.partitions import ensure_coming_days
 from services.accounting.price_store import PriceStore
@@ -26,6 +29,7 @@ from services.accounting.prices import Prices
 from services.accounting.queries import SCHEMA, SQL
 from services.accounting.servicer import AccountingServicer
 from services.accounting.store import LogWriter, UsageStore
+from services.accounting.summaries import Summaries
 
 SERVICE_NAME: Final = "headgate.api.accounting.v1.AccountingService"
 
@@ -51,11 +55,14 @@ async def serve(settings: AccountingSettings, process: Process) -> AsyncIterator
             process.server.add_readiness("database", store.check)
             process.server.add(
                 accounting_pb2_grpc.add_AccountingServiceServicer_to_server,
-                AccountingServicer(ledger=ledger, prices=prices, store=store),
+                AccountingServicer(
+                    ledger=ledger, prices=prices, store=store, summaries=Summaries(pool)
+                ),
                 service_name=SERVICE_NAME,
                 authenticate=ServiceTokenAuthenticator(settings.service_token),
             )
             alerting.add_to(process, settings)
+            add_books(process, settings, pool=pool, ledger=ledger, prices=prices)
             process.spawn("prices", prices.follow())
             yield
 
@@ -69,7 +76,9 @@ DEPLOYABLE: Final = Deployable(
         "check-alerts": check_alerts,
         "create-partitions": create_partitions,
         "deliver-notifications": deliver_notifications,
+        "drop-partitions": drop_partitions,
         "import-prices": import_prices,
+        "reconcile-bill": reconcile_bill,
         "aggregate-usage": aggregate_usage,
     },
 )

@@ -10,6 +10,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from chassis.config import Settings, split_address
 from services.accounting.delivery.vault import Vault, parse_keys
 from services.accounting.domain.addresses import Network, parse_network
+from services.accounting.domain.usage import HORIZON
 
 _NETWORK_FORM: Final = "set networks such as 10.1.0.0/16,fd00::/8"
 
@@ -22,6 +23,9 @@ def _split(value: object) -> object:
 
 # Several or none, comma-separated in the environment.
 Several = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+# A day that is dropped gets no report any more.
+RETENTION_DAYS_MIN: Final = HORIZON.days + 2
 
 
 class AccountingSettings(Settings):
@@ -51,6 +55,25 @@ class AccountingSettings(Settings):
         default=(),
         description="Networks beside the public ones that events may be sent to, such as "
         "`10.1.0.0/16`; also allows `http` to them.",
+    )
+
+    retention_days: int = Field(
+        default=90,
+        ge=RETENTION_DAYS_MIN,
+        le=3_660,
+        description="Days after which the log of a day is dropped; its rollups stay. More than "
+        "the settlement horizon of 35 days.",
+    )
+    export_directory: str = Field(
+        default="",
+        description="Folder that a day's log is written to, as compressed CSV, before it is "
+        "dropped. Empty: it is not written out.",
+    )
+    bill_directory: str = Field(
+        default="",
+        description="Folder whose bills the job `reconcile-bill` compares with the books: "
+        "`PROVIDER.openai.json`, `PROVIDER.anthropic.json` and `PROVIDER.csv`, with anything "
+        "between the provider and the rest. Empty: none.",
     )
 
     @field_validator("admission_addresses", "health_addresses")

@@ -14,7 +14,14 @@ from chassis.errors import DeadlineTooShort, StoreUnavailable
 from headgate.batching import Batcher
 from services.accounting.domain.pricebook import PriceBook
 from services.accounting.domain.pricing import AmountTooLargeError, charge
-from services.accounting.domain.usage import Booking, Entry, Refusal, Report
+from services.accounting.domain.usage import (
+    Booking,
+    Charge,
+    CostBasis,
+    Entry,
+    Refusal,
+    Report,
+)
 from services.accounting.prices import Prices
 from services.accounting.store import LogWriter, Result
 
@@ -72,6 +79,17 @@ class Ledger:
         self._count(final)
         return final
 
+    async def record_stated(self, report: Report, stated_nanos: int | None) -> Answer:
+        """Books what staff say was used; at their amount, or priced if they name none."""
+        if stated_nanos is None:
+            (answer,) = await self.record([report])
+            return answer
+        entry = Entry(report, Charge(stated_nanos, CostBasis.STATED), report.digest())
+        (result,) = await self._batcher.submit_all([entry])
+        answers: list[Answer] = [result if isinstance(result, Answer) else StoreUnavailable()]
+        self._count(answers)
+        return answers[0]
+
     async def aclose(self) -> None:
         """Refuses new reports and returns when all earlier ones are answered."""
         await self._batcher.close()
@@ -79,10 +97,19 @@ class Ledger:
 
     def _price(self, book: PriceBook, report: Report) -> Entry:
         price = book.price_at(
-            report.price_version, provider=report.provider, model=report.model, org=report.org
+            report.price_version,
+            provider=report.provider,
+            model=report.model,
+            org=report.org,
+            operation=report.operation,
         )
         charged = charge(
-            price, outcome=report.outcome, meters=report.meters, held_nanos=report.held_nanos
+            price,
+            outcome=report.outcome,
+            meters=report.meters,
+            held_nanos=report.held_nanos,
+            service_tier=report.service_tier,
+            minute=report.admit_time.hour * 60 + report.admit_time.minute,
         )
         if charged.unpriced:
             self._tell_unpriced(report)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
 
 from chassis.database import is_unavailable
 from services.accounting.domain.pricebook import PriceBook, PriceEntry
-from services.accounting.domain.pricing import Price
-from services.accounting.price_store import PriceStore
+from services.accounting.price_store import Override, PriceKey, PriceStore
 
 # A change of prices reaches every process within this.
 POLL_SECONDS: Final = 1.0
@@ -53,20 +53,29 @@ class Prices:
                     raise
                 log.warning("price_book_not_read", version=self._book.version)
 
-    async def put(
-        self, *, provider: str, model: str, org: str, price: Price, audit_id: str
-    ) -> PriceEntry:
+    async def read_whole(self) -> PriceBook:
+        """Returns the newest book with all prices that ever were: for pricing the past again."""
+        version, entries = await self._store.list_changes(0, ended_too=True)
+        return PriceBook().merge(version, entries)
+
+    async def put(self, override: Override, *, audit_id: str) -> PriceEntry | None:
         """Writes an override; see `PriceStore.put_override`."""
-        entry = await self._store.put_override(
-            provider=provider, model=model, org=org, price=price, audit_id=audit_id
-        )
+        entry = await self._store.put_override(override, audit_id=audit_id)
         await self.refresh()
         return entry
 
-    async def delete(self, *, provider: str, model: str, org: str, audit_id: str) -> int:
-        """Ends an override; see `PriceStore.delete_override`."""
-        version = await self._store.delete_override(
-            provider=provider, model=model, org=org, audit_id=audit_id
+    async def import_all(
+        self, overrides: Sequence[Override], *, audit_id: str, validate_only: bool
+    ) -> tuple[int, int]:
+        """Writes overrides, all or none; see `PriceStore.import_overrides`."""
+        found = await self._store.import_overrides(
+            overrides, audit_id=audit_id, validate_only=validate_only
         )
+        await self.refresh()
+        return found
+
+    async def delete(self, key: PriceKey, *, audit_id: str) -> int:
+        """Ends an override; see `PriceStore.delete_override`."""
+        version = await self._store.delete_override(key, audit_id=audit_id)
         await self.refresh()
         return version

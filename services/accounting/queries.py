@@ -11,6 +11,8 @@ SCHEMA: Final = "accounting"
 SQL: Final = Path(__file__).parent / "sql"
 # The loader makes an attribute of each query, so the type checker sees none of them.
 QUERIES: Final[Any] = load_queries(SQL / "queries.sql")
+SUMMARIES: Final[Any] = load_queries(SQL / "summaries.sql")
+BOOKS: Final[Any] = load_queries(SQL / "books.sql")
 VERIFICATION: Final[Any] = load_queries(SQL / "verification.sql")
 # Events and alerts.
 ALERTS: Final[Any] = load_queries(SQL / "alerts.sql")

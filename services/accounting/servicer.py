@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import AsyncIterator
 from typing import TypeAlias
 
 import grpc
@@ -10,11 +10,12 @@ import grpc
 from chassis.handlers import deadline
 from headgate.api.accounting.v1 import accounting_pb2 as pb
 from headgate.api.accounting.v1 import accounting_pb2_grpc as pb_grpc
-from services.accounting import wire, wire_prices, wire_usage
+from services.accounting import wire, wire_feed, wire_prices, wire_sums, wire_usage
 from services.accounting.domain.usage import Report
 from services.accounting.ledger import Ledger
 from services.accounting.prices import Prices
 from services.accounting.store import UsageStore
+from services.accounting.summaries import Summaries
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 
@@ -22,10 +23,13 @@ Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 class AccountingServicer(pb_grpc.AccountingServiceServicer):
     """Serves the accounting contract."""
 
-    def __init__(self, *, ledger: Ledger, prices: Prices, store: UsageStore) -> None:
+    def __init__(
+        self, *, ledger: Ledger, prices: Prices, store: UsageStore, summaries: Summaries
+    ) -> None:
         self._ledger = ledger
         self._prices = prices
         self._store = store
+        self._summaries = summaries
         # The book as last rendered: all callers of one version get the same answer.
         self._rendered = pb.GetPriceBookResponse()
 
@@ -38,8 +42,8 @@ class AccountingServicer(pb_grpc.AccountingServiceServicer):
     async def ListSettlements(
         self, request: pb.ListSettlementsRequest, context: Context
     ) -> pb.ListSettlementsResponse:
-        after, limit = wire_usage.parse_feed(request)
-        return wire_usage.render_feed(await self._store.list_settlements(after, limit))
+        after, limit = wire_feed.parse_feed(request)
+        return wire_feed.render_feed(await self._store.list_settlements(after, limit))
 
     async def GetPriceBook(
         self, request: pb.GetPriceBookRequest, context: Context
@@ -53,16 +57,26 @@ class AccountingServicer(pb_grpc.AccountingServiceServicer):
         return self._rendered
 
     async def PutPrice(self, request: pb.PutPriceRequest, context: Context) -> pb.PutPriceResponse:
-        target, price = wire_prices.parse_put(request)
-        return wire_prices.render_put(await self._prices.put(**asdict(target), price=price))
+        override, audit_id = wire_prices.parse_put(request)
+        entry = await self._prices.put(override, audit_id=audit_id)
+        return wire_prices.render_put(override, entry)
 
     async def DeletePrice(
         self, request: pb.DeletePriceRequest, context: Context
     ) -> pb.DeletePriceResponse:
-        target = wire_prices.parse_delete(request)
-        return pb.DeletePriceResponse(version=await self._prices.delete(**asdict(target)))
+        key, audit_id = wire_prices.parse_delete(request)
+        return pb.DeletePriceResponse(version=await self._prices.delete(key, audit_id=audit_id))
+
+    async def ReplayUsage(
+        self, request: pb.ReplayUsageRequest, context: Context
+    ) -> AsyncIterator[pb.ReplayUsageResponse]:
+        start, end, org = wire_feed.parse_replay(request)
+        async for part in self._store.replay(start=start, end=end, org=org):
+            yield wire_feed.render_replay(part)
 
     async def GetUsage(self, request: pb.GetUsageRequest, context: Context) -> pb.GetUsageResponse:
-        query = wire_usage.parse_usage_query(request)
-        rows = await self._store.sum_usage(query, wire_usage.USAGE_ROW_COUNT_MAX + 1)
-        return wire_usage.render_usage(query, rows)
+        question = wire_usage.parse_question(request)
+        page = await self._summaries.answer(
+            question.query, source=question.source, count=question.count, after=question.after
+        )
+        return wire_sums.render_page(question, page)

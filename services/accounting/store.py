@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import asyncpg
 
 from chassis.database import Connection, Pool
 from services.accounting.domain.meters import METER_FIELDS, NO_METERS, MeterCounts
-from services.accounting.domain.summaries import Dimension, Source, UsageQuery, UsageSums
 from services.accounting.domain.usage import (
     HORIZON,
     Booking,
@@ -22,9 +22,12 @@ from services.accounting.domain.usage import (
     Settlement,
 )
 from services.accounting.partitions import ensure_partition
-from services.accounting.queries import QUERIES
+from services.accounting.queries import BOOKS, QUERIES
 
 # Admission's clock is another database's: it may be this far ahead of ours.
+REPLAY_PART_SIZE: Final = 1_000
+# Sorts after every text: names are printable.
+_LAST_TEXT: Final = "\U0010ffff"
 CLOCK_SKEW: Final = dt.timedelta(minutes=5)
 # Status that `book_usage` gives to a member that an earlier Record wrote.
 _REPLAYED: Final = 2
@@ -119,7 +122,7 @@ class LogWriter:
 
 
 class UsageStore:
-    """Reads the usage log and the rollups."""
+    """Reads the usage log."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -127,6 +130,24 @@ class UsageStore:
     async def check(self) -> None:
         """Returns if the database answers and has the schema; raises what the driver raises."""
         await self._pool.fetchval(QUERIES.fetch_book_version.sql)
+
+    async def replay(
+        self, *, start: dt.datetime, end: dt.datetime, org: str
+    ) -> AsyncIterator[ReplayedPart]:
+        """Yields the calls admitted in an interval, in one snapshot; at least one part."""
+        arguments = (start, end, org, org or _LAST_TEXT)
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            total = await connection.fetchval(BOOKS.count_calls.sql, *arguments)
+            cursor = await connection.cursor(BOOKS.replay_usage.sql, *arguments)
+            while True:
+                rows = await cursor.fetch(REPLAY_PART_SIZE)
+                if rows or not total:
+                    yield ReplayedPart(rows=rows, total_count=total)
+                if len(rows) < REPLAY_PART_SIZE:
+                    return
 
     async def list_settlements(self, after: FeedPosition, limit: int) -> list[Settlement]:
         """Returns the rows after a position in feed order, at most `limit`.
@@ -139,20 +160,15 @@ class UsageStore:
             for row in rows
         ]
 
-    async def sum_usage(self, query: UsageQuery, limit: int) -> list[UsageSums]:
-        """Returns at most `limit` sums, sorted by the grouped dimensions."""
-        days = (query.start_day, query.end_day)
-        flags = [dimension in query.group_by for dimension in Dimension]
-        if query.source is Source.LOG:
-            statement = QUERIES.sum_usage_log.sql
-            rows = await self._pool.fetch(statement, *days, query.org, *flags, limit)
-        elif query.platform_only:
-            statement = QUERIES.sum_rollup_platform_day.sql
-            rows = await self._pool.fetch(statement, *days, flags[0], limit)
-        else:
-            statement = QUERIES.sum_rollup_org_day.sql
-            rows = await self._pool.fetch(statement, *days, query.org, *flags, limit)
-        return [_sums(row) for row in rows]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayedPart:
+    """Some booked calls, in order of admission."""
+
+    # The columns of the query `replay_usage`.
+    rows: Sequence[asyncpg.Record]
+    # Calls in the whole interval.
+    total_count: int
 
 
 def _columns(entries: Sequence[Entry]) -> list[list[Any]]:
@@ -200,19 +216,3 @@ def _units(meters: MeterCounts) -> str | None:
     fields = METER_FIELDS[_COMMON_METER_COUNT:]
     known = zip(fields, rarer, strict=True)
     return json.dumps({field: count for field, count in known if count is not None})
-
-
-def _sums(row: asyncpg.Record) -> UsageSums:
-    return UsageSums(
-        day=row["day"],
-        org=row["org"],
-        operation=row["operation"],
-        provider=row["provider"],
-        model=row["model"],
-        call_count=int(row["call_count"]),
-        failed_count=int(row["failed_count"]),
-        unreported_count=int(row["unreported_count"]),
-        cost_nanos=int(row["cost_nanos"]),
-        unreported_cost_nanos=int(row["unreported_cost_nanos"]),
-        meters=tuple(None if row[field] is None else int(row[field]) for field in METER_FIELDS),
-    )

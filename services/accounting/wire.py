@@ -97,6 +97,15 @@ def render_record(
     return response
 
 
+def expect_booking(report: Report, answer: Answer) -> Booking:
+    """Returns the booking of a report that came alone; raises why there is none."""
+    if isinstance(answer, Booking):
+        return answer
+    if isinstance(answer, Refusal | AmountTooLargeError):
+        raise _explain(report, answer, 0)
+    raise translate(answer)
+
+
 def _parse_report(message: pb.UsageReport, checks: Checks) -> Report:
     text = checks.text
     report = Report(

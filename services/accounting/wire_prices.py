@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from chassis.checks import Checks
 from headgate.api.accounting.v1 import accounting_pb2 as pb
@@ -17,24 +18,24 @@ from services.accounting.domain.pricing import (
     TIER_COUNT_MAX,
     Price,
     Rate,
+    Variant,
 )
-from services.accounting.wire import INT64_MAX, NAME_LENGTH_MAX, PROVIDER_LENGTH_MAX
+from services.accounting.price_store import Override, PriceKey
+from services.accounting.wire import (
+    INT64_MAX,
+    NAME_LENGTH_MAX,
+    PROVIDER_LENGTH_MAX,
+    SERVICE_TIER,
+    SERVICE_TIER_LENGTH_MAX,
+)
+from services.accounting.wire_usage import parse_instant
 
 AUDIT_ID_LENGTH_MAX: Final = 128
+VARIANT_COUNT_MAX: Final = 16
+MINUTES_PER_DAY: Final = 1_440
 _PROVIDER: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _METERS: Final = frozenset(Meter)
 _TOKENS: Final = frozenset((*INPUT_TOKENS, *OUTPUT_TOKENS))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceTarget:
-    """Names the price that a change is about, and the change."""
-
-    provider: str
-    model: str
-    # Empty: the platform.
-    org: str
-    audit_id: str
 
 
 def parse_known_version(request: pb.GetPriceBookRequest) -> int:
@@ -51,64 +52,132 @@ def render_book(book: PriceBook) -> pb.GetPriceBookResponse:
     return pb.GetPriceBookResponse(version=book.version, prices=prices)
 
 
-def parse_put(request: pb.PutPriceRequest) -> tuple[PriceTarget, Price]:
-    """Returns what to price, and how. Raises InvalidArgument."""
+def parse_put(request: pb.PutPriceRequest) -> tuple[Override, str]:
+    """Returns what to price and how, and the audit id. Raises InvalidArgument."""
     checks = Checks()
-    target = PriceTarget(
-        provider=_parse_provider(checks, "price.provider", request.price.provider),
-        model=checks.text("price.model", request.price.model, max_length=NAME_LENGTH_MAX),
-        org=checks.text("price.org", request.price.org, min_length=0, max_length=NAME_LENGTH_MAX),
-        audit_id=checks.text("audit_id", request.audit_id, max_length=AUDIT_ID_LENGTH_MAX),
-    )
-    rates = {
-        Meter(message.meter): _parse_rate(checks, f"price.meters[{place}]", message)
-        for place, message in enumerate(request.price.meters)
-        if _parse_meter(checks, f"price.meters[{place}].meter", message.meter)
-    }
-    if len(rates) < len(request.price.meters) and not checks.violations:
-        checks.violate("price.meters", "list each meter once")
-    missing = [meter.name for meter in REQUIRED_METERS if meter not in rates]
-    if missing and (not rates or not _TOKENS.isdisjoint(rates)):
-        checks.violate(
-            "price.meters", f"list {' and '.join(missing)} too; what is free has price 0"
-        )
+    override = parse_override(checks, "price", request.price)
+    audit_id = parse_audit_id(checks, request.audit_id)
     checks.raise_if_any()
-    return target, Price(rates)
+    return override, audit_id
 
 
-def render_put(entry: PriceEntry) -> pb.PutPriceResponse:
-    """Renders the override as stored."""
-    return pb.PutPriceResponse(price=render_price(entry), version=entry.since_version)
+def parse_audit_id(checks: Checks, value: str) -> str:
+    """Returns the id of the gateway's audit entry."""
+    return checks.text("audit_id", value, max_length=AUDIT_ID_LENGTH_MAX)
 
 
-def parse_delete(request: pb.DeletePriceRequest) -> PriceTarget:
-    """Returns which override to end. Raises InvalidArgument."""
+def render_put(override: Override, entry: PriceEntry | None) -> pb.PutPriceResponse:
+    """Renders the override as stored. One that takes effect later has no version yet."""
+    if entry is not None:
+        return pb.PutPriceResponse(price=render_price(entry), version=entry.since_version)
+    message = _render(override.key, override.price)
+    if override.effective_time is not None:
+        message.effective_time.FromDatetime(override.effective_time)
+    return pb.PutPriceResponse(price=message)
+
+
+def parse_delete(request: pb.DeletePriceRequest) -> tuple[PriceKey, str]:
+    """Returns which override to end, and the audit id. Raises InvalidArgument."""
     checks = Checks()
-    target = PriceTarget(
-        provider=_parse_provider(checks, "provider", request.provider),
-        model=checks.text("model", request.model, max_length=NAME_LENGTH_MAX),
-        org=checks.text("org", request.org, min_length=0, max_length=NAME_LENGTH_MAX),
-        audit_id=checks.text("audit_id", request.audit_id, max_length=AUDIT_ID_LENGTH_MAX),
-    )
+    key = _parse_key(checks, "", request)
+    audit_id = parse_audit_id(checks, request.audit_id)
     checks.raise_if_any()
-    return target
+    return key, audit_id
 
 
 def render_price(entry: PriceEntry) -> price_pb2.ModelPrice:
     """Renders one price."""
-    message = price_pb2.ModelPrice(
-        provider=entry.provider, model=entry.model, org=entry.org, source=entry.source.value
-    )
+    key = PriceKey(entry.provider, entry.model, entry.org, entry.operation)
+    message = _render(key, entry.price)
+    message.source = entry.source.value
     message.start_time.FromDatetime(entry.start_time)
-    for meter, rate in entry.price.rates.items():
-        rendered = message.meters.add(meter=meter.value, nanos_per_million=rate.nanos_per_million)
-        for threshold, nanos in rate.tiers:
-            rendered.tiers.add(input_token_threshold=threshold, nanos_per_million=nanos)
+    if entry.effective_time is not None:
+        message.effective_time.FromDatetime(entry.effective_time)
     return message
 
 
-def _parse_provider(checks: Checks, field: str, value: str) -> str:
-    return checks.text(field, value, max_length=PROVIDER_LENGTH_MAX, pattern=_PROVIDER)
+def parse_override(checks: Checks, field: str, message: price_pb2.ModelPrice) -> Override:
+    """Returns what a price is for, and the price. Violations go to `checks`."""
+    key = _parse_key(checks, f"{field}.", message)
+    rates = _parse_rates(checks, f"{field}.meters", message.meters)
+    if key.operation:
+        if rates.keys() != {Meter.CALL}:
+            checks.violate(f"{field}.meters", "a flat price has CALL and nothing else")
+    else:
+        missing = [meter.name for meter in REQUIRED_METERS if meter not in rates]
+        if missing and (not rates or not _TOKENS.isdisjoint(rates)):
+            names = " and ".join(missing)
+            checks.violate(f"{field}.meters", f"list {names} too; what is free has price 0")
+    if len(message.variants) > VARIANT_COUNT_MAX:
+        checks.violate(f"{field}.variants", f"at most {VARIANT_COUNT_MAX} are allowed")
+    variants = tuple(
+        _parse_variant(checks, f"{field}.variants[{place}]", each)
+        for place, each in enumerate(message.variants[:VARIANT_COUNT_MAX])
+    )
+    effective_time: dt.datetime | None = None
+    if message.HasField("effective_time"):
+        effective_time = parse_instant(checks, f"{field}.effective_time", message.effective_time)
+    return Override(key, Price(rates, variants), effective_time)
+
+
+def _parse_key(checks: Checks, prefix: str, message: Any) -> PriceKey:
+    operation = checks.text(
+        f"{prefix}operation", message.operation, min_length=0, max_length=NAME_LENGTH_MAX
+    )
+    org = checks.text(f"{prefix}org", message.org, min_length=0, max_length=NAME_LENGTH_MAX)
+    if operation:
+        for name in ("provider", "model"):
+            if getattr(message, name):
+                checks.violate(f"{prefix}{name}", "a flat price is for any model: leave it empty")
+        return PriceKey("", "", org, operation)
+    return PriceKey(
+        checks.text(
+            f"{prefix}provider",
+            message.provider,
+            max_length=PROVIDER_LENGTH_MAX,
+            pattern=_PROVIDER,
+        ),
+        checks.text(f"{prefix}model", message.model, max_length=NAME_LENGTH_MAX),
+        org,
+    )
+
+
+def _parse_variant(checks: Checks, field: str, message: price_pb2.PriceVariant) -> Variant:
+    checks.integer(
+        f"{field}.start_minute", message.start_minute, minimum=0, maximum=MINUTES_PER_DAY - 1
+    )
+    checks.integer(f"{field}.end_minute", message.end_minute, minimum=0, maximum=MINUTES_PER_DAY)
+    if not message.service_tier and message.start_minute == message.end_minute:
+        checks.violate(field, "name a service tier, or a part of the day, or both")
+    rates = _parse_rates(checks, f"{field}.meters", message.meters)
+    if not message.meters:
+        checks.violate(f"{field}.meters", "required: list the meters that cost something else")
+    return Variant(
+        rates=rates,
+        service_tier=checks.text(
+            f"{field}.service_tier",
+            message.service_tier,
+            min_length=0,
+            max_length=SERVICE_TIER_LENGTH_MAX,
+            pattern=SERVICE_TIER,
+        ),
+        start_minute=message.start_minute,
+        end_minute=message.end_minute,
+    )
+
+
+def _parse_rates(
+    checks: Checks, field: str, messages: Sequence[price_pb2.MeterPrice]
+) -> dict[Meter, Rate]:
+    found = len(checks.violations)
+    rates = {
+        Meter(message.meter): _parse_rate(checks, f"{field}[{place}]", message)
+        for place, message in enumerate(messages)
+        if _parse_meter(checks, f"{field}[{place}].meter", message.meter)
+    }
+    if len(rates) < len(messages) and len(checks.violations) == found:
+        checks.violate(field, "list each meter once")
+    return rates
 
 
 def _parse_meter(checks: Checks, field: str, value: int) -> bool:
@@ -136,3 +205,32 @@ def _parse_rate(checks: Checks, field: str, message: price_pb2.MeterPrice) -> Ra
         previous = tier.input_token_threshold
         tiers.append((tier.input_token_threshold, tier.nanos_per_million))
     return Rate(message.nanos_per_million, tuple(tiers))
+
+
+def _render(key: PriceKey, price: Price) -> price_pb2.ModelPrice:
+    return price_pb2.ModelPrice(
+        provider=key.provider,
+        model=key.model,
+        org=key.org,
+        operation=key.operation,
+        meters=_render_rates(price.rates),
+        variants=[
+            price_pb2.PriceVariant(
+                service_tier=variant.service_tier,
+                start_minute=variant.start_minute,
+                end_minute=variant.end_minute,
+                meters=_render_rates(variant.rates),
+            )
+            for variant in price.variants
+        ],
+    )
+
+
+def _render_rates(rates: Mapping[Meter, Rate]) -> Iterable[price_pb2.MeterPrice]:
+    for meter, rate in rates.items():
+        rendered = price_pb2.MeterPrice(
+            meter=price_pb2.Meter.ValueType(meter.value), nanos_per_million=rate.nanos_per_million
+        )
+        for threshold, nanos in rate.tiers:
+            rendered.tiers.add(input_token_threshold=threshold, nanos_per_million=nanos)
+        yield rendered

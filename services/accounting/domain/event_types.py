@@ -270,6 +270,28 @@ _TYPES: Final = (
         example={"channel_id": "acme-oncall", "actor": "k_3f9a0c41d2e7"},
     ),
     EventType(
+        name="bill.deviates",
+        version=1,
+        severity=Severity.WARNING,
+        meaning="A provider's bill differs from the books by more than is all right.",
+        facts={
+            "provider": "the provider",
+            "first_day": "of the bill, YYYY-MM-DD",
+            "last_day": "of the bill",
+            "billed_nanos": "what the provider bills",
+            "booked_nanos": "what is booked",
+            "difference_nanos": "booked less billed",
+        },
+        example={
+            "provider": "openai",
+            "first_day": "2026-10-01",
+            "last_day": "2026-10-31",
+            "billed_nanos": 830_000_000_000,
+            "booked_nanos": 801_000_000_000,
+            "difference_nanos": -29_000_000_000,
+        },
+    ),
+    EventType(
         name="period.closed",
         version=1,
         severity=Severity.INFO,

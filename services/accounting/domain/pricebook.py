@@ -11,6 +11,7 @@ import datetime as dt
 import enum
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from services.accounting.domain.pricing import Price
 
@@ -38,6 +39,12 @@ class PriceEntry:
     until_version: int | None
     # When it took effect, by the database's clock.
     start_time: dt.datetime
+    # When it ended. None: it is in force.
+    end_time: dt.datetime | None = None
+    # The operation whose unpriced models it prices, flat. Empty: it is a model's.
+    operation: str = ""
+    # From when on the past is priced by it again, if somebody asks for that. None: from its start.
+    effective_time: dt.datetime | None = None
 
     def binds_at(self, version: int) -> bool:
         """Whether the price is in force in this version."""
@@ -45,10 +52,20 @@ class PriceEntry:
             self.until_version is None or version < self.until_version
         )
 
+    def was_effective(self, instant: dt.datetime) -> bool:
+        """Whether it is what calls admitted at an instant cost, as far as it knows."""
+        return (self.effective_time or self.start_time) <= instant and (
+            self.end_time is None or instant < self.end_time
+        )
+
     @property
     def rank(self) -> tuple[bool, bool]:
         """Of several that bind, the greatest rank wins."""
         return (self.org != "", self.source is PriceSource.OVERRIDE)
+
+
+# Provider, model and operation: either the first two are empty, or the last.
+_Key: TypeAlias = tuple[str, str, str]
 
 
 class PriceBook:
@@ -59,7 +76,7 @@ class PriceBook:
     def __init__(
         self,
         version: int = 0,
-        entries: Mapping[tuple[str, str], tuple[PriceEntry, ...]] | None = None,
+        entries: Mapping[_Key, tuple[PriceEntry, ...]] | None = None,
     ) -> None:
         self.version = version
         self._entries = entries or {}
@@ -68,20 +85,45 @@ class PriceBook:
         """Returns the book at `version`, in which `entries` were added or ended."""
         merged = dict(self._entries)
         for entry in entries:
-            key = (entry.provider, entry.model)
+            key = (entry.provider, entry.model, entry.operation)
             others = tuple(e for e in merged.get(key, ()) if e.price_id != entry.price_id)
             merged[key] = (*others, entry)
         return PriceBook(version, merged)
 
-    def price_at(self, version: int, *, provider: str, model: str, org: str) -> Price | None:
-        """Returns the price that binds for an org's call in a version, or None: unpriced."""
-        winner: PriceEntry | None = None
-        for entry in self._entries.get((provider, model), ()):
-            if entry.org not in ("", org) or not entry.binds_at(version):
-                continue
-            if winner is None or entry.rank > winner.rank:
-                winner = entry
-        return None if winner is None else winner.price
+    def price_at(
+        self, version: int, *, provider: str, model: str, org: str, operation: str = ""
+    ) -> Price | None:
+        """Returns the price that binds for an org's call in a version, or None: unpriced.
+
+        The flat price of its operation binds if its model has none.
+        """
+        for key in ((provider, model, ""), ("", "", operation)):
+            winner: PriceEntry | None = None
+            for entry in self._entries.get(key, ()):
+                if entry.org not in ("", org) or not entry.binds_at(version):
+                    continue
+                if winner is None or entry.rank > winner.rank:
+                    winner = entry
+            if winner is not None:
+                return winner.price
+        return None
+
+    def price_effective(
+        self, instant: dt.datetime, *, provider: str, model: str, org: str, operation: str = ""
+    ) -> Price | None:
+        """Returns the price that was effective at an instant, as the book sees it now.
+
+        Of several of one rank the one that was written last wins: it corrects the others.
+        """
+        for key in ((provider, model, ""), ("", "", operation)):
+            winners = [
+                entry
+                for entry in self._entries.get(key, ())
+                if entry.org in ("", org) and entry.was_effective(instant)
+            ]
+            if winners:
+                return max(winners, key=lambda entry: (entry.rank, entry.since_version)).price
+        return None
 
     def in_force(self) -> Iterator[PriceEntry]:
         """Yields the newest version's prices: at most one per provider, model and org."""

@@ -69,11 +69,43 @@ class Rate:
         return price
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """What some meters cost in a tier of service, in a part of the day, or in both."""
+
+    rates: Mapping[Meter, Rate]
+    # Empty: any.
+    service_tier: str = ""
+    # Minutes of the day in UTC, from the first to before the last, over midnight if need be.
+    # Both 0: any time.
+    start_minute: int = 0
+    end_minute: int = 0
+
+    def fits(self, service_tier: str, minute: int) -> bool:
+        """Whether it holds for a call billed in this tier and admitted in this minute."""
+        if self.service_tier not in ("", service_tier):
+            return False
+        if self.start_minute == self.end_minute:
+            return True
+        if self.start_minute < self.end_minute:
+            return self.start_minute <= minute < self.end_minute
+        return minute >= self.start_minute or minute < self.end_minute
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """Prices of a model's meters. One that prices any tokens has INPUT and OUTPUT."""
 
     rates: Mapping[Meter, Rate]
+    # The first that fits a call replaces the rates that it has.
+    variants: tuple[Variant, ...] = ()
+
+    def variant_for(self, service_tier: str, minute: int) -> Price:
+        """Returns the price of a call billed in this tier and admitted in this minute."""
+        for variant in self.variants:
+            if variant.fits(service_tier, minute):
+                return Price({**self.rates, **variant.rates})
+        return self
 
     def rate(self, meter: Meter) -> Rate | None:
         """Returns the meter's own rate, else the one it is charged like, else None: no price."""
@@ -87,13 +119,20 @@ class Price:
 
 
 def charge(
-    price: Price | None, *, outcome: Outcome, meters: MeterCounts, held_nanos: int
+    price: Price | None,
+    *,
+    outcome: Outcome,
+    meters: MeterCounts,
+    held_nanos: int,
+    service_tier: str = "",
+    minute: int = 0,
 ) -> Charge:
     """Returns what a call costs. Raises AmountTooLargeError.
 
     Without meters, a call that may have been answered is charged at its hold, one that failed or
     was refused costs nothing. What was used and has no price is unknown, which is not zero: the
-    call is charged at its hold, or at what has a price if that is more, and marked.
+    call is charged at its hold, or at what has a price if that is more, and marked. `minute` is
+    that of the admission, in the day in UTC.
     """
     if not meters.reported:
         if outcome in _CHARGED_AT_HOLD:
@@ -101,6 +140,8 @@ def charge(
         return Charge(0, CostBasis.NONE)
     if price is None:
         return Charge(held_nanos, CostBasis.HOLD, unpriced=True)
+    if price.variants:
+        price = price.variant_for(service_tier, minute)
     total, is_complete = _price_meters(price, meters)
     if not is_complete:
         return Charge(max(total, held_nanos), CostBasis.HOLD, unpriced=True)

@@ -42,6 +42,7 @@ class CostBasis(enum.IntEnum):
     METERS = 1
     HOLD = 2
     NONE = 3
+    STATED = 4
 
 
 @dataclass(slots=True, kw_only=True)

@@ -34,131 +34,16 @@ WHERE
 ORDER BY usage_log.xid, row_id
 LIMIT $3::integer;
 
--- name: sum_usage_log
--- $4 to $8 say which dimensions split the sums.
-SELECT
-    CASE WHEN $4::boolean THEN (admit_time AT TIME ZONE 'UTC')::date END AS day,
-    CASE WHEN $5::boolean THEN org ELSE '' END AS org,
-    CASE WHEN $6::boolean THEN operation ELSE '' END AS operation,
-    CASE WHEN $7::boolean THEN provider ELSE '' END AS provider,
-    CASE WHEN $8::boolean THEN model ELSE '' END AS model,
-    count(*) FILTER (WHERE revision = 1) AS call_count,
-    count(*) FILTER (WHERE revision = 1 AND outcome <> 1) AS failed_count,
-    count(*) FILTER (WHERE revision = 1 AND cost_basis = 2)
-    + coalesce(sum(unreported_delta_count), 0) AS unreported_count,
-    sum(coalesce(delta_nanos, total_nanos)) AS cost_nanos,
-    coalesce(sum(total_nanos) FILTER (WHERE revision = 1 AND cost_basis = 2), 0)
-    + coalesce(sum(unreported_delta_nanos), 0) AS unreported_cost_nanos,
-    coalesce(sum(input_token_count), 0) AS input_token_count,
-    coalesce(sum(cache_read_token_count), 0) AS cache_read_token_count,
-    coalesce(sum(cache_write_5m_token_count), 0) AS cache_write_5m_token_count,
-    coalesce(sum(cache_write_1h_token_count), 0) AS cache_write_1h_token_count,
-    coalesce(sum(output_token_count), 0) AS output_token_count,
-    coalesce(sum(reasoning_token_count), 0) AS reasoning_token_count,
-    sum(audio_input_token_count) AS audio_input_token_count,
-    sum(audio_cache_read_token_count) AS audio_cache_read_token_count,
-    sum(audio_output_token_count) AS audio_output_token_count,
-    sum(image_input_token_count) AS image_input_token_count,
-    sum(image_cache_read_token_count) AS image_cache_read_token_count,
-    sum(image_output_token_count) AS image_output_token_count,
-    sum(image_count) AS image_count,
-    sum(character_count) AS character_count,
-    sum(audio_ms) AS audio_ms,
-    sum(video_ms) AS video_ms,
-    sum(web_search_count) AS web_search_count,
-    sum(file_search_count) AS file_search_count,
-    sum(page_count) AS page_count,
-    sum(code_session_count) AS code_session_count
-FROM usage_log
-WHERE
-    admit_time >= $1::date::timestamp AT TIME ZONE 'UTC'
-    AND admit_time < ($2::date + 1)::timestamp AT TIME ZONE 'UTC'
-    AND ($3::text = '' OR org = $3::text)
-GROUP BY 1, 2, 3, 4, 5
-ORDER BY 1, 2, 3, 4, 5
-LIMIT $9::integer;
-
--- name: sum_rollup_org_day
-SELECT
-    CASE WHEN $4::boolean THEN r.day END AS day,
-    CASE WHEN $5::boolean THEN org ELSE '' END AS org,
-    CASE WHEN $6::boolean THEN operation ELSE '' END AS operation,
-    CASE WHEN $7::boolean THEN provider ELSE '' END AS provider,
-    CASE WHEN $8::boolean THEN model ELSE '' END AS model,
-    sum(call_count) AS call_count,
-    sum(failed_count) AS failed_count,
-    sum(unreported_count) AS unreported_count,
-    sum(cost_nanos) AS cost_nanos,
-    sum(unreported_cost_nanos) AS unreported_cost_nanos,
-    sum(input_token_count) AS input_token_count,
-    sum(cache_read_token_count) AS cache_read_token_count,
-    sum(cache_write_5m_token_count) AS cache_write_5m_token_count,
-    sum(cache_write_1h_token_count) AS cache_write_1h_token_count,
-    sum(output_token_count) AS output_token_count,
-    sum(reasoning_token_count) AS reasoning_token_count,
-    sum(audio_input_token_count) AS audio_input_token_count,
-    sum(audio_cache_read_token_count) AS audio_cache_read_token_count,
-    sum(audio_output_token_count) AS audio_output_token_count,
-    sum(image_input_token_count) AS image_input_token_count,
-    sum(image_cache_read_token_count) AS image_cache_read_token_count,
-    sum(image_output_token_count) AS image_output_token_count,
-    sum(image_count) AS image_count,
-    sum(character_count) AS character_count,
-    sum(audio_ms) AS audio_ms,
-    sum(video_ms) AS video_ms,
-    sum(web_search_count) AS web_search_count,
-    sum(file_search_count) AS file_search_count,
-    sum(page_count) AS page_count,
-    sum(code_session_count) AS code_session_count
-FROM rollup_org_day AS r
-WHERE
-    r.day BETWEEN $1::date AND $2::date
-    AND ($3::text = '' OR org = $3::text)
-    AND call_count > 0
-GROUP BY 1, 2, 3, 4, 5
-ORDER BY 1, 2, 3, 4, 5
-LIMIT $9::integer;
-
--- name: sum_rollup_platform_day
-SELECT
-    CASE WHEN $3::boolean THEN r.day END AS day,
-    '' AS org,
-    '' AS operation,
-    '' AS provider,
-    '' AS model,
-    sum(call_count) AS call_count,
-    sum(failed_count) AS failed_count,
-    sum(unreported_count) AS unreported_count,
-    sum(cost_nanos) AS cost_nanos,
-    sum(unreported_cost_nanos) AS unreported_cost_nanos,
-    sum(input_token_count) AS input_token_count,
-    sum(cache_read_token_count) AS cache_read_token_count,
-    sum(cache_write_5m_token_count) AS cache_write_5m_token_count,
-    sum(cache_write_1h_token_count) AS cache_write_1h_token_count,
-    sum(output_token_count) AS output_token_count,
-    sum(reasoning_token_count) AS reasoning_token_count,
-    sum(audio_input_token_count) AS audio_input_token_count,
-    sum(audio_cache_read_token_count) AS audio_cache_read_token_count,
-    sum(audio_output_token_count) AS audio_output_token_count,
-    sum(image_input_token_count) AS image_input_token_count,
-    sum(image_cache_read_token_count) AS image_cache_read_token_count,
-    sum(image_output_token_count) AS image_output_token_count,
-    sum(image_count) AS image_count,
-    sum(character_count) AS character_count,
-    sum(audio_ms) AS audio_ms,
-    sum(video_ms) AS video_ms,
-    sum(web_search_count) AS web_search_count,
-    sum(file_search_count) AS file_search_count,
-    sum(page_count) AS page_count,
-    sum(code_session_count) AS code_session_count
-FROM rollup_platform_day AS r
-WHERE r.day BETWEEN $1::date AND $2::date AND call_count > 0
-GROUP BY 1
-ORDER BY 1
-LIMIT $4::integer;
-
 -- name: fetch_book_version
-SELECT version FROM price_book;
+-- And whether an override waits whose time has come.
+SELECT
+    b.version,
+    (
+        SELECT count(*) > 0
+        FROM scheduled_price AS s
+        WHERE s.effective_time <= clock_timestamp()
+    ) AS is_due
+FROM price_book AS b;
 
 -- name: list_price_changes
 -- The book's version and every price that began or ended after $1, in one snapshot. Prices that
@@ -173,7 +58,11 @@ SELECT
     p.meters,
     p.since_version,
     p.until_version,
-    p.start_time
+    p.start_time,
+    p.end_time,
+    p.variants,
+    p.operation,
+    p.effective_time
 FROM price_book AS b
 LEFT JOIN model_price AS p
     ON
@@ -198,32 +87,71 @@ VALUES ($1::text, $2::text, $3::bigint, $4::jsonb, $5::jsonb);
 
 -- name: end_override
 UPDATE model_price
-SET until_version = $4::bigint, end_time = clock_timestamp()
+SET until_version = $5::bigint, end_time = clock_timestamp()
 WHERE
     provider = $1::text
     AND model = $2::text
     AND org = $3::text
+    AND operation = $4::text
     AND source = 'override'
     AND until_version IS NULL
-RETURNING meters;
+RETURNING meters, variants;
 
--- name: insert_override
-INSERT INTO model_price (provider, model, org, source, meters, since_version)
-VALUES ($1::text, $2::text, $3::text, 'override', $4::jsonb, $5::bigint)
-RETURNING price_id, until_version, start_time;
-
--- name: find_override
-SELECT price_id, until_version, start_time
+-- name: find_override_in_force
+SELECT meters, variants, effective_time
 FROM model_price
 WHERE
     provider = $1::text
     AND model = $2::text
     AND org = $3::text
+    AND operation = $4::text
     AND source = 'override'
-    AND since_version = $4::bigint;
+    AND until_version IS NULL;
+
+-- name: schedule_override!
+INSERT INTO scheduled_price (
+    provider, model, org, operation, effective_time, meters, variants, audit_id
+)
+VALUES (
+    $1::text, $2::text, $3::text, $4::text, $5::timestamptz, $6::jsonb, $7::jsonb, $8::text
+)
+ON CONFLICT (provider, model, org, operation, effective_time) DO UPDATE SET
+    meters = excluded.meters,
+    variants = excluded.variants,
+    audit_id = excluded.audit_id;
+
+-- name: take_due_overrides
+-- Under the lock of the price book.
+DELETE FROM scheduled_price
+WHERE effective_time <= clock_timestamp()
+RETURNING provider, model, org, operation, effective_time, meters, variants, audit_id;
+
+-- name: fetch_clock
+SELECT clock_timestamp() AS now;
+
+-- name: insert_override
+INSERT INTO model_price (
+    provider, model, org, operation, source, meters, variants, effective_time, since_version
+)
+VALUES (
+    $1::text, $2::text, $3::text, $4::text, 'override', $5::jsonb, $6::jsonb, $7::timestamptz,
+    $8::bigint
+)
+RETURNING price_id, until_version, start_time, end_time;
+
+-- name: find_override
+SELECT price_id, until_version, start_time, end_time
+FROM model_price
+WHERE
+    provider = $1::text
+    AND model = $2::text
+    AND org = $3::text
+    AND operation = $4::text
+    AND source = 'override'
+    AND since_version = $5::bigint;
 
 -- name: list_catalogue
-SELECT provider, model, meters
+SELECT provider, model, meters, variants
 FROM model_price
 WHERE source = 'catalogue' AND until_version IS NULL;
 
@@ -238,6 +166,7 @@ WHERE
     AND p.until_version IS NULL;
 
 -- name: insert_catalogue!
-INSERT INTO model_price (provider, model, org, source, meters, since_version)
-SELECT m.provider, m.model, '', 'catalogue', m.meters, $4::bigint
-FROM unnest($1::text[], $2::text[], $3::jsonb[]) AS m (provider, model, meters);
+INSERT INTO model_price (provider, model, org, source, meters, variants, since_version)
+SELECT m.provider, m.model, '', 'catalogue', m.meters, m.variants, $5::bigint
+FROM unnest($1::text[], $2::text[], $3::jsonb[], $4::jsonb[])
+    AS m (provider, model, meters, variants);

@@ -102,6 +102,16 @@ CREATE TABLE usage_log (
 -- The settlement feed reads in this order.
 CREATE INDEX usage_log_feed_idx ON usage_log (xid, row_id);
 
+-- Days whose log was verified, summed up and dropped.
+CREATE TABLE sealed_day (
+    day date NOT NULL,
+    row_count bigint NOT NULL,
+    call_count bigint NOT NULL,
+    cost_nanos numeric NOT NULL,
+    seal_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT sealed_day_key PRIMARY KEY (day)
+);
+
 -- Labels whose values have rollups, from a day on.
 CREATE TABLE rolled_up_label (
     label text COLLATE "C" NOT NULL,
@@ -188,6 +198,14 @@ CREATE TABLE dimension_bound (
     CONSTRAINT dimension_bound_key PRIMARY KEY (org, day, dimension)
 );
 
+-- One value of a dimension, on a day.
+CREATE TYPE dimension_value AS (
+    org text COLLATE "C",
+    day date,
+    dimension text COLLATE "C",
+    value text COLLATE "C"
+);
+
 -- Counts changes of the prices. One row; whoever changes a price locks it first.
 CREATE TABLE price_book (
     singleton boolean NOT NULL DEFAULT TRUE,
@@ -217,6 +235,12 @@ CREATE TABLE model_price (
     until_version bigint,
     start_time timestamptz NOT NULL DEFAULT clock_timestamp(),
     end_time timestamptz,
+    -- Prices of tiers of service and hours of the day, in order. NULL: none.
+    variants jsonb,
+    -- The operation whose unpriced models it prices, flat; provider and model are empty then.
+    operation text COLLATE "C" NOT NULL DEFAULT '',
+    -- From when on the past is priced by it again, on demand. NULL: from its start.
+    effective_time timestamptz,
     CONSTRAINT model_price_key PRIMARY KEY (price_id),
     CONSTRAINT model_price_source_check CHECK (
         source = 'override' OR (source = 'catalogue' AND org = '')
@@ -227,8 +251,22 @@ CREATE TABLE model_price (
 );
 
 -- At most one price of each source is in force for a model and org.
-CREATE UNIQUE INDEX model_price_in_force_key ON model_price (provider, model, org, source)
+CREATE UNIQUE INDEX model_price_in_force_key
+ON model_price (provider, model, org, source, operation)
 WHERE until_version IS NULL;
+
+-- Overrides that are to take effect later. Whoever sees that one is due makes it a price.
+CREATE TABLE scheduled_price (
+    provider text COLLATE "C" NOT NULL,
+    model text COLLATE "C" NOT NULL,
+    org text COLLATE "C" NOT NULL,
+    operation text COLLATE "C" NOT NULL,
+    effective_time timestamptz NOT NULL,
+    meters jsonb NOT NULL,
+    variants jsonb,
+    audit_id text COLLATE "C" NOT NULL,
+    CONSTRAINT scheduled_price_key PRIMARY KEY (provider, model, org, operation, effective_time)
+);
 
 -- Changes by staff, each written in the transaction that made it.
 CREATE TABLE change_log (

@@ -12,9 +12,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from headgate.api.accounting.v1 import accounting_pb2 as pb
 from headgate.api.common.v1 import call_pb2
 from services.accounting.domain.meters import Meter, MeterCounts
-from services.accounting.domain.pricebook import CataloguePrice
+from services.accounting.domain.pricebook import CataloguePrice, PriceEntry
 from services.accounting.domain.pricing import Price, Rate
 from services.accounting.domain.usage import Outcome, Report
+from services.accounting.price_store import Override, PriceKey
+from services.accounting.prices import Prices
 
 PROVIDER: Final = "openai"
 MODEL: Final = "gpt-4o-mini"
@@ -47,6 +49,22 @@ SAMPLE_BOOK: Final = (
 def sample_price(nanos: int) -> Price:
     """A price at which the sample report costs `nanos` times 110."""
     return Price({Meter.INPUT: Rate(nanos * 10**6), Meter.OUTPUT: Rate(nanos * 10**6)})
+
+
+async def put_price(
+    prices: Prices,
+    *,
+    price: Price,
+    audit_id: str,
+    provider: str = PROVIDER,
+    model: str = MODEL,
+    org: str = "",
+) -> PriceEntry:
+    """Writes an override that takes effect at once."""
+    override = Override(PriceKey(provider, model, org), price)
+    entry = await prices.put(override, audit_id=audit_id)
+    assert entry is not None
+    return entry
 
 
 def now() -> dt.datetime:

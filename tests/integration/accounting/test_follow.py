@@ -13,7 +13,7 @@ from services.accounting.config import AccountingSettings
 from services.accounting.domain.usage import Booking
 from tests.integration.accounting.cable import plugged
 from tests.integration.accounting.replicas import Open, Replica, open_replica
-from tests.integration.accounting.samples import MODEL, PROVIDER, report, sample_price
+from tests.integration.accounting.samples import MODEL, PROVIDER, put_price, report, sample_price
 from tests.schemas import runtime_url
 
 
@@ -36,8 +36,8 @@ async def wait_for(replica: Replica, version: int) -> None:
 
 async def test_a_replica_that_lags_behind_reads_the_version_it_is_asked_for(start: Open) -> None:
     behind, ahead = await start(), await start()
-    entry = await ahead.prices.put(
-        provider=PROVIDER, model=MODEL, org="", price=sample_price(7), audit_id="a"
+    entry = await put_price(
+        ahead.prices, provider=PROVIDER, model=MODEL, org="", price=sample_price(7), audit_id="a"
     )
 
     assert (await behind.prices.book_of(0)).version == 1
@@ -51,8 +51,8 @@ async def test_a_replica_follows_changes_by_itself(
     monkeypatch.setattr("services.accounting.prices.POLL_SECONDS", 0.001)
     behind, ahead = await start(), await start()
     following = asyncio.create_task(behind.prices.follow())
-    await ahead.prices.put(
-        provider=PROVIDER, model=MODEL, org="", price=sample_price(7), audit_id="a"
+    await put_price(
+        ahead.prices, provider=PROVIDER, model=MODEL, org="", price=sample_price(7), audit_id="a"
     )
 
     async with asyncio.timeout(5):
@@ -74,8 +74,13 @@ async def test_a_follower_outlives_a_database_that_is_away(
             following = asyncio.create_task(behind.prices.follow())
             cable.unplugged = True
             cable.cut()
-            await ahead.prices.put(
-                provider=PROVIDER, model=MODEL, org="", price=sample_price(7), audit_id="a"
+            await put_price(
+                ahead.prices,
+                provider=PROVIDER,
+                model=MODEL,
+                org="",
+                price=sample_price(7),
+                audit_id="a",
             )
             with pytest.raises((OSError, asyncpg.PostgresConnectionError)):
                 await behind.prices.refresh()

@@ -9,7 +9,7 @@ from chassis.database import Connection
 from services.accounting.domain.pricebook import CataloguePrice
 from services.accounting.domain.pricing import Price
 from tests.integration.accounting.replicas import Open, Replica
-from tests.integration.accounting.samples import sample_price
+from tests.integration.accounting.samples import put_price, sample_price
 
 
 def offered(*prices: tuple[str, int]) -> Sequence[CataloguePrice]:
@@ -46,7 +46,9 @@ async def test_an_import_ends_the_price_that_it_replaces_and_keeps_what_is_gone(
 
 
 async def test_an_override_survives_an_import(replica: Replica) -> None:
-    await replica.prices.put(provider="p", model="m", org="", price=sample_price(9), audit_id="a")
+    await put_price(
+        replica.prices, provider="p", model="m", org="", price=sample_price(9), audit_id="a"
+    )
     await replica.price_store.import_catalogue(offered(("m", 1)))
     book = await replica.prices.refresh()
 

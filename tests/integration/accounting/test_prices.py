@@ -11,6 +11,7 @@ from chassis.database import Connection
 from headgate.api.accounting.v1 import accounting_pb2 as pb
 from headgate.api.common.v1 import price_pb2
 from services.accounting.domain.usage import Booking, CostBasis
+from services.accounting.price_store import PriceKey
 from tests.integration.accounting.refusals import refusal
 from tests.integration.accounting.replicas import Open, Replica, Stub
 from tests.integration.accounting.samples import (
@@ -19,6 +20,7 @@ from tests.integration.accounting.samples import (
     SAMPLE_BOOK,
     SAMPLE_NANOS,
     message,
+    put_price,
     report,
     sample_price,
 )
@@ -47,9 +49,9 @@ async def cost(replica: Replica, **changes: Any) -> int:
 
 async def test_a_call_is_priced_at_the_version_of_its_admission(replica: Replica) -> None:
     target = {"provider": PROVIDER, "model": MODEL, "org": ""}
-    await replica.prices.put(**target, price=sample_price(7), audit_id="a")
-    await replica.prices.put(**target, price=sample_price(9), audit_id="b")
-    await replica.prices.delete(**target, audit_id="c")
+    await put_price(replica.prices, **target, price=sample_price(7), audit_id="a")
+    await put_price(replica.prices, **target, price=sample_price(9), audit_id="b")
+    await replica.prices.delete(PriceKey(PROVIDER, MODEL, ""), audit_id="c")
 
     costs = [await cost(replica, price_version=version) for version in (1, 2, 3, 4, 99)]
 
@@ -57,8 +59,13 @@ async def test_a_call_is_priced_at_the_version_of_its_admission(replica: Replica
 
 
 async def test_an_override_is_for_its_org(replica: Replica) -> None:
-    await replica.prices.put(
-        provider=PROVIDER, model=MODEL, org="acme", price=sample_price(7), audit_id="a"
+    await put_price(
+        replica.prices,
+        provider=PROVIDER,
+        model=MODEL,
+        org="acme",
+        price=sample_price(7),
+        audit_id="a",
     )
 
     assert await cost(replica, org="acme", price_version=2) == 7 * 110
@@ -179,7 +186,8 @@ async def test_concurrent_changes_each_make_a_version_of_their_own(
     replicas = [await start() for _ in range(2)]
     entries = await asyncio.gather(
         *[
-            replicas[number % 2].prices.put(
+            put_price(
+                replicas[number % 2].prices,
                 provider=PROVIDER,
                 model=MODEL,
                 org="",
@@ -202,8 +210,8 @@ async def test_a_price_that_no_report_can_need_any_more_is_not_read(
 ) -> None:
     replica = await start()
     target = {"provider": PROVIDER, "model": MODEL, "org": ""}
-    await replica.prices.put(**target, price=sample_price(7), audit_id="a")
-    await replica.prices.put(**target, price=sample_price(8), audit_id="b")
+    await put_price(replica.prices, **target, price=sample_price(7), audit_id="a")
+    await put_price(replica.prices, **target, price=sample_price(8), audit_id="b")
     await admin.execute(
         "UPDATE model_price SET end_time = end_time - interval '36 days 1 minute'"
         " WHERE until_version IS NOT NULL"

@@ -33,7 +33,14 @@ async def test_the_written_schema_is_what_the_migrations_make(clone: Clone) -> N
     await assert_schema_equals_migrations(
         clone,
         "accounting",
-        files=("schema.sql", "shares.sql", "rollups.sql", "functions.sql", "alerts_schema.sql"),
+        files=(
+            "schema.sql",
+            "shares.sql",
+            "rollups.sql",
+            "functions.sql",
+            "corrections.sql",
+            "alerts_schema.sql",
+        ),
     )
 
 
@@ -41,6 +48,8 @@ async def test_the_written_schema_is_what_the_migrations_make(clone: Clone) -> N
     "file",
     [
         "queries.sql",
+        "summaries.sql",
+        "books.sql",
         "verification.sql",
         "alerts.sql",
         "delivery.sql",

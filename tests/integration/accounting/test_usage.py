@@ -18,7 +18,13 @@ from tests.integration.accounting.replicas import Stub, wait_for_older
 from tests.integration.accounting.samples import SAMPLE_NANOS, message, now
 
 LOG, ROLLUP = usage_pb2.USAGE_SOURCE_LOG, usage_pb2.USAGE_SOURCE_ROLLUP
-DIMENSIONS = [value for value in usage_pb2.UsageDimension.values() if value]
+DAILY = (
+    usage_pb2.USAGE_DIMENSION_DAY,
+    usage_pb2.USAGE_DIMENSION_ORG,
+    usage_pb2.USAGE_DIMENSION_OPERATION,
+    usage_pb2.USAGE_DIMENSION_PROVIDER,
+    usage_pb2.USAGE_DIMENSION_MODEL,
+)
 
 
 def ask(**changes: Any) -> pb.GetUsageRequest:
@@ -51,8 +57,8 @@ async def book_variety(stub: Stub) -> None:
 async def test_log_and_rollups_give_the_same_sums_by_any_dimensions(stub: Stub) -> None:
     await book_variety(stub)
 
-    for count in range(len(DIMENSIONS) + 1):
-        for group_by in itertools.combinations(DIMENSIONS, count):
+    for count in range(len(DAILY) + 1):
+        for group_by in itertools.combinations(DAILY, count):
             for org in ("", "acme"):
                 log = await stub.GetUsage(ask(group_by=group_by, org=org, source=LOG))
                 rollup = await stub.GetUsage(ask(group_by=group_by, org=org, source=ROLLUP))
@@ -101,6 +107,11 @@ async def test_a_row_says_what_was_used_what_failed_and_what_nobody_reported(stu
             output_token_count=10,
             reasoning_token_count=0,
         ),
+        latency_count=1,
+        latency_p50_ms=1_600,
+        latency_p95_ms=1_600,
+        latency_p99_ms=1_600,
+        cache_hit_ratio=0.0,
     )
 
 

@@ -170,7 +170,10 @@ async def test_usage_counters_and_status_tell_of_a_call(system: System, command:
     counters = await command("counters", "--org", "once")
     platform = (await command("counters", "--platform", "--json")).json()
 
-    assert usage.rows() == [["once", "gpt-4o-mini", "1", "0", "0", "900", "50", cost, "$0.00"]]
+    (row,) = usage.rows()
+    # Its latency is the machine's.
+    assert row[:8] == ["once", "gpt-4o-mini", "1", "0", "0", "900", "0%", "50"]
+    assert row[-2:] == [cost, "$0.00"]
     assert log["rows"][0]["cost_nanos"] == str(receipt.total_nanos)
     assert none.out == "Nothing was used from 2020-01-01 to 2020-01-31.\n"
     assert cost in [cell for row in counters.rows() for cell in row]
@@ -186,7 +189,9 @@ async def test_usage_of_several_ends_with_its_total(system: System, command: Com
 
     assert call.receipt is not None
     total = headgate.format_usd(sum(each.total_nanos for each in (*receipts, call.receipt)))
-    assert usage.rows()[-1] == ["total", "3", "0", "0", "1,803", "103", total, "$0.00"]
+    last = usage.rows()[-1]
+    assert last[:7] == ["total", "3", "0", "0", "1,803", "0%", "103"]
+    assert last[-2:] == [total, "$0.00"]
 
 
 async def test_the_status_shows_each_providers_breaker(system: System, command: Commands) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+from dataclasses import replace
 
 from services.accounting.domain.meters import Meter
 from services.accounting.domain.pricebook import (
@@ -125,3 +126,41 @@ def test_an_import_writes_only_what_differs_and_ends_nothing() -> None:
         unchanged_count=1,
         kept_count=1,
     )
+
+
+NEW_YEAR = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+def effective(book: PriceBook, days: int, **names: str) -> int | None:
+    names = {"provider": "p", "model": "m", "org": "acme"} | names
+    found = book.price_effective(NEW_YEAR + dt.timedelta(days=days), **names)
+    return None if found is None else found.rates[Meter.INPUT].nanos_per_million
+
+
+def test_the_past_is_priced_by_what_was_effective_then_as_the_book_sees_it_now() -> None:
+    ended = replace(entry(10, until=2), end_time=NEW_YEAR + dt.timedelta(days=10))
+    since_ten = replace(entry(20, since=2), start_time=NEW_YEAR + dt.timedelta(days=10))
+    correction = replace(
+        entry(30, since=3, source=PriceSource.OVERRIDE, org="acme"),
+        start_time=NEW_YEAR + dt.timedelta(days=20),
+        effective_time=NEW_YEAR + dt.timedelta(days=5),
+    )
+    later = replace(correction, price_id=99, price=price(40), since_version=4)
+    book = PriceBook().merge(4, [ended, since_ten, correction, later])
+
+    assert [effective(book, days) for days in (-1, 0, 4, 5, 15)] == [None, 10, 10, 40, 40]
+    assert [effective(book, days, org="globex") for days in (4, 9, 10)] == [10, 10, 20]
+    assert effective(book, 4, model="other") is None
+
+
+def test_a_flat_price_is_for_models_of_its_operation_that_have_none() -> None:
+    flat = replace(entry(70), provider="", model="", operation="draw")
+    book = PriceBook().merge(1, [entry(10), flat])
+
+    def at(model: str, operation: str) -> Price | None:
+        return book.price_at(1, provider="p", model=model, org="acme", operation=operation)
+
+    assert at("m", "draw") == price(10)
+    assert at("new", "draw") == price(70)
+    assert at("new", "talk") is None
+    assert effective(book, 0, model="new", operation="draw") == 70

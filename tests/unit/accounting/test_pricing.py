@@ -21,6 +21,7 @@ from services.accounting.domain.pricing import (
     AmountTooLargeError,
     Price,
     Rate,
+    Variant,
     charge,
 )
 from services.accounting.domain.usage import AMOUNT_MAX, Charge, CostBasis, Outcome
@@ -242,3 +243,48 @@ def test_more_output_never_costs_less(price: Price, meters: MeterCounts, more: i
     fewer = meters._replace(output=meters.output or 0)
 
     assert total(price, fewer._replace(output=(fewer.output or 0) + more)) >= total(price, fewer)
+
+
+@pytest.mark.parametrize(
+    ("tier", "minute", "expected"),
+    [
+        ("", 0, 3),
+        ("batch", 0, 1),
+        ("batch", 1_000, 1),
+        ("flex", 0, 3),
+        ("", 989, 7),
+        ("", 990, 2),
+        ("", 1_439, 2),
+        ("", 29, 3),
+        ("", 600, 7),
+        ("", 599, 3),
+    ],
+)
+def test_the_first_variant_that_fits_replaces_the_rates_that_it_has(
+    tier: str, minute: int, expected: int
+) -> None:
+    price = Price(
+        {Meter.INPUT: Rate(9_000_000), Meter.OUTPUT: Rate(3_000_000)},
+        (
+            Variant(rates={Meter.OUTPUT: Rate(1_000_000)}, service_tier="batch"),
+            Variant(rates={Meter.OUTPUT: Rate(2_000_000)}, start_minute=990, end_minute=1_440),
+            Variant(rates={Meter.OUTPUT: Rate(7_000_000)}, start_minute=600, end_minute=990),
+        ),
+    )
+    charged = charge(
+        price,
+        outcome=Outcome.SUCCEEDED,
+        meters=MeterCounts(input=1, output=1),
+        held_nanos=0,
+        service_tier=tier,
+        minute=minute,
+    )
+
+    assert charged == Charge(9 + expected, CostBasis.METERS)
+
+
+@pytest.mark.parametrize(
+    ("minute", "expected"), [(989, False), (990, True), (1_439, True), (0, True), (30, False)]
+)
+def test_a_part_of_the_day_goes_over_midnight(minute: int, expected: bool) -> None:
+    assert Variant(rates={}, start_minute=990, end_minute=30).fits("", minute) is expected

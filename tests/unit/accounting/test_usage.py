@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from services.accounting.domain.meters import NO_METERS, MeterCounts
-from services.accounting.domain.summaries import Dimension, Source, UsageQuery
 from services.accounting.domain.usage import DIGEST_SIZE, Outcome
 from tests.integration.accounting.samples import report
 
@@ -78,23 +77,3 @@ def test_what_only_the_permit_knows_is_not_part_of_the_digest() -> None:
     )
 
     assert first.digest() == second.digest()
-
-
-@pytest.mark.parametrize(
-    ("org", "group_by", "expected"),
-    [
-        ("", frozenset[Dimension](), True),
-        ("", frozenset({Dimension.DAY}), True),
-        ("", frozenset({Dimension.DAY, Dimension.MODEL}), False),
-        ("acme", frozenset[Dimension](), False),
-    ],
-)
-def test_the_platforms_rollup_answers_what_names_no_org(
-    org: str, group_by: frozenset[Dimension], expected: bool
-) -> None:
-    day = dt.date(2026, 1, 1)
-    query = UsageQuery(
-        start_day=day, end_day=day, org=org, group_by=group_by, source=Source.ROLLUP
-    )
-
-    assert query.platform_only is expected

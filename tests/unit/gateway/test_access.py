@@ -13,6 +13,7 @@ from gateway.principals import PLATFORM, Grant, Principal, Role, grant_all
 from headgate.api.gateway.v1 import (
     admin_pb2,
     alert_admin_pb2,
+    book_admin_pb2,
     channel_admin_pb2,
     gateway_pb2,
     staff_pb2,
@@ -28,7 +29,14 @@ def who(*grants: tuple[Role, str]) -> Principal:
 def test_every_method_of_the_contract_stands_in_the_table_and_nothing_else() -> None:
     declared = {
         f"/{service.full_name}/{method.name}"
-        for file in (gateway_pb2, admin_pb2, alert_admin_pb2, channel_admin_pb2, staff_pb2)
+        for file in (
+            gateway_pb2,
+            admin_pb2,
+            alert_admin_pb2,
+            book_admin_pb2,
+            channel_admin_pb2,
+            staff_pb2,
+        )
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }

@@ -63,6 +63,7 @@ def options(**said: object) -> Options:
         (["counters", "--org", "acme", "--platform"], "exclude each other"),
         (["usage", "--from", "yesterday"], "--from: 'yesterday' is not a day"),
         (["usage", "--by", "colour"], "'--by'"),
+        (["usage", "--where", "colour=red"], "--where: 'colour=red' is not NAME=VALUE"),
         (["routes", "set", "x", "--candidate", "openai"], "not PROVIDER/MODEL"),
         (["prices", "set", "a/b", "--meter", "input"], "not METER=USD"),
         (["prices", "set", "a/b", "--meter", "colour=1"], "not METER=USD"),

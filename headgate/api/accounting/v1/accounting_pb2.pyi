@@ -521,6 +521,7 @@ class DeletePriceRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     ORG_FIELD_NUMBER: _builtins.int
     AUDIT_ID_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Provider's name."""
     model: _builtins.str
@@ -529,6 +530,8 @@ class DeletePriceRequest(_message.Message):
     """Org of the override. Empty: the platform's."""
     audit_id: _builtins.str
     """Id of the gateway's audit entry. Stored with the price as it was."""
+    operation: _builtins.str
+    """Operation of a flat price; provider and model are empty then."""
     def __init__(
         self,
         *,
@@ -536,10 +539,11 @@ class DeletePriceRequest(_message.Message):
         model: _builtins.str = ...,
         org: _builtins.str = ...,
         audit_id: _builtins.str = ...,
+        operation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_id", b"audit_id", "model", b"model", "org", b"org", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_id", b"audit_id", "model", b"model", "operation", b"operation", "org", b"org", "provider", b"provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -761,17 +765,30 @@ class GetUsageRequest(_message.Message):
     ORG_FIELD_NUMBER: _builtins.int
     GROUP_BY_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     start_day: _builtins.str
-    """First day of admission in UTC, YYYY-MM-DD, inclusive."""
+    """First day of admission in UTC, YYYY-MM-DD, inclusive. Unset if the filter has instants."""
     end_day: _builtins.str
     """Last day, inclusive. At most 366 days after the first."""
     org: _builtins.str
     """Only this org. Empty: all."""
     source: _usage_pb2.UsageSource.ValueType
-    """Which table answers. Unspecified: the rollups."""
+    """Which table answers. Unspecified: the rollups if they can, else the log."""
+    page_size: _builtins.int
+    """At most so many rows, with a token for those that follow; more than 10,000: 10,000. 0: all, and
+    more than 10,000 are refused.
+    """
+    page_token: _builtins.str
+    """`next_page_token` of the page before; the other fields as then."""
     @_builtins.property
     def group_by(self) -> _containers.RepeatedScalarFieldContainer[_usage_pb2.UsageDimension.ValueType]:
         """Dimensions that split the sums. Empty: one row."""
+
+    @_builtins.property
+    def filter(self) -> _usage_pb2.UsageFilter:
+        """Finer choice of what to sum."""
 
     def __init__(
         self,
@@ -781,10 +798,13 @@ class GetUsageRequest(_message.Message):
         org: _builtins.str = ...,
         group_by: _abc.Iterable[_usage_pb2.UsageDimension.ValueType] | None = ...,
         source: _usage_pb2.UsageSource.ValueType = ...,
+        filter: _usage_pb2.UsageFilter | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_day", b"end_day", "group_by", b"group_by", "org", b"org", "source", b"source", "start_day", b"start_day"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_day", b"end_day", "filter", b"filter", "group_by", b"group_by", "org", b"org", "page_size", b"page_size", "page_token", b"page_token", "source", b"source", "start_day", b"start_day"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -798,21 +818,31 @@ class GetUsageResponse(_message.Message):
 
     ROWS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     source: _usage_pb2.UsageSource.ValueType
     """Which table answered."""
+    next_page_token: _builtins.str
+    """For the next page. Empty: this was the last one."""
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[_usage_pb2.UsageRow]:
         """Sorted by the grouped dimensions. At most 10,000."""
+
+    @_builtins.property
+    def total(self) -> _usage_pb2.UsageRow:
+        """Sums over all rows of all pages. Unset on pages after the first."""
 
     def __init__(
         self,
         *,
         rows: _abc.Iterable[_usage_pb2.UsageRow] | None = ...,
         source: _usage_pb2.UsageSource.ValueType = ...,
+        next_page_token: _builtins.str = ...,
+        total: _usage_pb2.UsageRow | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "rows", b"rows", "source", b"source", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

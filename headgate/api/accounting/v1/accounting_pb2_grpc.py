@@ -65,6 +65,11 @@ class AccountingServiceStub(object):
                 request_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageResponse.FromString,
                 _registered_method=True)
+        self.ReplayUsage = channel.unary_stream(
+                '/headgate.api.accounting.v1.AccountingService/ReplayUsage',
+                request_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.ReplayUsageRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.ReplayUsageResponse.FromString,
+                _registered_method=True)
 
 
 class AccountingServiceServicer(object):
@@ -116,6 +121,13 @@ class AccountingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplayUsage(self, request, context):
+        """Gives booked calls in order of admission, as limits see them. Read-only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccountingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -148,6 +160,11 @@ def add_AccountingServiceServicer_to_server(servicer, server):
                     servicer.GetUsage,
                     request_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageRequest.FromString,
                     response_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageResponse.SerializeToString,
+            ),
+            'ReplayUsage': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReplayUsage,
+                    request_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.ReplayUsageRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.ReplayUsageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -313,6 +330,33 @@ class AccountingService(object):
             '/headgate.api.accounting.v1.AccountingService/GetUsage',
             headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageRequest.SerializeToString,
             headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.GetUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/headgate.api.accounting.v1.AccountingService/ReplayUsage',
+            headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.ReplayUsageRequest.SerializeToString,
+            headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.ReplayUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

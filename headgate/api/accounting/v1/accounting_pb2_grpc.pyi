@@ -50,6 +50,8 @@ class AccountingServiceStub:
     """Ends an override. Errors: PRICE_NOT_FOUND."""
     GetUsage: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.GetUsageRequest, _accounting_pb2.GetUsageResponse]
     """Sums usage. Read-only."""
+    ReplayUsage: _grpc.UnaryStreamMultiCallable[_accounting_pb2.ReplayUsageRequest, _accounting_pb2.ReplayUsageResponse]
+    """Gives booked calls in order of admission, as limits see them. Read-only."""
 
 @_typing.type_check_only
 class AccountingServiceAsyncStub(AccountingServiceStub):
@@ -73,6 +75,8 @@ class AccountingServiceAsyncStub(AccountingServiceStub):
     """Ends an override. Errors: PRICE_NOT_FOUND."""
     GetUsage: _aio.UnaryUnaryMultiCallable[_accounting_pb2.GetUsageRequest, _accounting_pb2.GetUsageResponse]  # type: ignore[assignment]
     """Sums usage. Read-only."""
+    ReplayUsage: _aio.UnaryStreamMultiCallable[_accounting_pb2.ReplayUsageRequest, _accounting_pb2.ReplayUsageResponse]  # type: ignore[assignment]
+    """Gives booked calls in order of admission, as limits see them. Read-only."""
 
 class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Books what calls used and cost. Callers authenticate by the service token."""
@@ -129,5 +133,13 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounting_pb2.GetUsageResponse, _abc.Awaitable[_accounting_pb2.GetUsageResponse]]:
         """Sums usage. Read-only."""
+
+    @_abc_1.abstractmethod
+    def ReplayUsage(
+        self,
+        request: _accounting_pb2.ReplayUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_accounting_pb2.ReplayUsageResponse], _abc.AsyncIterator[_accounting_pb2.ReplayUsageResponse]]:
+        """Gives booked calls in order of admission, as limits see them. Read-only."""
 
 def add_AccountingServiceServicer_to_server(servicer: AccountingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

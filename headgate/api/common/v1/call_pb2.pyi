@@ -73,6 +73,8 @@ class _CostBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CostBasis.V
     """The hold, because no usage was reported."""
     COST_BASIS_NONE: _CostBasis.ValueType  # 3
     """Nothing was used: the provider failed or refused, and reported no usage."""
+    COST_BASIS_STATED: _CostBasis.ValueType  # 4
+    """Staff said how much: usage booked by hand, a credit or a debit."""
 
 class CostBasis(_CostBasis, metaclass=_CostBasisEnumTypeWrapper):
     """What a call's booked cost was computed from. More may be added."""
@@ -85,6 +87,8 @@ COST_BASIS_HOLD: CostBasis.ValueType  # 2
 """The hold, because no usage was reported."""
 COST_BASIS_NONE: CostBasis.ValueType  # 3
 """Nothing was used: the provider failed or refused, and reported no usage."""
+COST_BASIS_STATED: CostBasis.ValueType  # 4
+"""Staff said how much: usage booked by hand, a credit or a debit."""
 Global___CostBasis: _TypeAlias = CostBasis  # noqa: Y015
 
 @_typing.final

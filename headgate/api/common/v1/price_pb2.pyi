@@ -134,6 +134,7 @@ class ModelPrice(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     VARIANTS_FIELD_NUMBER: _builtins.int
     EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Provider's registered name."""
     model: _builtins.str
@@ -142,6 +143,10 @@ class ModelPrice(_message.Message):
     """The org that this override is for. Empty: the platform's price."""
     source: _builtins.str
     """Where the price comes from: "catalogue" or "override"."""
+    operation: _builtins.str
+    """A flat price: what calls of this operation cost whose model has no price. Provider and model are
+    empty then, and `METER_CALL` is the only meter. Empty: the price of a model.
+    """
     @_builtins.property
     def meters(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeterPrice]:
         """Prices of the meters. Tokens whose meter is not listed are charged like another meter: those
@@ -179,10 +184,11 @@ class ModelPrice(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         variants: _abc.Iterable[Global___PriceVariant] | None = ...,
         effective_time: _timestamp_pb2.Timestamp | None = ...,
+        operation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "meters", b"meters", "model", b"model", "org", b"org", "provider", b"provider", "source", b"source", "start_time", b"start_time", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "meters", b"meters", "model", b"model", "operation", b"operation", "org", b"org", "provider", b"provider", "source", b"source", "start_time", b"start_time", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,20 +22,27 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from headgate.api.common.v1 import call_pb2 as headgate_dot_api_dot_common_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"headgate/api/common/v1/usage.proto\x12\x16headgate.api.common.v1\x1a!headgate/api/common/v1/call.proto\"\x84\x02\n\x08UsageRow\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x12\n\ncall_count\x18\x06 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x07 \x01(\x03\x12\x18\n\x10unreported_count\x18\x08 \x01(\x03\x12\x12\n\ncost_nanos\x18\t \x01(\x03\x12\x1d\n\x15unreported_cost_nanos\x18\n \x01(\x03\x12\x33\n\x06meters\x18\x0b \x01(\x0b\x32#.headgate.api.common.v1.UsageMeters*\xbb\x01\n\x0eUsageDimension\x12\x1f\n\x1bUSAGE_DIMENSION_UNSPECIFIED\x10\x00\x12\x17\n\x13USAGE_DIMENSION_DAY\x10\x01\x12\x17\n\x13USAGE_DIMENSION_ORG\x10\x02\x12\x1d\n\x19USAGE_DIMENSION_OPERATION\x10\x03\x12\x1c\n\x18USAGE_DIMENSION_PROVIDER\x10\x04\x12\x19\n\x15USAGE_DIMENSION_MODEL\x10\x05*Z\n\x0bUsageSource\x12\x1c\n\x18USAGE_SOURCE_UNSPECIFIED\x10\x00\x12\x14\n\x10USAGE_SOURCE_LOG\x10\x01\x12\x17\n\x13USAGE_SOURCE_ROLLUP\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"headgate/api/common/v1/usage.proto\x12\x16headgate.api.common.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\"\xe3\x02\n\x0bUsageFilter\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x12\n\napi_key_id\x18\x06 \x01(\t\x12\x0c\n\x04user\x18\x07 \x01(\t\x12\x0c\n\x04team\x18\x08 \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\t \x01(\t\x12?\n\x06labels\x18\n \x03(\x0b\x32/.headgate.api.common.v1.UsageFilter.LabelsEntry\x12\x11\n\tlabel_key\x18\x0b \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x96\x05\n\x08UsageRow\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x12\n\ncall_count\x18\x06 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x07 \x01(\x03\x12\x18\n\x10unreported_count\x18\x08 \x01(\x03\x12\x12\n\ncost_nanos\x18\t \x01(\x03\x12\x1d\n\x15unreported_cost_nanos\x18\n \x01(\x03\x12\x33\n\x06meters\x18\x0b \x01(\x0b\x32#.headgate.api.common.v1.UsageMeters\x12\x0c\n\x04hour\x18\x0c \x01(\t\x12\r\n\x05month\x18\r \x01(\t\x12\x12\n\napi_key_id\x18\x0e \x01(\t\x12\x0c\n\x04user\x18\x0f \x01(\t\x12\x0c\n\x04team\x18\x10 \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\x11 \x01(\t\x12\x13\n\x0blabel_value\x18\x12 \x01(\t\x12\x14\n\x0c\x62\x65yond_bound\x18\x13 \x01(\x08\x12\x1b\n\x0e\x62\x61seline_nanos\x18\x14 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\rlatency_count\x18\x15 \x01(\x03\x12\x1b\n\x0elatency_p50_ms\x18\x16 \x01(\x03H\x01\x88\x01\x01\x12\x1b\n\x0elatency_p95_ms\x18\x17 \x01(\x03H\x02\x88\x01\x01\x12\x1b\n\x0elatency_p99_ms\x18\x18 \x01(\x03H\x03\x88\x01\x01\x12\x1c\n\x0f\x63\x61\x63he_hit_ratio\x18\x19 \x01(\x01H\x04\x88\x01\x01\x42\x11\n\x0f_baseline_nanosB\x11\n\x0f_latency_p50_msB\x11\n\x0f_latency_p95_msB\x11\n\x0f_latency_p99_msB\x12\n\x10_cache_hit_ratio*\xf9\x02\n\x0eUsageDimension\x12\x1f\n\x1bUSAGE_DIMENSION_UNSPECIFIED\x10\x00\x12\x17\n\x13USAGE_DIMENSION_DAY\x10\x01\x12\x17\n\x13USAGE_DIMENSION_ORG\x10\x02\x12\x1d\n\x19USAGE_DIMENSION_OPERATION\x10\x03\x12\x1c\n\x18USAGE_DIMENSION_PROVIDER\x10\x04\x12\x19\n\x15USAGE_DIMENSION_MODEL\x10\x05\x12\x18\n\x14USAGE_DIMENSION_HOUR\x10\x06\x12\x19\n\x15USAGE_DIMENSION_MONTH\x10\x07\x12\x1b\n\x17USAGE_DIMENSION_API_KEY\x10\x08\x12\x18\n\x14USAGE_DIMENSION_USER\x10\t\x12\x18\n\x14USAGE_DIMENSION_TEAM\x10\n\x12\x1b\n\x17USAGE_DIMENSION_FEATURE\x10\x0b\x12\x19\n\x15USAGE_DIMENSION_LABEL\x10\x0c*z\n\x0bUsageSource\x12\x1c\n\x18USAGE_SOURCE_UNSPECIFIED\x10\x00\x12\x14\n\x10USAGE_SOURCE_LOG\x10\x01\x12\x17\n\x13USAGE_SOURCE_ROLLUP\x10\x02\x12\x1e\n\x1aUSAGE_SOURCE_HOURLY_ROLLUP\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate.api.common.v1.usage_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_USAGEDIMENSION']._serialized_start=361
-  _globals['_USAGEDIMENSION']._serialized_end=548
-  _globals['_USAGESOURCE']._serialized_start=550
-  _globals['_USAGESOURCE']._serialized_end=640
-  _globals['_USAGEROW']._serialized_start=98
-  _globals['_USAGEROW']._serialized_end=358
+  _globals['_USAGEFILTER_LABELSENTRY']._loaded_options = None
+  _globals['_USAGEFILTER_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_USAGEDIMENSION']._serialized_start=1154
+  _globals['_USAGEDIMENSION']._serialized_end=1531
+  _globals['_USAGESOURCE']._serialized_start=1533
+  _globals['_USAGESOURCE']._serialized_end=1655
+  _globals['_USAGEFILTER']._serialized_start=131
+  _globals['_USAGEFILTER']._serialized_end=486
+  _globals['_USAGEFILTER_LABELSENTRY']._serialized_start=441
+  _globals['_USAGEFILTER_LABELSENTRY']._serialized_end=486
+  _globals['_USAGEROW']._serialized_start=489
+  _globals['_USAGEROW']._serialized_end=1151
 # @@protoc_insertion_point(module_scope)

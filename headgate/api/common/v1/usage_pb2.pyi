@@ -3,8 +3,11 @@
 isort:skip_file
 What was used, summed."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from headgate.api.common.v1 import call_pb2 as _call_pb2
 import builtins as _builtins
@@ -36,6 +39,20 @@ class _UsageDimensionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UsageD
     """Provider."""
     USAGE_DIMENSION_MODEL: _UsageDimension.ValueType  # 5
     """Model."""
+    USAGE_DIMENSION_HOUR: _UsageDimension.ValueType  # 6
+    """Hour of admission in UTC. At most one of hour, day and month."""
+    USAGE_DIMENSION_MONTH: _UsageDimension.ValueType  # 7
+    """Month of admission in UTC."""
+    USAGE_DIMENSION_API_KEY: _UsageDimension.ValueType  # 8
+    """API key, by its public part. At most one of this and those that follow."""
+    USAGE_DIMENSION_USER: _UsageDimension.ValueType  # 9
+    """End user."""
+    USAGE_DIMENSION_TEAM: _UsageDimension.ValueType  # 10
+    """Team."""
+    USAGE_DIMENSION_FEATURE: _UsageDimension.ValueType  # 11
+    """Feature."""
+    USAGE_DIMENSION_LABEL: _UsageDimension.ValueType  # 12
+    """Value of one label; `label_key` of the filter says which."""
 
 class UsageDimension(_UsageDimension, metaclass=_UsageDimensionEnumTypeWrapper):
     """What usage can be grouped by. More may be added."""
@@ -52,6 +69,20 @@ USAGE_DIMENSION_PROVIDER: UsageDimension.ValueType  # 4
 """Provider."""
 USAGE_DIMENSION_MODEL: UsageDimension.ValueType  # 5
 """Model."""
+USAGE_DIMENSION_HOUR: UsageDimension.ValueType  # 6
+"""Hour of admission in UTC. At most one of hour, day and month."""
+USAGE_DIMENSION_MONTH: UsageDimension.ValueType  # 7
+"""Month of admission in UTC."""
+USAGE_DIMENSION_API_KEY: UsageDimension.ValueType  # 8
+"""API key, by its public part. At most one of this and those that follow."""
+USAGE_DIMENSION_USER: UsageDimension.ValueType  # 9
+"""End user."""
+USAGE_DIMENSION_TEAM: UsageDimension.ValueType  # 10
+"""Team."""
+USAGE_DIMENSION_FEATURE: UsageDimension.ValueType  # 11
+"""Feature."""
+USAGE_DIMENSION_LABEL: UsageDimension.ValueType  # 12
+"""Value of one label; `label_key` of the filter says which."""
 Global___UsageDimension: _TypeAlias = UsageDimension  # noqa: Y015
 
 class _UsageSource:
@@ -63,9 +94,11 @@ class _UsageSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UsageSour
     USAGE_SOURCE_UNSPECIFIED: _UsageSource.ValueType  # 0
     """The service chooses."""
     USAGE_SOURCE_LOG: _UsageSource.ValueType  # 1
-    """The usage log, row by row."""
+    """The usage log, row by row. Goes back as far as it is retained."""
     USAGE_SOURCE_ROLLUP: _UsageSource.ValueType  # 2
-    """The daily rollups."""
+    """The daily rollups. In a request: the daily or the hourly ones."""
+    USAGE_SOURCE_HOURLY_ROLLUP: _UsageSource.ValueType  # 3
+    """The hourly rollups. Never in a request."""
 
 class UsageSource(_UsageSource, metaclass=_UsageSourceEnumTypeWrapper):
     """Which table answers a usage query. More may be added."""
@@ -73,10 +106,100 @@ class UsageSource(_UsageSource, metaclass=_UsageSourceEnumTypeWrapper):
 USAGE_SOURCE_UNSPECIFIED: UsageSource.ValueType  # 0
 """The service chooses."""
 USAGE_SOURCE_LOG: UsageSource.ValueType  # 1
-"""The usage log, row by row."""
+"""The usage log, row by row. Goes back as far as it is retained."""
 USAGE_SOURCE_ROLLUP: UsageSource.ValueType  # 2
-"""The daily rollups."""
+"""The daily rollups. In a request: the daily or the hourly ones."""
+USAGE_SOURCE_HOURLY_ROLLUP: UsageSource.ValueType  # 3
+"""The hourly rollups. Never in a request."""
 Global___UsageSource: _TypeAlias = UsageSource  # noqa: Y015
+
+@_typing.final
+class UsageFilter(_message.Message):
+    """Which attempts to sum, besides their org. What is not set leaves nothing out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    API_KEY_ID_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    TEAM_FIELD_NUMBER: _builtins.int
+    FEATURE_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    LABEL_KEY_FIELD_NUMBER: _builtins.int
+    operation: _builtins.str
+    """Only this operation's."""
+    provider: _builtins.str
+    """Only this provider's."""
+    model: _builtins.str
+    """Only this model's."""
+    api_key_id: _builtins.str
+    """Only those admitted by this API key, by its public part."""
+    user: _builtins.str
+    """Only this end user's."""
+    team: _builtins.str
+    """Only this team's."""
+    feature: _builtins.str
+    """Only this feature's."""
+    label_key: _builtins.str
+    """Key of the label that `USAGE_DIMENSION_LABEL` splits by."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """First instant of admission, inclusive. Set both instants or neither; they replace the days."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Last instant of admission, exclusive. At most 366 days after the first."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Only those with all these labels. At most 8."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        operation: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        api_key_id: _builtins.str = ...,
+        user: _builtins.str = ...,
+        team: _builtins.str = ...,
+        feature: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        label_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "end_time", b"end_time", "feature", b"feature", "label_key", b"label_key", "labels", b"labels", "model", b"model", "operation", b"operation", "provider", b"provider", "start_time", b"start_time", "team", b"team", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageFilter: _TypeAlias = UsageFilter  # noqa: Y015
 
 @_typing.final
 class UsageRow(_message.Message):
@@ -95,6 +218,20 @@ class UsageRow(_message.Message):
     COST_NANOS_FIELD_NUMBER: _builtins.int
     UNREPORTED_COST_NANOS_FIELD_NUMBER: _builtins.int
     METERS_FIELD_NUMBER: _builtins.int
+    HOUR_FIELD_NUMBER: _builtins.int
+    MONTH_FIELD_NUMBER: _builtins.int
+    API_KEY_ID_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    TEAM_FIELD_NUMBER: _builtins.int
+    FEATURE_FIELD_NUMBER: _builtins.int
+    LABEL_VALUE_FIELD_NUMBER: _builtins.int
+    BEYOND_BOUND_FIELD_NUMBER: _builtins.int
+    BASELINE_NANOS_FIELD_NUMBER: _builtins.int
+    LATENCY_COUNT_FIELD_NUMBER: _builtins.int
+    LATENCY_P50_MS_FIELD_NUMBER: _builtins.int
+    LATENCY_P95_MS_FIELD_NUMBER: _builtins.int
+    LATENCY_P99_MS_FIELD_NUMBER: _builtins.int
+    CACHE_HIT_RATIO_FIELD_NUMBER: _builtins.int
     day: _builtins.str
     """Day in UTC on which the attempts were admitted, as YYYY-MM-DD. Empty unless grouped by day."""
     org: _builtins.str
@@ -115,9 +252,39 @@ class UsageRow(_message.Message):
     """Nano-US-dollars booked, unreported ones included."""
     unreported_cost_nanos: _builtins.int
     """The part of `cost_nanos` that was charged at holds."""
+    hour: _builtins.str
+    """Hour in UTC on which the attempts were admitted, as YYYY-MM-DDTHH. Empty unless grouped by hour."""
+    month: _builtins.str
+    """Month in UTC, as YYYY-MM. Empty unless grouped by month."""
+    api_key_id: _builtins.str
+    """Public part of the API key, if grouped by it. Empty in the row of calls without one."""
+    user: _builtins.str
+    """End user, if grouped by it. Empty in the row of calls without one."""
+    team: _builtins.str
+    """Team, if grouped by it. Empty in the row of calls without one."""
+    feature: _builtins.str
+    """Feature, if grouped by it. Empty in the row of calls without one."""
+    label_value: _builtins.str
+    """Value of the label, if grouped by it. Empty in the row of calls without one."""
+    beyond_bound: _builtins.bool
+    """True in the row of all values beyond the bound of distinct ones of an org and day, together."""
+    baseline_nanos: _builtins.int
+    """What the calls would have cost with the baseline's model. Unset: there is no baseline."""
+    latency_count: _builtins.int
+    """Calls that succeeded and whose latency is known."""
+    latency_p50_ms: _builtins.int
+    """Within so many milliseconds half of these calls ended, exact to the width of a bucket."""
+    latency_p95_ms: _builtins.int
+    """The same for 95 of a hundred."""
+    latency_p99_ms: _builtins.int
+    """The same for 99 of a hundred."""
+    cache_hit_ratio: _builtins.float
+    """Share of the input tokens that was read from a cache, 0 to 1. Unset: no input."""
     @_builtins.property
     def meters(self) -> _call_pb2.UsageMeters:
-        """Sums of the meters. A meter that nobody reported is 0 here."""
+        """Sums of the meters. Those of tokens without audio and images are 0 if nobody reported them,
+        the others unset.
+        """
 
     def __init__(
         self,
@@ -133,11 +300,44 @@ class UsageRow(_message.Message):
         cost_nanos: _builtins.int = ...,
         unreported_cost_nanos: _builtins.int = ...,
         meters: _call_pb2.UsageMeters | None = ...,
+        hour: _builtins.str = ...,
+        month: _builtins.str = ...,
+        api_key_id: _builtins.str = ...,
+        user: _builtins.str = ...,
+        team: _builtins.str = ...,
+        feature: _builtins.str = ...,
+        label_value: _builtins.str = ...,
+        beyond_bound: _builtins.bool = ...,
+        baseline_nanos: _builtins.int | None = ...,
+        latency_count: _builtins.int = ...,
+        latency_p50_ms: _builtins.int | None = ...,
+        latency_p95_ms: _builtins.int | None = ...,
+        latency_p99_ms: _builtins.int | None = ...,
+        cache_hit_ratio: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["meters", b"meters"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_nanos", b"_baseline_nanos", "_cache_hit_ratio", b"_cache_hit_ratio", "_latency_p50_ms", b"_latency_p50_ms", "_latency_p95_ms", b"_latency_p95_ms", "_latency_p99_ms", b"_latency_p99_ms", "baseline_nanos", b"baseline_nanos", "cache_hit_ratio", b"cache_hit_ratio", "latency_p50_ms", b"latency_p50_ms", "latency_p95_ms", b"latency_p95_ms", "latency_p99_ms", b"latency_p99_ms", "meters", b"meters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_count", b"call_count", "cost_nanos", b"cost_nanos", "day", b"day", "failed_count", b"failed_count", "meters", b"meters", "model", b"model", "operation", b"operation", "org", b"org", "provider", b"provider", "unreported_cost_nanos", b"unreported_cost_nanos", "unreported_count", b"unreported_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_nanos", b"_baseline_nanos", "_cache_hit_ratio", b"_cache_hit_ratio", "_latency_p50_ms", b"_latency_p50_ms", "_latency_p95_ms", b"_latency_p95_ms", "_latency_p99_ms", b"_latency_p99_ms", "api_key_id", b"api_key_id", "baseline_nanos", b"baseline_nanos", "beyond_bound", b"beyond_bound", "cache_hit_ratio", b"cache_hit_ratio", "call_count", b"call_count", "cost_nanos", b"cost_nanos", "day", b"day", "failed_count", b"failed_count", "feature", b"feature", "hour", b"hour", "label_value", b"label_value", "latency_count", b"latency_count", "latency_p50_ms", b"latency_p50_ms", "latency_p95_ms", b"latency_p95_ms", "latency_p99_ms", b"latency_p99_ms", "meters", b"meters", "model", b"model", "month", b"month", "operation", b"operation", "org", b"org", "provider", b"provider", "team", b"team", "unreported_cost_nanos", b"unreported_cost_nanos", "unreported_count", b"unreported_count", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__baseline_nanos: _TypeAlias = _typing.Literal["baseline_nanos"]  # noqa: Y015
+    _WhichOneofArgType__baseline_nanos: _TypeAlias = _typing.Literal["_baseline_nanos", b"_baseline_nanos"]  # noqa: Y015
+    _WhichOneofReturnType__cache_hit_ratio: _TypeAlias = _typing.Literal["cache_hit_ratio"]  # noqa: Y015
+    _WhichOneofArgType__cache_hit_ratio: _TypeAlias = _typing.Literal["_cache_hit_ratio", b"_cache_hit_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__latency_p50_ms: _TypeAlias = _typing.Literal["latency_p50_ms"]  # noqa: Y015
+    _WhichOneofArgType__latency_p50_ms: _TypeAlias = _typing.Literal["_latency_p50_ms", b"_latency_p50_ms"]  # noqa: Y015
+    _WhichOneofReturnType__latency_p95_ms: _TypeAlias = _typing.Literal["latency_p95_ms"]  # noqa: Y015
+    _WhichOneofArgType__latency_p95_ms: _TypeAlias = _typing.Literal["_latency_p95_ms", b"_latency_p95_ms"]  # noqa: Y015
+    _WhichOneofReturnType__latency_p99_ms: _TypeAlias = _typing.Literal["latency_p99_ms"]  # noqa: Y015
+    _WhichOneofArgType__latency_p99_ms: _TypeAlias = _typing.Literal["_latency_p99_ms", b"_latency_p99_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_nanos) -> _WhichOneofReturnType__baseline_nanos | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_hit_ratio) -> _WhichOneofReturnType__cache_hit_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_p50_ms) -> _WhichOneofReturnType__latency_p50_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_p95_ms) -> _WhichOneofReturnType__latency_p95_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_p99_ms) -> _WhichOneofReturnType__latency_p99_ms | None: ...
 
 Global___UsageRow: _TypeAlias = UsageRow  # noqa: Y015

@@ -1,0 +1,101 @@
+"""The RPCs about the books: parse, call the use case, render."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TypeAlias
+
+import grpc
+
+from chassis.errors import FieldViolation, InvalidArgument
+from headgate.api.accounting.v1 import books_pb2 as pb
+from headgate.api.accounting.v1 import books_pb2_grpc as pb_grpc
+from services.accounting.books import wire, wire_manual
+from services.accounting.books.corrections import Corrections
+from services.accounting.books.exports import Exports
+from services.accounting.books.reconciliation import Reconciliation
+from services.accounting.domain.bills import BadBillError
+from services.accounting.ledger import Ledger
+from services.accounting.prices import Prices
+
+Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
+
+
+class BookServicer(pb_grpc.BookServiceServicer):
+    """Serves the contract of the books."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        prices: Prices,
+        corrections: Corrections,
+        reconciliation: Reconciliation,
+        exports: Exports,
+    ) -> None:
+        self._ledger = ledger
+        self._prices = prices
+        self._corrections = corrections
+        self._reconciliation = reconciliation
+        self._exports = exports
+
+    async def RecordManualUsage(
+        self, request: pb.RecordManualUsageRequest, context: Context
+    ) -> pb.RecordManualUsageResponse:
+        book = await self._prices.refresh()
+        report, stated, _, _ = wire_manual.parse_manual(request, price_version=book.version)
+        answer = await self._ledger.record_stated(report, stated)
+        booking = wire_manual.expect_manual(report, answer)
+        return pb.RecordManualUsageResponse(
+            total_nanos=booking.total_nanos, replayed=not booking.first
+        )
+
+    async def AdjustUsage(
+        self, request: pb.AdjustUsageRequest, context: Context
+    ) -> pb.AdjustUsageResponse:
+        wanted = wire.parse_adjustment(request)
+        total, revision = await self._corrections.adjust(
+            org=wanted.org,
+            call_id=wanted.call_id,
+            delta_nanos=wanted.delta_nanos,
+            note=wanted.note,
+            audit_id=wanted.audit_id,
+        )
+        return pb.AdjustUsageResponse(total_nanos=total, revision=revision)
+
+    async def Reprice(self, request: pb.RepriceRequest, context: Context) -> pb.RepriceResponse:
+        scope, version, audit_id = wire.parse_reprice(request)
+        models, priced_by = await self._corrections.reprice(
+            scope, apply=request.apply, expected_version=version, audit_id=audit_id
+        )
+        return wire.render_reprice(models, priced_by)
+
+    async def ImportPrices(
+        self, request: pb.ImportPricesRequest, context: Context
+    ) -> pb.ImportPricesResponse:
+        overrides, audit_id = wire.parse_import(request)
+        version, changed = await self._prices.import_all(
+            overrides, audit_id=audit_id, validate_only=request.validate_only
+        )
+        return pb.ImportPricesResponse(
+            version=version, changed_count=changed, unchanged_count=len(overrides) - changed
+        )
+
+    async def ReconcileBill(
+        self, request: pb.ReconcileBillRequest, context: Context
+    ) -> pb.ReconcileBillResponse:
+        bill = wire.parse_bill(request)
+        try:
+            deviations, total = await self._reconciliation.compare(bill)
+        except BadBillError as error:
+            raise InvalidArgument([FieldViolation("content", str(error))]) from None
+        return wire.render_comparison(deviations, total)
+
+    async def ExportUsage(
+        self, request: pb.ExportUsageRequest, context: Context
+    ) -> AsyncIterator[pb.ExportUsageResponse]:
+        kind, start, end, org = wire.parse_export(request)
+        async for part in self._exports.write(kind, start=start, end=end, org=org):
+            yield pb.ExportUsageResponse(
+                data=part.data, row_count=part.row_count, total_count=part.total_count
+            )
