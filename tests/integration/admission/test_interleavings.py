@@ -44,8 +44,8 @@ async def run_in_order(
     leading = asyncio.create_task(first[0].reservations.submit(first[1]))
     await decided.wait()
     following = asyncio.create_task(second[0].reservations.submit(second[1]))
-    await wait_until_blocked(admin)
-    assert not following.done()
+    await wait_until_blocked(admin, following)
+    assert not following.done(), "it did not wait for the first"
     go_on.set()
     return await leading, await following
 

@@ -9,11 +9,11 @@ import pytest
 import pytest_asyncio
 
 from chassis.database import Connection
-from services.admission import engine as engine_module
 from services.admission.config import AdmissionSettings
 from services.admission.domain.calls import Denied, Held, Settle
 from services.admission.engine import Engine, open_engine
 from services.admission.sweeper import sweep
+from tests.integration.admission.clock import Clock
 from tests.integration.admission.replicas import (
     assert_books,
     make_limit,
@@ -24,27 +24,9 @@ from tests.integration.admission.replicas import (
 NOON = dt.datetime(2026, 3, 28, 12, tzinfo=dt.UTC)
 
 
-class Clock:
-    """The database's clock, set by the test: a function that hides the built-in one."""
-
-    def __init__(self, admin: Connection) -> None:
-        self._admin = admin
-
-    async def set(self, now: dt.datetime) -> None:
-        await self._admin.execute(
-            "CREATE OR REPLACE FUNCTION admission.clock_timestamp() RETURNS timestamptz"
-            f" LANGUAGE sql AS $$SELECT '{now.isoformat()}'::timestamptz$$;"
-            "GRANT EXECUTE ON FUNCTION admission.clock_timestamp() TO PUBLIC"
-        )
-
-
 @pytest_asyncio.fixture
 async def clock(admin: Connection, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    # Named first, our schema hides what the catalog has under the same name.
-    monkeypatch.setattr(engine_module, "SCHEMA", "admission, pg_catalog")
-    clock = Clock(admin)
-    await clock.set(NOON)
-    return clock
+    return await Clock.install(admin, monkeypatch, NOON)
 
 
 @pytest_asyncio.fixture

@@ -34,6 +34,16 @@ def install(read_offset: Callable[[], float]) -> None:
     def skewed_time() -> float:
         return skewed_time_ns() / 1e9
 
+    for module in (cygrpc, grpc_aio):
+        vars(module)["time"] = SimpleNamespace(time=time.time)
+    time.time_ns = skewed_time_ns
+    time.time = skewed_time
+    datetime.datetime = skewed_datetime(read_offset)  # type: ignore[misc]
+
+
+def skewed_datetime(read_offset: Callable[[], float]) -> Any:
+    """A `datetime` whose now is wrong; everything else about it is right."""
+
     class _Kind(type):
         # Instants that C code makes are plain ones.
         def __instancecheck__(cls, instance: object) -> bool:
@@ -42,24 +52,23 @@ def install(read_offset: Callable[[], float]) -> None:
         def __subclasscheck__(cls, kind: type) -> bool:
             return issubclass(kind, _True)
 
+    def skewed_now(tz: datetime.tzinfo | None = None) -> Any:
+        return _True.fromtimestamp(_true_time_ns() / 1e9 + read_offset(), tz)
+
     class Skewed(_True, metaclass=_Kind):
         @classmethod
         def now(cls, tz: datetime.tzinfo | None = None) -> Any:
-            return _True.fromtimestamp(skewed_time(), tz)
+            return skewed_now(tz)
 
         @classmethod
         def utcnow(cls) -> Any:
-            return _True.fromtimestamp(skewed_time(), datetime.UTC).replace(tzinfo=None)
+            return skewed_now(datetime.UTC).replace(tzinfo=None)
 
         @classmethod
         def today(cls) -> Any:
-            return cls.now()
+            return skewed_now()
 
-    for module in (cygrpc, grpc_aio):
-        vars(module)["time"] = SimpleNamespace(time=time.time)
-    time.time_ns = skewed_time_ns
-    time.time = skewed_time
-    datetime.datetime = Skewed  # type: ignore[misc]
+    return Skewed
 
 
 def _install_from_file(path: Path) -> None:
