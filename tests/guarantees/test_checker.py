@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.guarantees.nemesis.books import Open, State
+from tests.guarantees.nemesis.books import Books, Open, State
 from tests.guarantees.nemesis.checker import Rules, check
 from tests.guarantees.nemesis.history import Kind
+from tests.guarantees.nemesis.rates import Bucket, Concurrency, Rate, Rolling, check_rates
 from tests.guarantees.nemesis.story import (
     CAP,
     DAY,
@@ -189,3 +190,36 @@ def test_an_outage_excuses_a_late_end_and_no_later_one() -> None:
     assert run_check(story, rules) == set()
     story.change("lost", end_time=expired + 13 * SECOND)
     assert run_check(story, rules) == {6}
+
+
+def make_calls(*seconds: float) -> Books:
+    """Calls of one org that hold 10 nanos, admitted at these times and settled a second later."""
+    known = make_story().ended["settled"]
+    ended = tuple(
+        replace(
+            known,
+            call_id=str(number),
+            held_nanos=10,
+            admit_time=NOON + second * SECOND,
+            expire_time=NOON + second * SECOND + HOLD,
+            end_time=NOON + second * SECOND + SECOND,
+        )
+        for number, second in enumerate(seconds)
+    )
+    return Books(counters=(), ended=ended, open=(), usage=(), caps=())
+
+
+@pytest.mark.parametrize(
+    ("rate", "kept", "broken"),
+    [
+        (Rolling(org=ORG, cap=2, seconds=5), (0, 1, 5), (0, 1, 4.999)),
+        (Bucket(org=ORG, burst=20, rate=10), (0, 0, 1), (0, 0, 0.999)),
+        (Concurrency(org=ORG, cap=2), (0, 0.5, 1), (0, 0.5, 0.999)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_rate_that_was_broken_is_found(
+    rate: Rate, kept: tuple[float, ...], broken: tuple[float, ...]
+) -> None:
+    assert list(check_rates(make_calls(*kept), [rate])) == []
+    assert list(check_rates(make_calls(*broken), [rate])) != []

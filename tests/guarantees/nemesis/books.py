@@ -11,11 +11,16 @@ import asyncpg
 
 METRIC_CALLS: Final = 1
 METRIC_COST: Final = 2
+METRIC_CONCURRENCY: Final = 4
+# Kinds of windows, as the schema numbers them.
+CALENDAR: Final = 1
+ROLLING: Final = 2
+BUCKET: Final = 3
 
 COUNTERS: Final = """
     SELECT
-        counter_id, org, scope::text AS scope, metric, start_time, end_time, held, settled,
-        overrun, high_cap
+        counter_id, org, scope::text AS scope, metric, window_kind, start_time, end_time, held,
+        settled, overrun, high_cap
     FROM admission.counter
 """
 ENDED: Final = """
@@ -58,8 +63,10 @@ class Counter:
     org: str
     scope: str
     metric: int
-    start_time: dt.datetime | None
-    end_time: dt.datetime | None
+    window_kind: int
+    # 1970 and 9999: the window has no end.
+    start_time: dt.datetime
+    end_time: dt.datetime
     held: int
     settled: int
     overrun: int

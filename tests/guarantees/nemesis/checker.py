@@ -10,10 +10,12 @@ from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeAlias
 
 from tests.guarantees.nemesis.books import Books, Ended, State, Usage
 from tests.guarantees.nemesis.history import Action, Kind, Operation
+from tests.guarantees.nemesis.rates import Rate, check_rates
 from tests.guarantees.nemesis.sums import check_caps, check_sums, check_windows
 
 CallKey: TypeAlias = tuple[str, str]
@@ -38,6 +40,7 @@ class Rules:
     outages: Sequence[tuple[dt.datetime, dt.datetime]]
     # (org, metric) -> the limit that caps this counter.
     limits: Mapping[tuple[str, int], str]
+    rates: Sequence[Rate] = ()
     # How far clocks of this machine may seem apart.
     slack: dt.timedelta = dt.timedelta(seconds=1)
 
@@ -77,7 +80,7 @@ def check(operations: Sequence[Operation], books: Books, rules: Rules) -> list[F
         6: lambda: _check_holds(evidence, rules),
         7: lambda: _check_effects(evidence),
         8: lambda: _check_durability(evidence),
-        9: lambda: check_windows(books),
+        9: lambda: chain(check_windows(books), check_rates(books, rules.rates)),
         10: lambda: _check_retries(evidence, rules),
     }
     return [
@@ -249,7 +252,9 @@ def _check_retries(evidence: Evidence, rules: Rules) -> Iterator[str]:
         hopeless = any(int(each["requested"]) > int(each["cap"]) for each in denial["violations"])
         if hopeless != (denial["retry_kind"] == "RETRY_KIND_NEVER"):
             yield f"waiting helps, or does not, against what was said: {operation}"
-        if "retry_delay" not in denial:
+        if "retry_delay" not in denial or not all(
+            "reset_time" in each for each in denial["violations"]
+        ):
             continue
         delay = dt.timedelta(seconds=float(denial["retry_delay"].removesuffix("s")))
         reset = max(parse_time(each["reset_time"]) for each in denial["violations"])

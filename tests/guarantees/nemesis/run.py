@@ -84,6 +84,7 @@ async def run(
         sweep=SWEEP,
         outages=[_outage(step, start) for step in steps if step.kind not in HARMLESS],
         limits=cast.limits,
+        rates=cast.rates,
     )
     return Outcome(operations=history.read(folder), books=books, rules=rules, samples=samples)
 

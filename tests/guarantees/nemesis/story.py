@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.guarantees.nemesis.books import (
+    CALENDAR,
     METRIC_COST,
     Books,
     Cap,
@@ -34,6 +35,7 @@ DAY_COUNTER = Counter(
     org=ORG,
     scope="",
     metric=METRIC_COST,
+    window_kind=CALENDAR,
     start_time=MIDNIGHT,
     end_time=MIDNIGHT + dt.timedelta(days=1),
     held=0,
