@@ -88,6 +88,10 @@ e2e: $(READY) ## Tests of the whole system as a person starts it
 chaos: $(READY) ## The slow tests: ten minutes of faults of every kind, many crashes, long runs
 	$(PYTEST) -m slow -s -o faulthandler_timeout=1800 tests $(ARGS)
 
+.PHONY: mutants
+mutants: $(READY) ## Plants small bugs, one by one, in a copy of the tree: the tests must notice each
+	@exec $(PYTHON) -m tests.mutants $(ARGS)
+
 .PHONY: bench
 bench: $(READY) ## Measures speed against a bare echo of the same run
 	@exec $(PYTHON) -m bench.admit $(ARGS)

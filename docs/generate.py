@@ -1,8 +1,8 @@
-"""Generates the reference pages: docs/configuration.md, docs/errors.md and docs/events.md.
+"""Generates the reference pages: configuration.md, errors.md, events.md and mutants.md.
 
 Run as `python -m docs.generate [FOLDER]`; the default is this folder. A test generates into a
 temporary folder and compares. The sources are the settings classes, the contract's
-comments and the catalogue of events.
+comments, the catalogue of events and the planted bugs of the tests.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pydantic_core import PydanticUndefined
 
 from chassis.config import Settings, variable
 from docs.event_page import render_events
+from docs.mutant_page import render_mutants
 
 DOCS = Path(__file__).resolve().parent
 PROTOS = DOCS.parent / "protos"
@@ -186,6 +187,7 @@ def main(folder: Path) -> None:
     (folder / "errors.md").write_text(render_errors())
     (folder / "configuration.md").write_text(render_configuration())
     (folder / "events.md").write_text(render_events(MARK))
+    (folder / "mutants.md").write_text(render_mutants(MARK))
 
 
 if __name__ == "__main__":

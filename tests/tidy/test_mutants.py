@@ -1,0 +1,39 @@
+"""Every planted bug still fits the code, breaks a stated guarantee, and names tests that exist."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.mutants.catalogue import FOLDER, Mutant, load
+from tests.tidy import tracked
+
+MUTANTS = load()
+GUARANTEE_COUNT = 15
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_each_planted_bug_fits_the_code(mutant: Mutant) -> None:
+    texts: dict[str, str] = {}
+    for patch in mutant.patches:
+        text = texts.get(patch.file, (tracked.ROOT / patch.file).read_text())
+        assert text.count(patch.before) == 1, patch.before
+        texts[patch.file] = text.replace(patch.before, patch.after)
+        assert texts[patch.file] != text
+    for file, text in texts.items():
+        if file.endswith(".py"):
+            compile(text, file, "exec")
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_each_planted_bug_names_a_guarantee_and_tests_that_exist(mutant: Mutant) -> None:
+    assert 1 <= mutant.guarantee <= GUARANTEE_COUNT
+    assert mutant.tests
+    assert [test for test in mutant.tests if not tracked.is_test(test)] == []
+    assert re.fullmatch(r"[A-Z].*\.", mutant.bug)
+
+
+def test_every_file_of_the_folder_is_a_planted_bug() -> None:
+    assert {mutant.name for mutant in MUTANTS} == {path.stem for path in FOLDER.glob("*.toml")}
+    assert len(MUTANTS) >= 16
