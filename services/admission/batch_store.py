@@ -10,21 +10,16 @@ import json
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any, Final
 
 import asyncpg
 
 from chassis import database
-from services.admission.counter_rows import (
-    OTHER_COLUMN_COUNT,
-    PLAIN_COLUMNS,
-    counter_of,
-    other_columns,
-)
+from services.admission.batch_writer import BatchWriter
+from services.admission.counter_rows import counter_of
 from services.admission.domain.calls import CallKey, Operation, Reservation, State, WriteOff
 from services.admission.domain.counters import Counter
-from services.admission.domain.ids import id_day_of
+from services.admission.domain.ids import UNDATED, id_day_of
 from services.admission.domain.ledger import Changes
 from services.admission.queries import QUERIES
 from services.admission.rows import reservation_of
@@ -35,6 +30,8 @@ SESSION_SETTINGS: Final = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_bitmapscan": "off",
+    "enable_material": "off",
 }
 
 
@@ -55,20 +52,18 @@ class BatchStore:
         self,
         connection: database.Connection,
         lock: asyncpg.prepared_stmt.PreparedStatement[Any],
-        apply: asyncpg.prepared_stmt.PreparedStatement[Any],
+        writer: BatchWriter,
     ) -> None:
         self._connection = connection
         self._lock = lock
-        self._apply = apply
+        self._writer = writer
 
     @classmethod
     async def prepare(cls, connection: database.Connection) -> BatchStore:
-        """Prepares the batch's statements on a fresh connection."""
-        return cls(
-            connection,
-            await connection.prepare(QUERIES.lock_batch.sql),
-            await connection.prepare(QUERIES.apply_batch.sql),
-        )
+        """Prepares a fresh connection for batches."""
+        writer = BatchWriter(connection)
+        await writer.prepare()
+        return cls(connection, await connection.prepare(QUERIES.lock_batch.sql), writer)
 
     @property
     def is_usable(self) -> bool:
@@ -84,12 +79,14 @@ class BatchStore:
     ) -> LockedRows | None:
         """Takes the batch's locks and reads its rows; None if the policy has another version."""
         keys = [operation.key for operation in operations]
+        days = {id_day_of(key.call_id) for key in keys} - {UNDATED} or {UNDATED}
         row = await self._lock.fetchrow(
             version,
             [_id_hash(key) for key in keys],
             [key.org for key in keys],
             [key.call_id for key in keys],
-            [id_day_of(key.call_id) for key in keys],
+            min(days),
+            max(days),
             list(wanted),
         )
         return None if row is None else _parse(row)
@@ -101,8 +98,7 @@ class BatchStore:
 
     async def commit(self, changes: Changes, now: dt.datetime) -> None:
         """Writes the changes and makes them durable."""
-        if changes:
-            await self._apply.fetch(now, *_columns(changes))
+        await self._writer.write(changes, now)
         for order, before in changes.written_off:
             await self._connection.execute(QUERIES.insert_change.sql, *_audit(order, before))
         await self._connection.execute("COMMIT")
@@ -138,25 +134,6 @@ def _parse(row: asyncpg.Record) -> LockedRows:
     )
 
 
-# Columns in the order of the parameters of apply_batch.
-_OPENED_COLUMNS = (
-    "key.org", "key.call_id", "fingerprint", "operation", "provider", "model", "held_nanos",
-    "held_tokens", "worst_nanos", "worst_tokens", "set_id", "expire_time", "price_version",
-    "breaker_epoch",
-)  # fmt: skip
-_EXTENDED_COLUMNS = ("key.org", "key.call_id", "expire_time")
-_ENDED_COLUMNS = (
-    "key.org", "key.call_id", "id_day", "fingerprint", "operation", "provider", "model",
-    "held_nanos", "held_tokens", "set_id", "admit_time", "expire_time", "price_version",
-    "breaker_epoch", "state", "settled_nanos", "settled_tokens", "revision", "hold_returned",
-)  # fmt: skip
-_CROSSING_COLUMNS = ("counter_id", "limit_id", "percent", "cap", "settled", "owner")
-_REVISED_COLUMNS = (
-    "key.org", "key.call_id", "id_day", "state", "settled_nanos", "settled_tokens", "revision",
-    "hold_returned",
-)  # fmt: skip
-
-
 def _audit(order: WriteOff, before: Reservation) -> tuple[str, ...]:
     charged = {"state": before.state, "settled_nanos": before.settled_nanos}
     return (
@@ -165,33 +142,3 @@ def _audit(order: WriteOff, before: Reservation) -> tuple[str, ...]:
         json.dumps(charged),
         json.dumps({"state": State.WRITTEN_OFF, "settled_nanos": 0, "reason": order.reason}),
     )
-
-
-def _columns(changes: Changes) -> list[list[Any]]:
-    plain: list[Counter] = []
-    others: list[Counter] = []
-    for counter in changes.counters.values():
-        (plain if type(counter) is Counter else others).append(counter)
-    return [
-        *_transpose(plain, PLAIN_COLUMNS),
-        *(
-            [list(column) for column in zip(*map(other_columns, others), strict=True)]
-            or [[] for _ in range(OTHER_COLUMN_COUNT)]
-        ),
-        # Sorted, so that concurrent inserts meet in one order.
-        *_transpose(_by_key(changes.opened), _OPENED_COLUMNS),
-        *_transpose(_by_key(changes.extended), _EXTENDED_COLUMNS),
-        *_transpose(_by_key(changes.closed), _ENDED_COLUMNS),
-        *_transpose(changes.crossings, _CROSSING_COLUMNS),
-        *_transpose(_by_key(changes.revised), _REVISED_COLUMNS),
-    ]
-
-
-def _by_key(reservations: dict[CallKey, Reservation]) -> list[Reservation]:
-    return [reservations[key] for key in sorted(reservations)]
-
-
-def _transpose(rows: Iterable[object], columns: tuple[str, ...]) -> list[list[Any]]:
-    read = attrgetter(*columns)
-    values = [read(row) for row in rows]
-    return [list(column) for column in zip(*values, strict=True)] or [[] for _ in columns]

@@ -18,12 +18,11 @@ from services.admission.domain.counters import (
 from services.admission.domain.windows import Span
 from services.admission.rows import METRICS, Row, scope_of, window_of
 
-# What apply_batch writes of a plain counter, and of one with more to it.
+# What batch_writer writes of a plain counter, and of one with more to it.
 PLAIN_COLUMNS: Final = (
     "counter_id", "held", "settled", "overrun", "high_cap", "limit_id", "alerted_percent",
     "statistical",
 )  # fmt: skip
-OTHER_COLUMN_COUNT: Final = len(PLAIN_COLUMNS) + 5
 
 
 def counter_of(row: Row) -> Counter:
@@ -55,7 +54,7 @@ def counter_of(row: Row) -> Counter:
 
 
 def other_columns(counter: Counter) -> tuple[Any, ...]:
-    """Returns what apply_batch writes of a counter of another kind."""
+    """Returns what batch_writer writes of a counter of another kind."""
     held, settled = counter.held, counter.settled
     expire_time_max: dt.datetime | None = None
     arrival: Decimal | None = None

@@ -78,12 +78,14 @@ $$;
 -- that already holds the shared policy lock, taken by a statement of its own: each statement in
 -- here sees what was committed before that statement began. No row at all: the version has moved.
 -- Lock order, the same for every writer: policy, ids by hash, counters by (rank, counter_id).
-CREATE FUNCTION lock_batch_2(
+CREATE FUNCTION lock_batch_3(
     known_version bigint,
     id_hashes bigint [], -- of the batch's calls
     orgs text [],
     call_ids uuid [],
-    id_days date [], -- partitions named by the ids
+    -- The partitions named by the ids lie between these days: the others are not even opened.
+    first_day date,
+    last_day date,
     wanted uuid [] -- counters of the calls that want to start
 ) RETURNS TABLE (
     calls locked_call [],
@@ -120,9 +122,9 @@ BEGIN
                 e.breaker_epoch, e.state, e.settled_nanos, e.settled_tokens, e.revision,
                 e.hold_returned, e.id_day
             )::locked_call AS call
-        FROM unnest(orgs, call_ids, id_days) AS k (org, call_id, id_day)
-        INNER JOIN ended_reservation AS e
-            ON e.org = k.org AND e.call_id = k.call_id AND e.id_day IN (k.id_day, '1970-01-01')
+        FROM unnest(orgs, call_ids) AS k (org, call_id)
+        INNER JOIN ended_reservation AS e ON e.org = k.org AND e.call_id = k.call_id
+        WHERE e.id_day BETWEEN first_day AND last_day OR e.id_day = '1970-01-01'
     ) AS f;
     locked_ids := wanted;
     IF calls IS NOT NULL THEN

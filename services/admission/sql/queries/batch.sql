@@ -6,135 +6,132 @@ START TRANSACTION ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock_s
 -- name: lock_batch
 -- Takes the batch's locks and returns what it decides on in one row; see functions.sql.
 SELECT calls, sets, counters, instant
-FROM lock_batch_2($1::bigint, $2::bigint [], $3::text [], $4::uuid [], $5::date [], $6::uuid []);
+FROM lock_batch_3(
+    $1::bigint, $2::bigint [], $3::text [], $4::uuid [], $5::date, $6::date, $7::uuid []
+);
 
--- name: apply_batch!
--- Writes what a batch changed. Counters get absolute values: their rows are locked. Those of rolling
--- windows, buckets and concurrency have more to write, and come apart.
-WITH counters AS (
-    UPDATE counter AS c
-    SET
-        held = n.held,
-        settled = n.settled,
-        overrun = n.overrun,
-        high_cap = n.high_cap,
-        limit_id = n.limit_id,
-        alerted_percent = n.alerted_percent,
-        statistical = n.statistical,
-        last_use_time = $1::timestamptz
-    FROM unnest(
-        $2::uuid [], $3::bigint [], $4::bigint [], $5::bigint [], $6::bigint [], $7::text [],
-        $8::smallint [], $9::boolean []
-    ) AS n (
-        counter_id, held, settled, overrun, high_cap, limit_id, alerted_percent, statistical
-    )
-    WHERE c.counter_id = n.counter_id
-),
-
-others AS (
-    UPDATE counter AS c
-    SET
-        held = n.held,
-        settled = n.settled,
-        overrun = n.overrun,
-        high_cap = n.high_cap,
-        limit_id = n.limit_id,
-        statistical = n.statistical,
-        expire_time_max = n.expire_time_max,
-        arrival = n.arrival,
-        slot_indices = n.slot_indices::bigint [],
-        slot_held = n.slot_held::bigint [],
-        slot_settled = n.slot_settled::bigint [],
-        last_use_time = $1::timestamptz
-    FROM unnest(
-        $10::uuid [], $11::bigint [], $12::bigint [], $13::bigint [], $14::bigint [], $15::text
-        [], $16::smallint [], $17::boolean [], $18::timestamptz [], $19::numeric [], $20::text
-        [], $21::text [], $22::text []
-    ) AS n (
-        counter_id, held, settled, overrun, high_cap, limit_id, alerted_percent, statistical,
-        expire_time_max, arrival, slot_indices, slot_held, slot_settled
-    )
-    WHERE c.counter_id = n.counter_id
-),
-
-opened AS (
-    INSERT INTO reservation (
-        org, call_id, fingerprint, operation, provider, model, held_nanos, held_tokens,
-        worst_nanos, worst_tokens, set_id, expire_time, price_version, breaker_epoch,
-        admit_time
-    )
-    SELECT
-        n.org, n.call_id, n.fingerprint, n.operation, n.provider, n.model, n.held_nanos,
-        n.held_tokens, n.worst_nanos, n.worst_tokens, n.set_id, n.expire_time, n.price_version,
-        n.breaker_epoch, $1::timestamptz
-    FROM unnest(
-        $23::text [], $24::uuid [], $25::bytea [], $26::text [], $27::text [], $28::text [],
-        $29::bigint [], $30::bigint [], $31::bigint [], $32::bigint [], $33::uuid [],
-        $34::timestamptz [], $35::bigint [], $36::bigint []
-    ) AS n (
-        org, call_id, fingerprint, operation, provider, model, held_nanos, held_tokens,
-        worst_nanos, worst_tokens, set_id, expire_time, price_version, breaker_epoch
-    )
-),
-
-extended AS (
-    UPDATE reservation AS r
-    SET expire_time = n.expire_time
-    FROM unnest(
-        $37::text [], $38::uuid [], $39::timestamptz []
-    ) AS n (
-        org, call_id, expire_time
-    )
-    WHERE r.org = n.org AND r.call_id = n.call_id
-),
-
-closed AS (
-    DELETE FROM reservation AS r
-    USING unnest($40::text [], $41::uuid []) AS n (org, call_id)
-    WHERE r.org = n.org AND r.call_id = n.call_id
-),
-
-ended AS (
-    INSERT INTO ended_reservation (
-        org, call_id, id_day, fingerprint, operation, provider, model, held_nanos, held_tokens,
-        set_id, admit_time, expire_time, price_version, breaker_epoch, state, settled_nanos,
-        settled_tokens, revision, hold_returned, end_time
-    )
-    SELECT
-        n.org, n.call_id, n.id_day, n.fingerprint, n.operation, n.provider, n.model,
-        n.held_nanos, n.held_tokens, n.set_id, n.admit_time, n.expire_time, n.price_version,
-        n.breaker_epoch, n.state, n.settled_nanos, n.settled_tokens, n.revision,
-        n.hold_returned, $1::timestamptz
-    FROM unnest(
-        $40::text [], $41::uuid [], $42::date [], $43::bytea [], $44::text [], $45::text [],
-        $46::text [], $47::bigint [], $48::bigint [], $49::uuid [], $50::timestamptz [],
-        $51::timestamptz [], $52::bigint [], $53::bigint [], $54::smallint [], $55::bigint [],
-        $56::bigint [], $57::integer [], $58::boolean []
-    ) AS n (
-        org, call_id, id_day, fingerprint, operation, provider, model, held_nanos, held_tokens,
-        set_id, admit_time, expire_time, price_version, breaker_epoch, state, settled_nanos,
-        settled_tokens, revision, hold_returned
-    )
-),
-
-crossed AS (
-    INSERT INTO crossing (
-        counter_id, limit_id, scope, metric, start_time, end_time, percent, cap, settled, owner,
-        cross_time
-    )
-    SELECT
-        c.counter_id, n.limit_id, c.scope, c.metric, c.start_time, c.end_time, n.percent, n.cap,
-        n.settled, n.owner, $1::timestamptz
-    FROM unnest(
-        $59::uuid [], $60::text [], $61::smallint [], $62::bigint [], $63::bigint [], $64::text
-        []
-    ) AS n (
-        counter_id, limit_id, percent, cap, settled, owner
-    )
-    INNER JOIN counter AS c ON n.counter_id = c.counter_id
-    ON CONFLICT DO NOTHING
+-- name: write_counters!
+-- This and the seven that follow write what a batch changed: batch_writer.py makes one statement of
+-- those that it needs. Counters get absolute values: their rows are locked.
+UPDATE counter AS c
+SET
+    held = n.held,
+    settled = n.settled,
+    overrun = n.overrun,
+    high_cap = n.high_cap,
+    limit_id = n.limit_id,
+    alerted_percent = n.alerted_percent,
+    statistical = n.statistical,
+    last_use_time = $1::timestamptz
+FROM unnest(
+    $2::uuid [], $3::bigint [], $4::bigint [], $5::bigint [], $6::bigint [], $7::text [],
+    $8::smallint [], $9::boolean []
+) AS n (
+    counter_id, held, settled, overrun, high_cap, limit_id, alerted_percent, statistical
 )
+WHERE c.counter_id = n.counter_id;
 
+-- name: write_other_counters!
+-- The same for counters of rolling windows, buckets and concurrency: they have more to write.
+UPDATE counter AS c
+SET
+    held = n.held,
+    settled = n.settled,
+    overrun = n.overrun,
+    high_cap = n.high_cap,
+    limit_id = n.limit_id,
+    statistical = n.statistical,
+    expire_time_max = n.expire_time_max,
+    arrival = n.arrival,
+    slot_indices = n.slot_indices::bigint [],
+    slot_held = n.slot_held::bigint [],
+    slot_settled = n.slot_settled::bigint [],
+    last_use_time = $1::timestamptz
+FROM unnest(
+    $2::uuid [], $3::bigint [], $4::bigint [], $5::bigint [], $6::bigint [], $7::text
+    [], $8::smallint [], $9::boolean [], $10::timestamptz [], $11::numeric [], $12::text
+    [], $13::text [], $14::text []
+) AS n (
+    counter_id, held, settled, overrun, high_cap, limit_id, alerted_percent, statistical,
+    expire_time_max, arrival, slot_indices, slot_held, slot_settled
+)
+WHERE c.counter_id = n.counter_id;
+
+-- name: insert_opened!
+INSERT INTO reservation (
+    org, call_id, fingerprint, operation, provider, model, held_nanos, held_tokens,
+    worst_nanos, worst_tokens, set_id, expire_time, price_version, breaker_epoch,
+    admit_time
+)
+SELECT
+    n.org, n.call_id, n.fingerprint, n.operation, n.provider, n.model, n.held_nanos,
+    n.held_tokens, n.worst_nanos, n.worst_tokens, n.set_id, n.expire_time, n.price_version,
+    n.breaker_epoch, $1::timestamptz
+FROM unnest(
+    $2::text [], $3::uuid [], $4::bytea [], $5::text [], $6::text [], $7::text [],
+    $8::bigint [], $9::bigint [], $10::bigint [], $11::bigint [], $12::uuid [],
+    $13::timestamptz [], $14::bigint [], $15::bigint []
+) AS n (
+    org, call_id, fingerprint, operation, provider, model, held_nanos, held_tokens,
+    worst_nanos, worst_tokens, set_id, expire_time, price_version, breaker_epoch
+);
+
+-- name: extend_opened!
+UPDATE reservation AS r
+SET expire_time = n.expire_time
+FROM unnest(
+    $1::text [], $2::uuid [], $3::timestamptz []
+) AS n (
+    org, call_id, expire_time
+)
+WHERE r.org = n.org AND r.call_id = n.call_id;
+
+-- name: delete_closed!
+DELETE FROM reservation AS r
+USING unnest($1::text [], $2::uuid []) AS n (org, call_id)
+WHERE r.org = n.org AND r.call_id = n.call_id;
+
+-- name: insert_ended!
+INSERT INTO ended_reservation (
+    org, call_id, id_day, fingerprint, operation, provider, model, held_nanos, held_tokens,
+    set_id, admit_time, expire_time, price_version, breaker_epoch, state, settled_nanos,
+    settled_tokens, revision, hold_returned, end_time
+)
+SELECT
+    n.org, n.call_id, n.id_day, n.fingerprint, n.operation, n.provider, n.model,
+    n.held_nanos, n.held_tokens, n.set_id, n.admit_time, n.expire_time, n.price_version,
+    n.breaker_epoch, n.state, n.settled_nanos, n.settled_tokens, n.revision,
+    n.hold_returned, $1::timestamptz
+FROM unnest(
+    $2::text [], $3::uuid [], $4::date [], $5::bytea [], $6::text [], $7::text [],
+    $8::text [], $9::bigint [], $10::bigint [], $11::uuid [], $12::timestamptz [],
+    $13::timestamptz [], $14::bigint [], $15::bigint [], $16::smallint [], $17::bigint [],
+    $18::bigint [], $19::integer [], $20::boolean []
+) AS n (
+    org, call_id, id_day, fingerprint, operation, provider, model, held_nanos, held_tokens,
+    set_id, admit_time, expire_time, price_version, breaker_epoch, state, settled_nanos,
+    settled_tokens, revision, hold_returned
+);
+
+-- name: insert_crossings!
+INSERT INTO crossing (
+    counter_id, limit_id, scope, metric, start_time, end_time, percent, cap, settled, owner,
+    cross_time
+)
+SELECT
+    c.counter_id, n.limit_id, c.scope, c.metric, c.start_time, c.end_time, n.percent, n.cap,
+    n.settled, n.owner, $1::timestamptz
+FROM unnest(
+    $2::uuid [], $3::text [], $4::smallint [], $5::bigint [], $6::bigint [], $7::text
+    []
+) AS n (
+    counter_id, limit_id, percent, cap, settled, owner
+)
+INNER JOIN counter AS c ON n.counter_id = c.counter_id
+ON CONFLICT DO NOTHING;
+
+-- name: update_ended!
+-- What was reported of calls that had ended before.
 UPDATE ended_reservation AS e
 SET
     state = n.state,
@@ -143,8 +140,8 @@ SET
     revision = n.revision,
     hold_returned = n.hold_returned
 FROM unnest(
-    $65::text [], $66::uuid [], $67::date [], $68::smallint [], $69::bigint [], $70::bigint [],
-    $71::integer [], $72::boolean []
+    $1::text [], $2::uuid [], $3::date [], $4::smallint [], $5::bigint [], $6::bigint [],
+    $7::integer [], $8::boolean []
 ) AS n (
     org, call_id, id_day, state, settled_nanos, settled_tokens, revision, hold_returned
 )

@@ -1,0 +1,89 @@
+-- Batches look into the days' partitions that they need, however many there are.
+
+-- Takes the locks of one batch and returns what it decides on, in one row. Call it in a transaction
+-- that already holds the shared policy lock, taken by a statement of its own: each statement in
+-- here sees what was committed before that statement began. No row at all: the version has moved.
+-- Lock order, the same for every writer: policy, ids by hash, counters by (rank, counter_id).
+CREATE FUNCTION lock_batch_3(
+    known_version bigint,
+    id_hashes bigint [], -- of the batch's calls
+    orgs text [],
+    call_ids uuid [],
+    -- The partitions named by the ids lie between these days: the others are not even opened.
+    first_day date,
+    last_day date,
+    wanted uuid [] -- counters of the calls that want to start
+) RETURNS TABLE (
+    calls locked_call [],
+    sets counter_set [],
+    counters locked_counter [],
+    instant timestamptz -- the clock after all locks
+)
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    locked_ids uuid [];
+BEGIN
+    IF NOT EXISTS (SELECT FROM policy_version AS p WHERE p.version = known_version) THEN
+        RETURN;
+    END IF;
+    -- Ids in hash order: batches that share ids wait for each other, and never in a circle.
+    PERFORM pg_advisory_xact_lock(h.id_hash)
+    FROM (SELECT DISTINCT unnest(id_hashes) AS id_hash ORDER BY 1) AS h;
+    SELECT array_agg(f.call) INTO calls
+    FROM (
+        SELECT
+            ROW(
+                r.org, r.call_id, r.fingerprint, r.operation, r.provider, r.model, r.held_nanos,
+                r.held_tokens, r.worst_nanos, r.worst_tokens, r.set_id, r.admit_time,
+                r.expire_time, r.price_version, r.breaker_epoch, 1, 0, 0, 0, FALSE, NULL
+            )::locked_call AS call
+        FROM unnest(orgs, call_ids) AS k (org, call_id)
+        INNER JOIN reservation AS r ON r.org = k.org AND r.call_id = k.call_id
+        UNION ALL
+        SELECT
+            ROW(
+                e.org, e.call_id, e.fingerprint, e.operation, e.provider, e.model, e.held_nanos,
+                e.held_tokens, 0, 0, e.set_id, e.admit_time, e.expire_time, e.price_version,
+                e.breaker_epoch, e.state, e.settled_nanos, e.settled_tokens, e.revision,
+                e.hold_returned, e.id_day
+            )::locked_call AS call
+        FROM unnest(orgs, call_ids) AS k (org, call_id)
+        INNER JOIN ended_reservation AS e ON e.org = k.org AND e.call_id = k.call_id
+        WHERE e.id_day BETWEEN first_day AND last_day OR e.id_day = '1970-01-01'
+    ) AS f;
+    locked_ids := wanted;
+    IF calls IS NOT NULL THEN
+        SELECT array_agg(s) INTO sets
+        FROM counter_set AS s
+        WHERE s.set_id IN (SELECT (c).set_id FROM unnest(calls) AS c);
+        SELECT array_agg(DISTINCT u.counter_id) INTO locked_ids
+        FROM (
+            SELECT unnest(wanted) AS counter_id
+            UNION ALL
+            SELECT unnest((s).counter_ids) FROM unnest(sets) AS s
+        ) AS u;
+    END IF;
+    -- Counters in (rank, counter_id) order, the platform's last: it is held the shortest.
+    SELECT
+        array_agg(
+            ROW(
+                c.counter_id, c.rank, c.metric, c.window_kind, c.period, c.time_zone, c.anchor,
+                c.length_us, c.slot_count, c.refill_amount, c.start_time, c.end_time, c.held,
+                c.settled, c.overrun, c.high_cap, c.limit_id, c.alerted_percent, c.statistical,
+                c.last_use_time, c.expire_time_max, c.arrival, c.slot_indices, c.slot_held,
+                c.slot_settled
+            )::locked_counter
+        ) INTO counters
+    FROM (
+        SELECT *
+        FROM counter
+        WHERE counter_id = ANY(locked_ids)
+        ORDER BY rank, counter_id
+        FOR UPDATE
+    ) AS c;
+    -- Read once, after the locks: what was decided earlier was decided at an earlier time.
+    instant := clock_timestamp();
+    RETURN NEXT;
+END
+$$;
