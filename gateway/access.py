@@ -79,6 +79,10 @@ RULES: Final[Mapping[str, Rule]] = {
     _ADMIN + "Resume": _CHANGES,
     _ADMIN + "SetBreaker": _CHANGES,
     _ADMIN + "ListBreakerMoves": _READS,
+    _ADMIN + "PutToggle": _CHANGES,
+    _ADMIN + "DeleteToggle": _CHANGES,
+    _ADMIN + "ListToggles": _READS,
+    _ADMIN + "ListToggleChanges": _READS,
     _ADMIN + "ListAuditEntries": _READS,
     _BOOKS + "RecordManualUsage": _CHANGES,
     _BOOKS + "AdjustUsage": _CHANGES,
@@ -111,9 +115,10 @@ RULES: Final[Mapping[str, Rule]] = {
     _PEOPLE + "EnableStaff": _STAFF,
 }
 # What everybody known may call: staff watch what backends see, and each has a session.
+GET_STATUS: Final = _BACKEND + "GetStatus"
 OPEN_METHODS: Final = frozenset(
     {
-        _BACKEND + "GetStatus",
+        GET_STATUS,
         _PEOPLE + "Logout",
         _PEOPLE + "GetSession",
         _PEOPLE + "ChangePassword",

@@ -15,6 +15,7 @@ from gateway.decisions import Admitted, Decision, DecisionOrError, Denied, Finis
 from gateway.domain.calls import Call, Candidate, Route
 from gateway.domain.fitness import blocking, survey
 from gateway.domain.stops import stop_of, values_of, without_stopped
+from gateway.domain.toggles import AI_GENERATION, is_off
 from gateway.health_watch import HealthCopy
 from gateway.peer_errors import read_call_error
 from gateway.peers import Admission
@@ -100,7 +101,12 @@ class Calls:
             if stop is not None:
                 # Replays are stopped too, so nobody looks whether this is one.
                 return self._count(Denied(denial=denials.fenced(route, stop.message)))
-        prepared = await self._choose(call, route, deadline)
+        toggle = self._copy.toggles.get(AI_GENERATION)
+        prepared: Ask | Denied
+        if is_off(toggle, org=call.org, operation=call.operation):
+            prepared = Denied(denial=denials.toggle_off(route, AI_GENERATION))
+        else:
+            prepared = await self._choose(call, route, deadline)
         if isinstance(prepared, Ask):
             return prepared
         return await self._find_replay(call, route, deadline) or self._count(prepared)

@@ -28,6 +28,12 @@ class GatewaySettings(Settings):
         default="127.0.0.1:7400",
         description="Host and port the RPC server listens on; port 0 takes a free one.",
     )
+    http_listen_address: str = Field(
+        default="",
+        pattern=r"^$|^.+:[0-9]{1,5}$",
+        description="Host and port of the HTTP face, such as 127.0.0.1:7480; port 0 takes a free "
+        "one. Empty: there is none.",
+    )
     admission_addresses: Addresses = Field(
         description="Addresses of admission, which decides rates and budgets."
     )

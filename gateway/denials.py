@@ -20,6 +20,17 @@ def fenced(route: Route, message: str) -> denial_pb2.Denial:
     )
 
 
+def toggle_off(route: Route, toggle_id: str) -> denial_pb2.Denial:
+    """Returns the denial of a call whose feature is switched off."""
+    return denial_pb2.Denial(
+        reason=denial_pb2.DENIAL_REASON_TOGGLE_OFF,
+        retry_kind=denial_pb2.RETRY_KIND_UNKNOWN,
+        message=f"The toggle {toggle_id} is off for operation {route.operation!r}. Platform staff "
+        "can switch it on.",
+        fallback_text=route.fallback_text,
+    )
+
+
 def excluded(route: Route) -> denial_pb2.Denial:
     """Returns the denial of a call that excluded its whole route."""
     return denial_pb2.Denial(

@@ -15,7 +15,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis import clock
 from gateway.domain.fitness import Breaker, Breakers, BreakerState, PartKey
 from gateway.domain.stops import Stop
+from gateway.domain.toggles import Toggle
 from headgate.api.common.v1 import health_pb2 as common_pb2
+from headgate.api.common.v1 import toggle_pb2
 from headgate.api.health.v1 import health_pb2
 
 # Health speaks at least every two seconds: whoever heard nothing for longer may know what is old.
@@ -58,6 +60,7 @@ class HealthCopy:
         self.kills: dict[str, common_pb2.KillSwitch] = {}
         # The same, as calls are compared with them.
         self.stops: tuple[Stop, ...] = ()
+        self.toggles: dict[str, Toggle] = {}
 
     @property
     def stopped(self) -> bool:
@@ -82,14 +85,24 @@ class HealthCopy:
         self.breakers.forget_plain(self._wall_time())
         if message.snapshot:
             self.breakers, self.providers, self.parts, self.kills = Breakers(), {}, {}, {}
+            self.toggles = {}
         elif message.version <= self.version:
             return
         self.version = message.version
         now = self._wall_time()
         # How far the gateway's clock is ahead of health's database.
-        ahead = (
-            now - message.send_time.ToNanoseconds() / 1e9 if message.HasField("send_time") else 0
-        )
+        ahead = 0.0
+        if message.HasField("send_time"):
+            ahead = now - message.send_time.ToNanoseconds() / 1e9
+        self._apply_breakers(message, now, ahead)
+        self._apply_kills(message, ahead)
+        for toggle in message.toggles:
+            if toggle.deleted:
+                self.toggles.pop(toggle.toggle_id, None)
+            else:
+                self.toggles[toggle.toggle_id] = _read_toggle(toggle)
+
+    def _apply_breakers(self, message: health_pb2.WatchResponse, now: float, ahead: float) -> None:
         for provider in message.providers:
             self.providers[provider.provider] = provider
             self.breakers.epochs[provider.provider] = max(provider.epoch, provider.last_epoch)
@@ -103,6 +116,8 @@ class HealthCopy:
                 self.parts.pop(key, None)
             else:
                 self.parts[key] = part
+
+    def _apply_kills(self, message: health_pb2.WatchResponse, ahead: float) -> None:
         for kill in message.kills:
             if kill.state == common_pb2.KILL_STATE_RESUMED:
                 self.kills.pop(kill.kill_id, None)
@@ -153,6 +168,15 @@ class HealthWatch:
             cancel = getattr(stream, "cancel", None)
             if cancel is not None:
                 cancel()
+
+
+def _read_toggle(told: toggle_pb2.Toggle) -> Toggle:
+    return Toggle(
+        toggle_id=told.toggle_id,
+        enabled=told.enabled,
+        locked=told.locked,
+        rules={(rule.org, rule.operation): rule.enabled for rule in told.rules},
+    )
 
 
 def _read_stop(kill: common_pb2.KillSwitch, ahead: float) -> Stop:

@@ -10,7 +10,7 @@ from chassis import notifications
 from chassis.errors import ServiceError
 from chassis.notifications import Connect
 from chassis.process import Process
-from gateway.access import check_reach
+from gateway.access import GET_STATUS, check_reach
 from gateway.admin.alerts_servicer import AlertAdminServicer
 from gateway.admin.audit import Audit
 from gateway.admin.books_servicer import BookAdminServicer
@@ -29,6 +29,7 @@ from gateway.outlooks import Outlooks
 from gateway.peers import Accounting, Admission, Health
 from gateway.permits import Signer
 from gateway.prices import Prices
+from gateway.principals import Principal
 from gateway.probes import Probes
 from gateway.routes import Routes
 from gateway.servicer import GatewayServicer
@@ -40,6 +41,9 @@ from gateway.staff.sessions import Lifetimes, Sessions
 from gateway.staff.store import StaffStore
 from gateway.store import Store
 from gateway.uses import Uses
+from gateway.web.app import build_app
+from gateway.web.ofrep import Flags
+from gateway.web.server import WebServer
 from headgate.api.gateway.v1 import (
     admin_pb2_grpc,
     alert_admin_pb2_grpc,
@@ -89,6 +93,8 @@ class Parts:
         self.uses = Uses(self.authenticator, self.keys, self.staff)
         self.lifetimes = lifetimes
         self.audit = Audit(store)
+        # Present if there is an HTTP face.
+        self.web: WebServer | None = None
 
     def wake(self) -> None:
         """Makes the polls of what the gateways' database holds due at once."""
@@ -118,6 +124,8 @@ class Parts:
             ("health", self.copy.check_ready),
         ):
             process.server.add_readiness(name, check)
+        if settings.http_listen_address:
+            self._add_web(process, settings.http_listen_address)
         closers = (self.admission.close, self.accounting.close, self.health.close)
         for close in (self.audit.close, self.uses.flush, observations.drain, *closers):
             process.server.on_drain(close)
@@ -131,6 +139,14 @@ class Parts:
         process.spawn("prices", self.prices.keep_fresh())
         process.spawn("health", HealthWatch(self.health.watch, self.copy).run())
         process.spawn("observations", observations.run())
+
+    def _add_web(self, process: Process, address: str) -> None:
+        async def authenticate(shown: str) -> Principal:
+            return await self.authenticator({"authorization": shown}, GET_STATUS)
+
+        self.web = WebServer(build_app(Flags(self.copy, authenticate)), address)
+        process.spawn("web", self.web.run())
+        process.server.on_drain(self.web.close)
 
     def _add_servicers(
         self, process: Process, settings: GatewaySettings, observations: Observations

@@ -14,6 +14,7 @@ from gateway.admin.limits import Limits
 from gateway.admin.prices import StoredPrices
 from gateway.admin.reports import Reports
 from gateway.admin.routes import StoredRoutes
+from gateway.admin.toggles import StoredToggles
 from gateway.confirmations import Confirmations
 from gateway.key_store import KeyStore
 from gateway.peers import Accounting, Admission, Health
@@ -46,6 +47,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self._limits = Limits(admission, audit)
         self._prices = StoredPrices(accounting, audit)
         self._breakers = Breakers(health, audit)
+        self._toggles = StoredToggles(health, audit)
         self._kills = Kills(health, audit, routes, confirmations)
         self._reports = Reports(store, accounting)
 
@@ -136,6 +138,26 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: pb.ListBreakerMovesRequest, context: Context
     ) -> pb.ListBreakerMovesResponse:
         return await self._breakers.list_moves(request)
+
+    async def PutToggle(
+        self, request: pb.PutToggleRequest, context: Context
+    ) -> pb.PutToggleResponse:
+        return await self._toggles.put(request, principal())
+
+    async def DeleteToggle(
+        self, request: pb.DeleteToggleRequest, context: Context
+    ) -> pb.DeleteToggleResponse:
+        return await self._toggles.delete(request, principal())
+
+    async def ListToggles(
+        self, request: pb.ListTogglesRequest, context: Context
+    ) -> pb.ListTogglesResponse:
+        return await self._toggles.list()
+
+    async def ListToggleChanges(
+        self, request: pb.ListToggleChangesRequest, context: Context
+    ) -> pb.ListToggleChangesResponse:
+        return await self._toggles.list_changes(request)
 
     async def ListAuditEntries(
         self, request: pb.ListAuditEntriesRequest, context: Context

@@ -20,6 +20,7 @@ from headgate.cli import (
     routes,
     staff,
     switch,
+    toggles,
     usage,
 )
 from headgate.cli.config import DEFAULT_TARGET, KEY_VARIABLE, Options
@@ -41,6 +42,7 @@ for _group in (
     keys.app,
     routes.app,
     breakers.app,
+    toggles.app,
     prices.app,
     alerts.app,
     channels.app,

@@ -29,6 +29,8 @@ Its promises, each with the tests that hold it to them (under tests/):
     integration/health/test_tallies.py::test_one_org_s_calls_open_nothing_for_others).
 12. Outcomes of invented providers fill no table
     (integration/health/test_orders.py::test_invented_providers_and_credentials_fill_no_table).
+13. Nobody changes a guardrail but a migration: a trigger refuses it, and health does not start
+    where one is different (integration/health/test_toggles.py).
 
 It does not promise that every watcher sees every state: two transitions in quick succession may
 arrive as the second one alone.

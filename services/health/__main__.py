@@ -20,6 +20,7 @@ from services.health.peers import AdmissionFences
 from services.health.servicer import HealthServicer
 from services.health.store import SCHEMA, Store
 from services.health.tallies import Tallies
+from services.health.toggles import Toggles
 from services.health.watchers import Watchers
 
 SERVICE_NAME: Final = "headgate.api.health.v1.HealthService"
@@ -37,6 +38,9 @@ async def serve(settings: HealthSettings, process: Process) -> AsyncIterator[Non
         open_channel(settings.admission_addresses, settings) as channel,
     ):
         kills = Kills(store, AdmissionFences(channel))
+        toggles = Toggles(store)
+        # A schema whose guardrails were changed is not served.
+        await toggles.check_guardrails()
         watchers = Watchers(store, connect=notifications.listener(settings, schema=SCHEMA))
         tallies = Tallies(store, settings.breaker_rules())
         breakers = Breakers(
@@ -56,6 +60,7 @@ async def serve(settings: HealthSettings, process: Process) -> AsyncIterator[Non
                 breakers=breakers,
                 table=settings.table(),
                 kills=kills,
+                toggles=toggles,
                 watchers=watchers,
                 store=store,
             ),

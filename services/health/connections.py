@@ -14,7 +14,7 @@ from chassis.database import Pool, load_queries
 
 SQL: Final = Path(__file__).parent / "sql"
 # Files of named queries.
-FILES: Final = ("circuits.sql", "queries.sql", "windows.sql")
+FILES: Final = ("circuits.sql", "queries.sql", "toggles.sql", "windows.sql")
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 

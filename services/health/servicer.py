@@ -12,11 +12,12 @@ from chassis.errors import ServiceError
 from chassis.server import deadline
 from headgate.api.health.v1 import health_pb2 as pb
 from headgate.api.health.v1 import health_pb2_grpc
-from services.health import wire, wire_breakers, wire_orders
+from services.health import wire, wire_breakers, wire_orders, wire_toggles
 from services.health.breakers import Breakers
 from services.health.domain.signals import Classification
 from services.health.kills import Kills
 from services.health.store import Store
+from services.health.toggles import Toggles
 from services.health.watchers import Watchers
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -31,12 +32,14 @@ class HealthServicer(health_pb2_grpc.HealthServiceServicer):
         breakers: Breakers,
         table: Classification,
         kills: Kills,
+        toggles: Toggles,
         watchers: Watchers,
         store: Store,
     ) -> None:
         self._breakers = breakers
         self._table = table
         self._kills = kills
+        self._toggles = toggles
         self._watchers = watchers
         self._store = store
 
@@ -89,3 +92,38 @@ class HealthServicer(health_pb2_grpc.HealthServiceServicer):
             provider=page.provider, before=page.before, count_max=page.size + 1
         )
         return wire_orders.render_moves(moves, page)
+
+    async def PutToggle(
+        self, request: pb.PutToggleRequest, context: Context
+    ) -> pb.PutToggleResponse:
+        order = wire_toggles.parse_toggle_order(request)
+        toggle = await self._toggles.put(
+            order.toggle_id,
+            order.place,
+            enabled=request.enabled,
+            description=request.description,
+            note=order.note,
+        )
+        return pb.PutToggleResponse(toggle=wire_toggles.render_toggle(toggle))
+
+    async def DeleteToggle(
+        self, request: pb.DeleteToggleRequest, context: Context
+    ) -> pb.DeleteToggleResponse:
+        order = wire_toggles.parse_toggle_order(request)
+        toggle = await self._toggles.delete(order.toggle_id, order.place, note=order.note)
+        return pb.DeleteToggleResponse(toggle=wire_toggles.render_toggle(toggle))
+
+    async def ListToggles(
+        self, request: pb.ListTogglesRequest, context: Context
+    ) -> pb.ListTogglesResponse:
+        toggles = await self._toggles.list_all()
+        return pb.ListTogglesResponse(toggles=map(wire_toggles.render_toggle, toggles))
+
+    async def ListToggleChanges(
+        self, request: pb.ListToggleChangesRequest, context: Context
+    ) -> pb.ListToggleChangesResponse:
+        page = wire_toggles.parse_change_page(request)
+        changes = await self._toggles.list_changes(
+            toggle_id=page.toggle_id, before=page.before, count_max=page.size + 1
+        )
+        return wire_toggles.render_changes(changes, page)

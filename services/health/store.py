@@ -12,13 +12,14 @@ from services.health import circuit_rows, kill_rows
 from services.health.circuit_store import CircuitStore
 from services.health.domain.states import HealthState
 from services.health.kill_store import KillStore
+from services.health.toggle_store import ToggleStore, parse_toggles
 
 SCHEMA: Final = "health"
 # Tells watchers of every process that the version grew.
 CHANNEL: Final = "headgate_health"
 
 
-class Store(CircuitStore, KillStore):
+class Store(CircuitStore, KillStore, ToggleStore):
     """Runs health's queries on a pool of the runtime role. Raises what asyncpg raises."""
 
     async def read_state(self) -> HealthState:
@@ -30,12 +31,14 @@ class Store(CircuitStore, KillStore):
             head = await connection.fetchrow(self._sql["read_version"])
             circuits = await connection.fetch(self._sql["read_all_circuits"])
             kills = await connection.fetch(self._sql["read_kills"])
+            toggles = await connection.fetch(self._sql["read_toggles"])
         if head is None:
             raise AssertionError("the version's row is made with the schema")
         return HealthState(
             version=head["version"],
             breakers=tuple(circuit_rows.parse_breaker(row) for row in circuits),
             kills=tuple(kill for row in kills if (kill := kill_rows.parse_kill(row)) is not None),
+            toggles=tuple(parse_toggles(toggles).values()),
             figures=circuit_rows.parse_figures(circuits),
             now=head["now"],
         )

@@ -31,6 +31,7 @@ from services.health.wire_breakers import (
     render_provider,
     render_time,
 )
+from services.health.wire_toggles import render_toggle
 
 # Ids that health makes.
 KILL_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -100,6 +101,7 @@ def render_update(update: Update) -> pb.WatchResponse:
         snapshot=update.is_snapshot,
         providers=_render_providers(update),
         parts=_render_parts(update),
+        toggles=map(render_toggle, update.toggles),
         send_time=render_time(update.now),
         kills=[render_kill(each) for each in update.kills],
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from services.health.domain.breakers import Breaker, BreakerState, Forced
 from services.health.domain.kills import KillState, KillSwitch
+from services.health.domain.toggles import Toggle
 from services.health.domain.windows import Figures
 
 
@@ -33,6 +34,8 @@ class HealthState:
     # All switches, resumed ones too.
     kills: tuple[KillSwitch, ...]
     figures: Mapping[str, ProviderFigures] = field(default_factory=dict)
+    # All toggles, deleted ones too.
+    toggles: tuple[Toggle, ...] = ()
     # The database's clock at the reading. None: there was none yet.
     now: dt.datetime | None = field(default=None, compare=False)
 
@@ -47,6 +50,7 @@ class Update:
     kills: tuple[KillSwitch, ...] = ()
     # Of the providers among the breakers.
     figures: Mapping[str, Figures] = field(default_factory=dict)
+    toggles: tuple[Toggle, ...] = ()
     # The database's clock. None: unknown.
     now: dt.datetime | None = field(default=None, compare=False)
 
@@ -58,6 +62,7 @@ def snapshot(state: HealthState) -> Update:
         is_snapshot=True,
         breakers=tuple(each for each in state.breakers if _is_told(each, state.now)),
         kills=tuple(kill for kill in state.kills if kill.state is not KillState.RESUMED),
+        toggles=tuple(toggle for toggle in state.toggles if not toggle.deleted),
     )
 
 
@@ -73,6 +78,7 @@ def changes_since(state: HealthState, version: int) -> Update:
             if each.version > version or (each.key.is_provider and each.key.provider in news)
         ),
         kills=tuple(kill for kill in state.kills if kill.version > version),
+        toggles=tuple(toggle for toggle in state.toggles if toggle.version > version),
     )
 
 
@@ -93,6 +99,7 @@ def _update(
     is_snapshot: bool,
     breakers: tuple[Breaker, ...],
     kills: tuple[KillSwitch, ...],
+    toggles: tuple[Toggle, ...],
 ) -> Update:
     providers = {each.key.provider for each in breakers if each.key.is_provider}
     return Update(
@@ -100,6 +107,7 @@ def _update(
         is_snapshot=is_snapshot,
         breakers=breakers,
         kills=kills,
+        toggles=toggles,
         figures={
             name: found.figures for name, found in state.figures.items() if name in providers
         },

@@ -1,6 +1,7 @@
 -- The whole schema of health. sql/migrations builds exactly this; a test compares the two.
 -- Every instant is the database's clock.
--- Lock order everywhere: circuits by provider, or the kill switches' advisory lock (7403, 1);
+-- Lock order everywhere: circuits by provider, or the kill switches' advisory lock (7403, 1), or the
+-- toggles' (7403, 2);
 -- then health_version.
 
 -- One row: grows with each change that watchers must learn of. It is bumped last in a change's
@@ -150,3 +151,90 @@ CREATE TABLE change_log (
     after jsonb,
     change_time timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+-- Features that are on or off. A locked one is a guardrail: triggers refuse to change it, so that it
+-- takes a migration.
+CREATE TABLE toggle (
+    toggle_id text PRIMARY KEY,
+    description text NOT NULL,
+    -- Whether it is on where no rule says otherwise.
+    enabled boolean NOT NULL,
+    locked boolean NOT NULL DEFAULT FALSE,
+    -- It came with the schema and is not deleted.
+    shipped boolean NOT NULL DEFAULT FALSE,
+    -- Kept, so that watchers learn of it.
+    deleted boolean NOT NULL DEFAULT FALSE,
+    change_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- health_version in which watchers learnt of it or of its rules.
+    version bigint NOT NULL DEFAULT 0
+);
+
+-- Where a toggle is different: for an org, an operation, or an org's operation.
+CREATE TABLE toggle_rule (
+    toggle_id text NOT NULL REFERENCES toggle (toggle_id),
+    org text NOT NULL,
+    operation text NOT NULL,
+    enabled boolean NOT NULL,
+    PRIMARY KEY (toggle_id, org, operation),
+    CONSTRAINT toggle_rule_somewhere CHECK (org <> '' OR operation <> '')
+);
+
+-- Every change of a toggle, in its own transaction.
+CREATE TABLE toggle_change (
+    change_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    toggle_id text NOT NULL,
+    org text NOT NULL,
+    operation text NOT NULL,
+    before boolean,
+    after boolean,
+    actor text NOT NULL,
+    reason text NOT NULL,
+    audit_id text NOT NULL,
+    change_time timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+INSERT INTO toggle (toggle_id, description, enabled, locked, shipped)
+VALUES
+('ai-generation', 'Calls to AI models are admitted.', TRUE, FALSE, TRUE),
+('auto-approval', 'Approvals may be given by rules; off: by people only.', TRUE, FALSE, TRUE),
+('notifications', 'Notifications leave; off: they wait, and none is lost.', TRUE, FALSE, TRUE),
+('fail-closed', 'Without admission no call is admitted.', TRUE, TRUE, TRUE),
+('audit-trail', 'No change is made that was not written down before.', TRUE, TRUE, TRUE);
+
+CREATE FUNCTION refuse_locked_toggle_v1() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        RAISE EXCEPTION 'toggles are not truncated' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF (TG_OP <> 'INSERT' AND OLD.locked) OR (TG_OP <> 'DELETE' AND NEW.locked) THEN
+        RAISE EXCEPTION 'a guardrail is changed by a migration only'
+        USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+END;
+$$;
+
+CREATE FUNCTION refuse_rule_of_locked_toggle_v1() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM toggle WHERE toggle_id = NEW.toggle_id AND locked) THEN
+        RAISE EXCEPTION 'a guardrail has no rules' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NEW;
+END;
+$$;
+
+CREATE TRIGGER toggle_locked
+BEFORE INSERT OR UPDATE OR DELETE ON toggle
+FOR EACH ROW EXECUTE FUNCTION refuse_locked_toggle_v1();
+
+CREATE TRIGGER toggle_not_truncated
+BEFORE TRUNCATE ON toggle
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_locked_toggle_v1();
+
+CREATE TRIGGER toggle_rule_locked
+BEFORE INSERT OR UPDATE ON toggle_rule
+FOR EACH ROW EXECUTE FUNCTION refuse_rule_of_locked_toggle_v1();

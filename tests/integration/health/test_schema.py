@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 
-from services.health import circuit_store, connections, kill_store, store
+from services.health import circuit_store, connections, kill_store, store, toggle_store
 from services.health.connections import FILES, SQL, load_sql
 from services.health.store import SCHEMA
 from tests.postgres import Clone
@@ -24,7 +24,7 @@ async def test_every_query_prepares_as_the_runtime_role(url: str) -> None:
 def test_the_store_runs_every_query_and_no_other() -> None:
     used = {
         node.slice.value
-        for module in (circuit_store, connections, kill_store, store)
+        for module in (circuit_store, connections, kill_store, store, toggle_store)
         for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.Subscript)
         and isinstance(node.slice, ast.Constant)

@@ -61,7 +61,8 @@ async def next_change(stream: Stream) -> pb.WatchResponse:
     """The next message that says something."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         async for message in stream:
-            if message.snapshot or message.providers or message.parts or message.kills:
+            told = (message.providers, message.parts, message.kills, message.toggles)
+            if message.snapshot or any(told):
                 return message
     raise AssertionError("the stream ended")
 

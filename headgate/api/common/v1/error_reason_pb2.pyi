@@ -164,6 +164,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """What stops calls has to be confirmed: the token is missing, too old, or another order's.
     Example: {"reason": "CONFIRMATION_REQUIRED", "domain": "headgate", "metadata": {}}
     """
+    ERROR_REASON_TOGGLE_LOCKED: _ErrorReason.ValueType  # 71
+    """A toggle that is a guardrail, or came with Headgate, can't be changed so.
+    Example: {"reason": "TOGGLE_LOCKED", "domain": "headgate", "metadata": {"toggle": "fail-closed"}}
+    """
+    ERROR_REASON_TOGGLE_NOT_FOUND: _ErrorReason.ValueType  # 72
+    """No such toggle, or no such rule of it.
+    Example: {"reason": "TOGGLE_NOT_FOUND", "domain": "headgate", "metadata": {"toggle": "new-search"}}
+    """
+    ERROR_REASON_TOO_MANY_TOGGLES: _ErrorReason.ValueType  # 73
+    """There are as many toggles, or rules of this one, as there may be.
+    Example: {"reason": "TOO_MANY_TOGGLES", "domain": "headgate", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why an RPC, or one member of a batch, failed. `ErrorInfo.reason` is the value's name without
@@ -311,5 +323,17 @@ Example: {"reason": "LAST_ADMIN", "domain": "headgate", "metadata": {"staff": "s
 ERROR_REASON_CONFIRMATION_REQUIRED: ErrorReason.ValueType  # 70
 """What stops calls has to be confirmed: the token is missing, too old, or another order's.
 Example: {"reason": "CONFIRMATION_REQUIRED", "domain": "headgate", "metadata": {}}
+"""
+ERROR_REASON_TOGGLE_LOCKED: ErrorReason.ValueType  # 71
+"""A toggle that is a guardrail, or came with Headgate, can't be changed so.
+Example: {"reason": "TOGGLE_LOCKED", "domain": "headgate", "metadata": {"toggle": "fail-closed"}}
+"""
+ERROR_REASON_TOGGLE_NOT_FOUND: ErrorReason.ValueType  # 72
+"""No such toggle, or no such rule of it.
+Example: {"reason": "TOGGLE_NOT_FOUND", "domain": "headgate", "metadata": {"toggle": "new-search"}}
+"""
+ERROR_REASON_TOO_MANY_TOGGLES: ErrorReason.ValueType  # 73
+"""There are as many toggles, or rules of this one, as there may be.
+Example: {"reason": "TOO_MANY_TOGGLES", "domain": "headgate", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

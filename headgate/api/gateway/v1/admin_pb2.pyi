@@ -14,6 +14,7 @@ from headgate.api.common.v1 import call_pb2 as _call_pb2
 from headgate.api.common.v1 import health_pb2 as _health_pb2
 from headgate.api.common.v1 import limit_pb2 as _limit_pb2
 from headgate.api.common.v1 import price_pb2 as _price_pb2
+from headgate.api.common.v1 import toggle_pb2 as _toggle_pb2
 from headgate.api.common.v1 import usage_pb2 as _usage_pb2
 import builtins as _builtins
 import sys
@@ -1426,6 +1427,222 @@ class ListBreakerMovesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListBreakerMovesResponse: _TypeAlias = ListBreakerMovesResponse  # noqa: Y015
+
+@_typing.final
+class PutToggleRequest(_message.Message):
+    """What a toggle shall be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOGGLE_ID_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    ENABLED_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    toggle_id: _builtins.str
+    """Name of the toggle."""
+    org: _builtins.str
+    """For calls of this org. Empty: of every org."""
+    operation: _builtins.str
+    """For this operation. Empty: for every one. Both empty: the default."""
+    enabled: _builtins.bool
+    """Whether it is on there."""
+    description: _builtins.str
+    """What it does, for people. At most 1,024 characters. Empty: as it was."""
+    reason: _builtins.str
+    """Why. For staff. 1-1,024 characters."""
+    def __init__(
+        self,
+        *,
+        toggle_id: _builtins.str = ...,
+        org: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        enabled: _builtins.bool = ...,
+        description: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "enabled", b"enabled", "operation", b"operation", "org", b"org", "reason", b"reason", "toggle_id", b"toggle_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutToggleRequest: _TypeAlias = PutToggleRequest  # noqa: Y015
+
+@_typing.final
+class PutToggleResponse(_message.Message):
+    """The toggle as it now is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOGGLE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def toggle(self) -> _toggle_pb2.Toggle:
+        """The toggle."""
+
+    def __init__(
+        self,
+        *,
+        toggle: _toggle_pb2.Toggle | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["toggle", b"toggle"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["toggle", b"toggle"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutToggleResponse: _TypeAlias = PutToggleResponse  # noqa: Y015
+
+@_typing.final
+class DeleteToggleRequest(_message.Message):
+    """What to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOGGLE_ID_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    toggle_id: _builtins.str
+    """Name of the toggle."""
+    org: _builtins.str
+    """Org of the rule. Empty: every org's."""
+    operation: _builtins.str
+    """Operation of the rule. Empty: every operation. Both empty: the whole toggle."""
+    reason: _builtins.str
+    """Why. For staff. 1-1,024 characters."""
+    def __init__(
+        self,
+        *,
+        toggle_id: _builtins.str = ...,
+        org: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation", "org", b"org", "reason", b"reason", "toggle_id", b"toggle_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteToggleRequest: _TypeAlias = DeleteToggleRequest  # noqa: Y015
+
+@_typing.final
+class DeleteToggleResponse(_message.Message):
+    """Acknowledges the deletion."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteToggleResponse: _TypeAlias = DeleteToggleResponse  # noqa: Y015
+
+@_typing.final
+class ListTogglesRequest(_message.Message):
+    """Asks for all toggles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTogglesRequest: _TypeAlias = ListTogglesRequest  # noqa: Y015
+
+@_typing.final
+class ListTogglesResponse(_message.Message):
+    """All toggles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOGGLES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def toggles(self) -> _containers.RepeatedCompositeFieldContainer[_toggle_pb2.Toggle]:
+        """In order of their names."""
+
+    def __init__(
+        self,
+        *,
+        toggles: _abc.Iterable[_toggle_pb2.Toggle] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["toggles", b"toggles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTogglesResponse: _TypeAlias = ListTogglesResponse  # noqa: Y015
+
+@_typing.final
+class ListToggleChangesRequest(_message.Message):
+    """A page of changes of toggles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOGGLE_ID_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many; 0: 50; more than 1,000: 1,000."""
+    page_token: _builtins.str
+    """From an earlier answer. Empty: the first page."""
+    toggle_id: _builtins.str
+    """Of this toggle only. Empty: of all."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        toggle_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "toggle_id", b"toggle_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListToggleChangesRequest: _TypeAlias = ListToggleChangesRequest  # noqa: Y015
+
+@_typing.final
+class ListToggleChangesResponse(_message.Message):
+    """A page of changes of toggles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[_toggle_pb2.ToggleChange]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[_toggle_pb2.ToggleChange] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListToggleChangesResponse: _TypeAlias = ListToggleChangesResponse  # noqa: Y015
 
 @_typing.final
 class ResumeResponse(_message.Message):

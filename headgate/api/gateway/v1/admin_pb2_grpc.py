@@ -138,6 +138,26 @@ class AdminServiceStub(object):
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListBreakerMovesRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListBreakerMovesResponse.FromString,
                 _registered_method=True)
+        self.PutToggle = channel.unary_unary(
+                '/headgate.api.gateway.v1.AdminService/PutToggle',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.PutToggleRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.PutToggleResponse.FromString,
+                _registered_method=True)
+        self.DeleteToggle = channel.unary_unary(
+                '/headgate.api.gateway.v1.AdminService/DeleteToggle',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteToggleRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteToggleResponse.FromString,
+                _registered_method=True)
+        self.ListToggles = channel.unary_unary(
+                '/headgate.api.gateway.v1.AdminService/ListToggles',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListTogglesRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListTogglesResponse.FromString,
+                _registered_method=True)
+        self.ListToggleChanges = channel.unary_unary(
+                '/headgate.api.gateway.v1.AdminService/ListToggleChanges',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListToggleChangesRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListToggleChangesResponse.FromString,
+                _registered_method=True)
         self.ListAuditEntries = channel.unary_unary(
                 '/headgate.api.gateway.v1.AdminService/ListAuditEntries',
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListAuditEntriesRequest.SerializeToString,
@@ -296,6 +316,36 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutToggle(self, request, context):
+        """Sets a toggle's default, or what it is in one place. Only a default makes a new toggle. Errors:
+        TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOO_MANY_TOGGLES.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteToggle(self, request, context):
+        """Deletes what a toggle is in one place, or the whole toggle. Errors: TOGGLE_NOT_FOUND,
+        TOGGLE_LOCKED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListToggles(self, request, context):
+        """Lists toggles in order of their names; there are at most 1,000.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListToggleChanges(self, request, context):
+        """Lists changes of toggles, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAuditEntries(self, request, context):
         """Lists audit entries, newest first.
         """
@@ -405,6 +455,26 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListBreakerMoves,
                     request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListBreakerMovesRequest.FromString,
                     response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListBreakerMovesResponse.SerializeToString,
+            ),
+            'PutToggle': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutToggle,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.PutToggleRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.PutToggleResponse.SerializeToString,
+            ),
+            'DeleteToggle': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteToggle,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteToggleRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteToggleResponse.SerializeToString,
+            ),
+            'ListToggles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListToggles,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListTogglesRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListTogglesResponse.SerializeToString,
+            ),
+            'ListToggleChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListToggleChanges,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListToggleChangesRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListToggleChangesResponse.SerializeToString,
             ),
             'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEntries,
@@ -956,6 +1026,114 @@ class AdminService(object):
             '/headgate.api.gateway.v1.AdminService/ListBreakerMoves',
             headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListBreakerMovesRequest.SerializeToString,
             headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListBreakerMovesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutToggle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.AdminService/PutToggle',
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.PutToggleRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.PutToggleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteToggle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.AdminService/DeleteToggle',
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteToggleRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteToggleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListToggles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.AdminService/ListToggles',
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListTogglesRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListTogglesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListToggleChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.AdminService/ListToggleChanges',
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListToggleChangesRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListToggleChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -85,6 +85,18 @@ class AdminServiceStub:
     """Lists changes of breakers' states, and credentials that a provider began to refuse, newest
     first. Kept for 90 days.
     """
+    PutToggle: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PutToggleRequest, _admin_pb2.PutToggleResponse]
+    """Sets a toggle's default, or what it is in one place. Only a default makes a new toggle. Errors:
+    TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOO_MANY_TOGGLES.
+    """
+    DeleteToggle: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DeleteToggleRequest, _admin_pb2.DeleteToggleResponse]
+    """Deletes what a toggle is in one place, or the whole toggle. Errors: TOGGLE_NOT_FOUND,
+    TOGGLE_LOCKED.
+    """
+    ListToggles: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListTogglesRequest, _admin_pb2.ListTogglesResponse]
+    """Lists toggles in order of their names; there are at most 1,000."""
+    ListToggleChanges: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListToggleChangesRequest, _admin_pb2.ListToggleChangesResponse]
+    """Lists changes of toggles, newest first."""
     ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListAuditEntriesRequest, _admin_pb2.ListAuditEntriesResponse]
     """Lists audit entries, newest first."""
 
@@ -145,6 +157,18 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Lists changes of breakers' states, and credentials that a provider began to refuse, newest
     first. Kept for 90 days.
     """
+    PutToggle: _aio.UnaryUnaryMultiCallable[_admin_pb2.PutToggleRequest, _admin_pb2.PutToggleResponse]  # type: ignore[assignment]
+    """Sets a toggle's default, or what it is in one place. Only a default makes a new toggle. Errors:
+    TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOO_MANY_TOGGLES.
+    """
+    DeleteToggle: _aio.UnaryUnaryMultiCallable[_admin_pb2.DeleteToggleRequest, _admin_pb2.DeleteToggleResponse]  # type: ignore[assignment]
+    """Deletes what a toggle is in one place, or the whole toggle. Errors: TOGGLE_NOT_FOUND,
+    TOGGLE_LOCKED.
+    """
+    ListToggles: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListTogglesRequest, _admin_pb2.ListTogglesResponse]  # type: ignore[assignment]
+    """Lists toggles in order of their names; there are at most 1,000."""
+    ListToggleChanges: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListToggleChangesRequest, _admin_pb2.ListToggleChangesResponse]  # type: ignore[assignment]
+    """Lists changes of toggles, newest first."""
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListAuditEntriesRequest, _admin_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
     """Lists audit entries, newest first."""
 
@@ -322,6 +346,42 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists changes of breakers' states, and credentials that a provider began to refuse, newest
         first. Kept for 90 days.
         """
+
+    @_abc_1.abstractmethod
+    def PutToggle(
+        self,
+        request: _admin_pb2.PutToggleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.PutToggleResponse, _abc.Awaitable[_admin_pb2.PutToggleResponse]]:
+        """Sets a toggle's default, or what it is in one place. Only a default makes a new toggle. Errors:
+        TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOO_MANY_TOGGLES.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteToggle(
+        self,
+        request: _admin_pb2.DeleteToggleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.DeleteToggleResponse, _abc.Awaitable[_admin_pb2.DeleteToggleResponse]]:
+        """Deletes what a toggle is in one place, or the whole toggle. Errors: TOGGLE_NOT_FOUND,
+        TOGGLE_LOCKED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListToggles(
+        self,
+        request: _admin_pb2.ListTogglesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListTogglesResponse, _abc.Awaitable[_admin_pb2.ListTogglesResponse]]:
+        """Lists toggles in order of their names; there are at most 1,000."""
+
+    @_abc_1.abstractmethod
+    def ListToggleChanges(
+        self,
+        request: _admin_pb2.ListToggleChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListToggleChangesResponse, _abc.Awaitable[_admin_pb2.ListToggleChangesResponse]]:
+        """Lists changes of toggles, newest first."""
 
     @_abc_1.abstractmethod
     def ListAuditEntries(

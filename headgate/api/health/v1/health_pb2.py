@@ -26,9 +26,10 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from headgate.api.common.v1 import call_pb2 as headgate_dot_api_dot_common_dot_v1_dot_call__pb2
 from headgate.api.common.v1 import health_pb2 as headgate_dot_api_dot_common_dot_v1_dot_health__pb2
+from headgate.api.common.v1 import toggle_pb2 as headgate_dot_api_dot_common_dot_v1_dot_toggle__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#headgate/api/health/v1/health.proto\x12\x16headgate.api.health.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\x1a#headgate/api/common/v1/health.proto\"K\n\x0eObserveRequest\x12\x39\n\x0cobservations\x18\x01 \x03(\x0b\x32#.headgate.api.health.v1.Observation\"\x9d\x02\n\x0bObservation\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x15\n\rbreaker_epoch\x18\x02 \x01(\x03\x12\x34\n\x07outcome\x18\x03 \x01(\x0e\x32#.headgate.api.common.v1.CallOutcome\x12\x0b\n\x03org\x18\x04 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x12\n\ncredential\x18\x07 \x01(\t\x12\x12\n\nerror_type\x18\x08 \x01(\t\x12*\n\x07latency\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bretry_delay\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\"`\n\x0fObserveResponse\x12\x13\n\x0bstale_count\x18\x01 \x01(\x05\x12\x38\n\x06\x65rrors\x18\x02 \x03(\x0b\x32(.headgate.api.health.v1.ObservationError\"V\n\x10ObservationError\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x30\n\x05\x65rror\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.CallError\"L\n\x14\x41\x63quireProbesRequest\x12\x34\n\x06probes\x18\x01 \x03(\x0b\x32$.headgate.api.health.v1.ProbeRequest\"\x94\x01\n\x0cProbeRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x12\n\ncredential\x18\x05 \x01(\t\x12\x31\n\x0elease_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"M\n\x15\x41\x63quireProbesResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.headgate.api.health.v1.ProbeResult\"g\n\x0bProbeResult\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12\x15\n\rbreaker_epoch\x18\x02 \x01(\x03\x12\x30\n\x05\x65rror\x18\x03 \x01(\x0b\x32!.headgate.api.common.v1.CallError\"\x0e\n\x0cWatchRequest\"\x82\x02\n\rWatchResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x10\n\x08snapshot\x18\x02 \x01(\x08\x12\x39\n\tproviders\x18\x03 \x03(\x0b\x32&.headgate.api.common.v1.ProviderHealth\x12\x31\n\x05kills\x18\x04 \x03(\x0b\x32\".headgate.api.common.v1.KillSwitch\x12\x31\n\x05parts\x18\x05 \x03(\x0b\x32\".headgate.api.common.v1.PartHealth\x12-\n\tsend_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x12\n\x10GetHealthRequest\"\xc5\x01\n\x11GetHealthResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x39\n\tproviders\x18\x02 \x03(\x0b\x32&.headgate.api.common.v1.ProviderHealth\x12\x31\n\x05kills\x18\x03 \x03(\x0b\x32\".headgate.api.common.v1.KillSwitch\x12\x31\n\x05parts\x18\x04 \x03(\x0b\x32\".headgate.api.common.v1.PartHealth\"\xf0\x01\n\x0bKillRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x04 \x01(\t\x12=\n\x05scope\x18\x05 \x03(\x0b\x32..headgate.api.health.v1.KillRequest.ScopeEntry\x12\x32\n\x0f\x65xpire_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\x0cKillResponse\x12\x30\n\x04kill\x18\x01 \x01(\x0b\x32\".headgate.api.common.v1.KillSwitch\"Q\n\rResumeRequest\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x03 \x01(\t\x12\x0f\n\x07kill_id\x18\x04 \x01(\t\"B\n\x0eResumeResponse\x12\x30\n\x04kill\x18\x01 \x01(\x0b\x32\".headgate.api.common.v1.KillSwitch\"\xb4\x01\n\x11SetBreakerRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ncredential\x18\x03 \x01(\t\x12\x39\n\x08override\x18\x04 \x01(\x0e\x32\'.headgate.api.common.v1.BreakerOverride\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x07 \x01(\t\"\x93\x01\n\x12SetBreakerResponse\x12\x33\n\x05state\x18\x01 \x01(\x0e\x32$.headgate.api.common.v1.BreakerState\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x39\n\x08override\x18\x03 \x01(\x0e\x32\'.headgate.api.common.v1.BreakerOverride\"R\n\x17ListBreakerMovesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\"g\n\x18ListBreakerMovesResponse\x12\x32\n\x05moves\x18\x01 \x03(\x0b\x32#.headgate.api.common.v1.BreakerMove\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x9b\x06\n\rHealthService\x12Z\n\x07Observe\x12&.headgate.api.health.v1.ObserveRequest\x1a\'.headgate.api.health.v1.ObserveResponse\x12l\n\rAcquireProbes\x12,.headgate.api.health.v1.AcquireProbesRequest\x1a-.headgate.api.health.v1.AcquireProbesResponse\x12V\n\x05Watch\x12$.headgate.api.health.v1.WatchRequest\x1a%.headgate.api.health.v1.WatchResponse0\x01\x12`\n\tGetHealth\x12(.headgate.api.health.v1.GetHealthRequest\x1a).headgate.api.health.v1.GetHealthResponse\x12Q\n\x04Kill\x12#.headgate.api.health.v1.KillRequest\x1a$.headgate.api.health.v1.KillResponse\x12W\n\x06Resume\x12%.headgate.api.health.v1.ResumeRequest\x1a&.headgate.api.health.v1.ResumeResponse\x12\x63\n\nSetBreaker\x12).headgate.api.health.v1.SetBreakerRequest\x1a*.headgate.api.health.v1.SetBreakerResponse\x12u\n\x10ListBreakerMoves\x12/.headgate.api.health.v1.ListBreakerMovesRequest\x1a\x30.headgate.api.health.v1.ListBreakerMovesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#headgate/api/health/v1/health.proto\x12\x16headgate.api.health.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\x1a#headgate/api/common/v1/health.proto\x1a#headgate/api/common/v1/toggle.proto\"K\n\x0eObserveRequest\x12\x39\n\x0cobservations\x18\x01 \x03(\x0b\x32#.headgate.api.health.v1.Observation\"\x9d\x02\n\x0bObservation\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x15\n\rbreaker_epoch\x18\x02 \x01(\x03\x12\x34\n\x07outcome\x18\x03 \x01(\x0e\x32#.headgate.api.common.v1.CallOutcome\x12\x0b\n\x03org\x18\x04 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x12\n\ncredential\x18\x07 \x01(\t\x12\x12\n\nerror_type\x18\x08 \x01(\t\x12*\n\x07latency\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bretry_delay\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\"`\n\x0fObserveResponse\x12\x13\n\x0bstale_count\x18\x01 \x01(\x05\x12\x38\n\x06\x65rrors\x18\x02 \x03(\x0b\x32(.headgate.api.health.v1.ObservationError\"V\n\x10ObservationError\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x30\n\x05\x65rror\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.CallError\"L\n\x14\x41\x63quireProbesRequest\x12\x34\n\x06probes\x18\x01 \x03(\x0b\x32$.headgate.api.health.v1.ProbeRequest\"\x94\x01\n\x0cProbeRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x12\n\ncredential\x18\x05 \x01(\t\x12\x31\n\x0elease_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"M\n\x15\x41\x63quireProbesResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.headgate.api.health.v1.ProbeResult\"g\n\x0bProbeResult\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12\x15\n\rbreaker_epoch\x18\x02 \x01(\x03\x12\x30\n\x05\x65rror\x18\x03 \x01(\x0b\x32!.headgate.api.common.v1.CallError\"\x0e\n\x0cWatchRequest\"\xb3\x02\n\rWatchResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x10\n\x08snapshot\x18\x02 \x01(\x08\x12\x39\n\tproviders\x18\x03 \x03(\x0b\x32&.headgate.api.common.v1.ProviderHealth\x12\x31\n\x05kills\x18\x04 \x03(\x0b\x32\".headgate.api.common.v1.KillSwitch\x12\x31\n\x05parts\x18\x05 \x03(\x0b\x32\".headgate.api.common.v1.PartHealth\x12-\n\tsend_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x07toggles\x18\x07 \x03(\x0b\x32\x1e.headgate.api.common.v1.Toggle\"\x12\n\x10GetHealthRequest\"\xc5\x01\n\x11GetHealthResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x39\n\tproviders\x18\x02 \x03(\x0b\x32&.headgate.api.common.v1.ProviderHealth\x12\x31\n\x05kills\x18\x03 \x03(\x0b\x32\".headgate.api.common.v1.KillSwitch\x12\x31\n\x05parts\x18\x04 \x03(\x0b\x32\".headgate.api.common.v1.PartHealth\"\xf0\x01\n\x0bKillRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x04 \x01(\t\x12=\n\x05scope\x18\x05 \x03(\x0b\x32..headgate.api.health.v1.KillRequest.ScopeEntry\x12\x32\n\x0f\x65xpire_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\x0cKillResponse\x12\x30\n\x04kill\x18\x01 \x01(\x0b\x32\".headgate.api.common.v1.KillSwitch\"Q\n\rResumeRequest\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x03 \x01(\t\x12\x0f\n\x07kill_id\x18\x04 \x01(\t\"B\n\x0eResumeResponse\x12\x30\n\x04kill\x18\x01 \x01(\x0b\x32\".headgate.api.common.v1.KillSwitch\"\xb4\x01\n\x11SetBreakerRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ncredential\x18\x03 \x01(\t\x12\x39\n\x08override\x18\x04 \x01(\x0e\x32\'.headgate.api.common.v1.BreakerOverride\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x07 \x01(\t\"\x93\x01\n\x12SetBreakerResponse\x12\x33\n\x05state\x18\x01 \x01(\x0e\x32$.headgate.api.common.v1.BreakerState\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\x12\x39\n\x08override\x18\x03 \x01(\x0e\x32\'.headgate.api.common.v1.BreakerOverride\"R\n\x17ListBreakerMovesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\"g\n\x18ListBreakerMovesResponse\x12\x32\n\x05moves\x18\x01 \x03(\x0b\x32#.headgate.api.common.v1.BreakerMove\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9c\x01\n\x10PutToggleRequest\x12\x11\n\ttoggle_id\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x04 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x07 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x08 \x01(\t\"C\n\x11PutToggleResponse\x12.\n\x06toggle\x18\x01 \x01(\x0b\x32\x1e.headgate.api.common.v1.Toggle\"y\n\x13\x44\x65leteToggleRequest\x12\x11\n\ttoggle_id\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x06 \x01(\t\"F\n\x14\x44\x65leteToggleResponse\x12.\n\x06toggle\x18\x01 \x01(\x0b\x32\x1e.headgate.api.common.v1.Toggle\"\x14\n\x12ListTogglesRequest\"F\n\x13ListTogglesResponse\x12/\n\x07toggles\x18\x01 \x03(\x0b\x32\x1e.headgate.api.common.v1.Toggle\"T\n\x18ListToggleChangesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\ttoggle_id\x18\x03 \x01(\t\"k\n\x19ListToggleChangesResponse\x12\x35\n\x07\x63hanges\x18\x01 \x03(\x0b\x32$.headgate.api.common.v1.ToggleChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xca\t\n\rHealthService\x12Z\n\x07Observe\x12&.headgate.api.health.v1.ObserveRequest\x1a\'.headgate.api.health.v1.ObserveResponse\x12l\n\rAcquireProbes\x12,.headgate.api.health.v1.AcquireProbesRequest\x1a-.headgate.api.health.v1.AcquireProbesResponse\x12V\n\x05Watch\x12$.headgate.api.health.v1.WatchRequest\x1a%.headgate.api.health.v1.WatchResponse0\x01\x12`\n\tGetHealth\x12(.headgate.api.health.v1.GetHealthRequest\x1a).headgate.api.health.v1.GetHealthResponse\x12Q\n\x04Kill\x12#.headgate.api.health.v1.KillRequest\x1a$.headgate.api.health.v1.KillResponse\x12W\n\x06Resume\x12%.headgate.api.health.v1.ResumeRequest\x1a&.headgate.api.health.v1.ResumeResponse\x12\x63\n\nSetBreaker\x12).headgate.api.health.v1.SetBreakerRequest\x1a*.headgate.api.health.v1.SetBreakerResponse\x12u\n\x10ListBreakerMoves\x12/.headgate.api.health.v1.ListBreakerMovesRequest\x1a\x30.headgate.api.health.v1.ListBreakerMovesResponse\x12`\n\tPutToggle\x12(.headgate.api.health.v1.PutToggleRequest\x1a).headgate.api.health.v1.PutToggleResponse\x12i\n\x0c\x44\x65leteToggle\x12+.headgate.api.health.v1.DeleteToggleRequest\x1a,.headgate.api.health.v1.DeleteToggleResponse\x12\x66\n\x0bListToggles\x12*.headgate.api.health.v1.ListTogglesRequest\x1a+.headgate.api.health.v1.ListTogglesResponse\x12x\n\x11ListToggleChanges\x12\x30.headgate.api.health.v1.ListToggleChangesRequest\x1a\x31.headgate.api.health.v1.ListToggleChangesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,48 +38,64 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_KILLREQUEST_SCOPEENTRY']._loaded_options = None
   _globals['_KILLREQUEST_SCOPEENTRY']._serialized_options = b'8\001'
-  _globals['_OBSERVEREQUEST']._serialized_start=200
-  _globals['_OBSERVEREQUEST']._serialized_end=275
-  _globals['_OBSERVATION']._serialized_start=278
-  _globals['_OBSERVATION']._serialized_end=563
-  _globals['_OBSERVERESPONSE']._serialized_start=565
-  _globals['_OBSERVERESPONSE']._serialized_end=661
-  _globals['_OBSERVATIONERROR']._serialized_start=663
-  _globals['_OBSERVATIONERROR']._serialized_end=749
-  _globals['_ACQUIREPROBESREQUEST']._serialized_start=751
-  _globals['_ACQUIREPROBESREQUEST']._serialized_end=827
-  _globals['_PROBEREQUEST']._serialized_start=830
-  _globals['_PROBEREQUEST']._serialized_end=978
-  _globals['_ACQUIREPROBESRESPONSE']._serialized_start=980
-  _globals['_ACQUIREPROBESRESPONSE']._serialized_end=1057
-  _globals['_PROBERESULT']._serialized_start=1059
-  _globals['_PROBERESULT']._serialized_end=1162
-  _globals['_WATCHREQUEST']._serialized_start=1164
-  _globals['_WATCHREQUEST']._serialized_end=1178
-  _globals['_WATCHRESPONSE']._serialized_start=1181
-  _globals['_WATCHRESPONSE']._serialized_end=1439
-  _globals['_GETHEALTHREQUEST']._serialized_start=1441
-  _globals['_GETHEALTHREQUEST']._serialized_end=1459
-  _globals['_GETHEALTHRESPONSE']._serialized_start=1462
-  _globals['_GETHEALTHRESPONSE']._serialized_end=1659
-  _globals['_KILLREQUEST']._serialized_start=1662
-  _globals['_KILLREQUEST']._serialized_end=1902
-  _globals['_KILLREQUEST_SCOPEENTRY']._serialized_start=1858
-  _globals['_KILLREQUEST_SCOPEENTRY']._serialized_end=1902
-  _globals['_KILLRESPONSE']._serialized_start=1904
-  _globals['_KILLRESPONSE']._serialized_end=1968
-  _globals['_RESUMEREQUEST']._serialized_start=1970
-  _globals['_RESUMEREQUEST']._serialized_end=2051
-  _globals['_RESUMERESPONSE']._serialized_start=2053
-  _globals['_RESUMERESPONSE']._serialized_end=2119
-  _globals['_SETBREAKERREQUEST']._serialized_start=2122
-  _globals['_SETBREAKERREQUEST']._serialized_end=2302
-  _globals['_SETBREAKERRESPONSE']._serialized_start=2305
-  _globals['_SETBREAKERRESPONSE']._serialized_end=2452
-  _globals['_LISTBREAKERMOVESREQUEST']._serialized_start=2454
-  _globals['_LISTBREAKERMOVESREQUEST']._serialized_end=2536
-  _globals['_LISTBREAKERMOVESRESPONSE']._serialized_start=2538
-  _globals['_LISTBREAKERMOVESRESPONSE']._serialized_end=2641
-  _globals['_HEALTHSERVICE']._serialized_start=2644
-  _globals['_HEALTHSERVICE']._serialized_end=3439
+  _globals['_OBSERVEREQUEST']._serialized_start=237
+  _globals['_OBSERVEREQUEST']._serialized_end=312
+  _globals['_OBSERVATION']._serialized_start=315
+  _globals['_OBSERVATION']._serialized_end=600
+  _globals['_OBSERVERESPONSE']._serialized_start=602
+  _globals['_OBSERVERESPONSE']._serialized_end=698
+  _globals['_OBSERVATIONERROR']._serialized_start=700
+  _globals['_OBSERVATIONERROR']._serialized_end=786
+  _globals['_ACQUIREPROBESREQUEST']._serialized_start=788
+  _globals['_ACQUIREPROBESREQUEST']._serialized_end=864
+  _globals['_PROBEREQUEST']._serialized_start=867
+  _globals['_PROBEREQUEST']._serialized_end=1015
+  _globals['_ACQUIREPROBESRESPONSE']._serialized_start=1017
+  _globals['_ACQUIREPROBESRESPONSE']._serialized_end=1094
+  _globals['_PROBERESULT']._serialized_start=1096
+  _globals['_PROBERESULT']._serialized_end=1199
+  _globals['_WATCHREQUEST']._serialized_start=1201
+  _globals['_WATCHREQUEST']._serialized_end=1215
+  _globals['_WATCHRESPONSE']._serialized_start=1218
+  _globals['_WATCHRESPONSE']._serialized_end=1525
+  _globals['_GETHEALTHREQUEST']._serialized_start=1527
+  _globals['_GETHEALTHREQUEST']._serialized_end=1545
+  _globals['_GETHEALTHRESPONSE']._serialized_start=1548
+  _globals['_GETHEALTHRESPONSE']._serialized_end=1745
+  _globals['_KILLREQUEST']._serialized_start=1748
+  _globals['_KILLREQUEST']._serialized_end=1988
+  _globals['_KILLREQUEST_SCOPEENTRY']._serialized_start=1944
+  _globals['_KILLREQUEST_SCOPEENTRY']._serialized_end=1988
+  _globals['_KILLRESPONSE']._serialized_start=1990
+  _globals['_KILLRESPONSE']._serialized_end=2054
+  _globals['_RESUMEREQUEST']._serialized_start=2056
+  _globals['_RESUMEREQUEST']._serialized_end=2137
+  _globals['_RESUMERESPONSE']._serialized_start=2139
+  _globals['_RESUMERESPONSE']._serialized_end=2205
+  _globals['_SETBREAKERREQUEST']._serialized_start=2208
+  _globals['_SETBREAKERREQUEST']._serialized_end=2388
+  _globals['_SETBREAKERRESPONSE']._serialized_start=2391
+  _globals['_SETBREAKERRESPONSE']._serialized_end=2538
+  _globals['_LISTBREAKERMOVESREQUEST']._serialized_start=2540
+  _globals['_LISTBREAKERMOVESREQUEST']._serialized_end=2622
+  _globals['_LISTBREAKERMOVESRESPONSE']._serialized_start=2624
+  _globals['_LISTBREAKERMOVESRESPONSE']._serialized_end=2727
+  _globals['_PUTTOGGLEREQUEST']._serialized_start=2730
+  _globals['_PUTTOGGLEREQUEST']._serialized_end=2886
+  _globals['_PUTTOGGLERESPONSE']._serialized_start=2888
+  _globals['_PUTTOGGLERESPONSE']._serialized_end=2955
+  _globals['_DELETETOGGLEREQUEST']._serialized_start=2957
+  _globals['_DELETETOGGLEREQUEST']._serialized_end=3078
+  _globals['_DELETETOGGLERESPONSE']._serialized_start=3080
+  _globals['_DELETETOGGLERESPONSE']._serialized_end=3150
+  _globals['_LISTTOGGLESREQUEST']._serialized_start=3152
+  _globals['_LISTTOGGLESREQUEST']._serialized_end=3172
+  _globals['_LISTTOGGLESRESPONSE']._serialized_start=3174
+  _globals['_LISTTOGGLESRESPONSE']._serialized_end=3244
+  _globals['_LISTTOGGLECHANGESREQUEST']._serialized_start=3246
+  _globals['_LISTTOGGLECHANGESREQUEST']._serialized_end=3330
+  _globals['_LISTTOGGLECHANGESRESPONSE']._serialized_start=3332
+  _globals['_LISTTOGGLECHANGESRESPONSE']._serialized_end=3439
+  _globals['_HEALTHSERVICE']._serialized_start=3442
+  _globals['_HEALTHSERVICE']._serialized_end=4668
 # @@protoc_insertion_point(module_scope)

@@ -76,6 +76,26 @@ class HealthServiceStub(object):
                 request_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListBreakerMovesRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListBreakerMovesResponse.FromString,
                 _registered_method=True)
+        self.PutToggle = channel.unary_unary(
+                '/headgate.api.health.v1.HealthService/PutToggle',
+                request_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.PutToggleRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.PutToggleResponse.FromString,
+                _registered_method=True)
+        self.DeleteToggle = channel.unary_unary(
+                '/headgate.api.health.v1.HealthService/DeleteToggle',
+                request_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.DeleteToggleRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.DeleteToggleResponse.FromString,
+                _registered_method=True)
+        self.ListToggles = channel.unary_unary(
+                '/headgate.api.health.v1.HealthService/ListToggles',
+                request_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListTogglesRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListTogglesResponse.FromString,
+                _registered_method=True)
+        self.ListToggleChanges = channel.unary_unary(
+                '/headgate.api.health.v1.HealthService/ListToggleChanges',
+                request_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListToggleChangesRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListToggleChangesResponse.FromString,
+                _registered_method=True)
 
 
 class HealthServiceServicer(object):
@@ -147,6 +167,36 @@ class HealthServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutToggle(self, request, context):
+        """Sets a toggle's default, or what it is in one place. Only a default makes a new toggle. Errors:
+        TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOO_MANY_TOGGLES.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteToggle(self, request, context):
+        """Deletes what a toggle is in one place, or the whole toggle. Errors: TOGGLE_NOT_FOUND,
+        TOGGLE_LOCKED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListToggles(self, request, context):
+        """Lists toggles in order of their names; there are at most 1,000.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListToggleChanges(self, request, context):
+        """Lists changes of toggles, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HealthServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -189,6 +239,26 @@ def add_HealthServiceServicer_to_server(servicer, server):
                     servicer.ListBreakerMoves,
                     request_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListBreakerMovesRequest.FromString,
                     response_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListBreakerMovesResponse.SerializeToString,
+            ),
+            'PutToggle': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutToggle,
+                    request_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.PutToggleRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.PutToggleResponse.SerializeToString,
+            ),
+            'DeleteToggle': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteToggle,
+                    request_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.DeleteToggleRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.DeleteToggleResponse.SerializeToString,
+            ),
+            'ListToggles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListToggles,
+                    request_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListTogglesRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListTogglesResponse.SerializeToString,
+            ),
+            'ListToggleChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListToggleChanges,
+                    request_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListToggleChangesRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListToggleChangesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -409,6 +479,114 @@ class HealthService(object):
             '/headgate.api.health.v1.HealthService/ListBreakerMoves',
             headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListBreakerMovesRequest.SerializeToString,
             headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListBreakerMovesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutToggle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.health.v1.HealthService/PutToggle',
+            headgate_dot_api_dot_health_dot_v1_dot_health__pb2.PutToggleRequest.SerializeToString,
+            headgate_dot_api_dot_health_dot_v1_dot_health__pb2.PutToggleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteToggle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.health.v1.HealthService/DeleteToggle',
+            headgate_dot_api_dot_health_dot_v1_dot_health__pb2.DeleteToggleRequest.SerializeToString,
+            headgate_dot_api_dot_health_dot_v1_dot_health__pb2.DeleteToggleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListToggles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.health.v1.HealthService/ListToggles',
+            headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListTogglesRequest.SerializeToString,
+            headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListTogglesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListToggleChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.health.v1.HealthService/ListToggleChanges',
+            headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListToggleChangesRequest.SerializeToString,
+            headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListToggleChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,

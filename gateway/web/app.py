@@ -1,0 +1,13 @@
+"""The site map: which path is answered by what."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from gateway.web.ofrep import Flags
+
+
+def build_app(flags: Flags) -> Starlette:
+    """Returns the application; each part brings its own routes."""
+    return Starlette(routes=[Mount("/ofrep/v1", routes=flags.routes())])

@@ -1,0 +1,108 @@
+"""Toggles: what is on where, and who may change it: nobody, if it is a guardrail."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+# Guardrails and what they are. Health does not start on a schema where one is different.
+GUARDRAILS: Final[Mapping[str, bool]] = {"fail-closed": True, "audit-trail": True}
+TOGGLE_COUNT_MAX: Final = 1_000
+RULE_COUNT_MAX: Final = 1_000
+
+# Org and operation; either may be empty, not both.
+Place = tuple[str, str]
+DEFAULT: Final[Place] = ("", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toggle:
+    """A feature that is on or off."""
+
+    toggle_id: str
+    description: str = ""
+    # Where no rule says otherwise.
+    enabled: bool = True
+    locked: bool = False
+    # It came with the schema and is not deleted.
+    shipped: bool = False
+    deleted: bool = False
+    rules: Mapping[Place, bool] = field(default_factory=dict)
+    change_time: dt.datetime | None = None
+    # Version of health's state in which watchers learnt of it.
+    version: int = 0
+
+
+# Decides about one toggle, knowing all.
+Decide = Callable[[Mapping[str, Toggle]], Toggle]
+
+
+class LockedToggleError(Exception):
+    """A guardrail was to be changed."""
+
+
+class UnknownToggleError(Exception):
+    """There is no such toggle, or no such rule of it."""
+
+
+class ShippedToggleError(Exception):
+    """A toggle that came with the schema was to be deleted."""
+
+
+class TooManyError(Exception):
+    """There are as many toggles, or rules of one, as there may be."""
+
+
+def put(
+    toggle: Toggle | None, toggle_id: str, place: Place, *, enabled: bool, description: str
+) -> Toggle:
+    """Returns the toggle with its default, or a rule, set. Only a default makes a new toggle."""
+    if toggle is None or toggle.deleted:
+        if place != DEFAULT:
+            raise UnknownToggleError
+        return Toggle(toggle_id=toggle_id, description=description, enabled=enabled)
+    if toggle.locked:
+        raise LockedToggleError
+    changed = replace(toggle, description=description or toggle.description)
+    if place == DEFAULT:
+        return replace(changed, enabled=enabled)
+    if place not in toggle.rules and len(toggle.rules) >= RULE_COUNT_MAX:
+        raise TooManyError
+    return replace(changed, rules={**toggle.rules, place: enabled})
+
+
+def delete(toggle: Toggle | None, place: Place) -> Toggle:
+    """Returns the toggle without a rule, or deleted as a whole."""
+    if toggle is None or toggle.deleted:
+        raise UnknownToggleError
+    if toggle.locked:
+        raise LockedToggleError
+    if place == DEFAULT:
+        if toggle.shipped:
+            raise ShippedToggleError
+        return replace(toggle, deleted=True, rules={})
+    if place not in toggle.rules:
+        raise UnknownToggleError
+    return replace(toggle, rules={at: on for at, on in toggle.rules.items() if at != place})
+
+
+def value_at(toggle: Toggle | None, place: Place) -> bool | None:
+    """Returns what a toggle's default, or a rule, says. None: there is none."""
+    if toggle is None or toggle.deleted:
+        return None
+    return toggle.enabled if place == DEFAULT else toggle.rules.get(place)
+
+
+def broken_guardrails(toggles: Mapping[str, Toggle]) -> list[str]:
+    """Returns the guardrails that are missing, open to change, or not what they must be."""
+    return [
+        name
+        for name, enabled in GUARDRAILS.items()
+        if (known := toggles.get(name)) is None
+        or not known.locked
+        or known.deleted
+        or known.enabled is not enabled
+        or known.rules
+    ]

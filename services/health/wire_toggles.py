@@ -1,0 +1,135 @@
+"""Toggles: protobuf ⇄ domain, and the validation of every field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from chassis import paging
+from chassis.checks import Checks
+from headgate.api.common.v1 import toggle_pb2
+from headgate.api.health.v1 import health_pb2 as pb
+from services.health.domain.kills import ChangeNote
+from services.health.domain.toggles import Place, Toggle
+from services.health.toggle_store import ToggleChange
+from services.health.wire_breakers import (
+    ACTOR_LENGTH_MAX,
+    INT64_MAX,
+    NAME_LENGTH_MAX,
+    ORG,
+    TEXT_LENGTH_MAX,
+    render_time,
+)
+
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToggleOrder:
+    """Somebody's order about a toggle."""
+
+    toggle_id: str
+    place: Place
+    note: ChangeNote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePage:
+    """Which part of the history is asked for."""
+
+    toggle_id: str
+    before: int
+    size: int
+
+
+def parse_toggle_order(request: pb.PutToggleRequest | pb.DeleteToggleRequest) -> ToggleOrder:
+    """Returns the order. Raises InvalidArgument."""
+    checks = Checks()
+    order = ToggleOrder(
+        toggle_id=_check_name(checks, "toggle_id", request.toggle_id),
+        place=(
+            checks.text("org", request.org, min_length=0, max_length=NAME_LENGTH_MAX, pattern=ORG),
+            checks.text(
+                "operation",
+                request.operation,
+                min_length=0,
+                max_length=NAME_LENGTH_MAX,
+                pattern=NAME,
+            ),
+        ),
+        note=ChangeNote(
+            reason=checks.text("reason", request.reason, max_length=TEXT_LENGTH_MAX),
+            actor=checks.text("actor", request.actor, max_length=ACTOR_LENGTH_MAX),
+            audit_id=checks.text("audit_id", request.audit_id, max_length=NAME_LENGTH_MAX),
+        ),
+    )
+    if isinstance(request, pb.PutToggleRequest):
+        checks.text("description", request.description, min_length=0, max_length=TEXT_LENGTH_MAX)
+    checks.raise_if_any()
+    return order
+
+
+def parse_change_page(request: pb.ListToggleChangesRequest) -> ChangePage:
+    """Returns which part of the history is asked for. Raises InvalidArgument."""
+    checks = Checks()
+    if request.toggle_id:
+        _check_name(checks, "toggle_id", request.toggle_id)
+    checks.raise_if_any()
+    cursor = paging.decode_token(
+        request.page_token, list="toggle-changes", toggle=request.toggle_id
+    )
+    before = cursor[0] if cursor is not None else INT64_MAX
+    if not isinstance(before, int):
+        raise AssertionError("a token of ours holds what we put in")
+    return ChangePage(
+        toggle_id=request.toggle_id, before=before, size=paging.page_size(request.page_size)
+    )
+
+
+def render_toggle(toggle: Toggle) -> toggle_pb2.Toggle:
+    """Renders a toggle with its rules."""
+    return toggle_pb2.Toggle(
+        toggle_id=toggle.toggle_id,
+        description=toggle.description,
+        enabled=toggle.enabled,
+        locked=toggle.locked,
+        deleted=toggle.deleted,
+        change_time=render_time(toggle.change_time),
+        rules=[
+            toggle_pb2.ToggleRule(org=org, operation=operation, enabled=enabled)
+            for (org, operation), enabled in sorted(toggle.rules.items())
+        ],
+    )
+
+
+def render_changes(
+    changes: Sequence[ToggleChange], page: ChangePage
+) -> pb.ListToggleChangesResponse:
+    """Renders a page of the history; one more than the page's size means that it goes on."""
+    shown = changes[: page.size]
+    token = ""
+    if len(changes) > page.size:
+        token = paging.encode_token(
+            (shown[-1].change_id,), list="toggle-changes", toggle=page.toggle_id
+        )
+    return pb.ListToggleChangesResponse(changes=map(_render_change, shown), next_page_token=token)
+
+
+def _render_change(change: ToggleChange) -> toggle_pb2.ToggleChange:
+    org, operation = change.place
+    return toggle_pb2.ToggleChange(
+        toggle_id=change.toggle_id,
+        org=org,
+        operation=operation,
+        before=change.before,
+        after=change.after,
+        actor=change.actor,
+        reason=change.reason,
+        change_time=render_time(change.change_time),
+    )
+
+
+def _check_name(checks: Checks, field: str, value: str) -> str:
+    return checks.text(field, value, max_length=NAME_LENGTH_MAX, pattern=NAME)
