@@ -12,9 +12,15 @@ from headgate.api.common.v1 import call_pb2
 from headgate.testing import FakeGateway
 from local.demo.stand_in import StandInProcess
 from tests.integration.transports.books import bill, billed, reported, reports
-from tests.integration.transports.doors import MODEL, Caller, Door, is_new
+from tests.integration.transports.doors import DOORS, MODEL, Caller, Door, is_new
 
 MakeCaller = Callable[..., Caller]
+
+
+@pytest.fixture(params=DOORS, ids=repr)
+def door(request: pytest.FixtureRequest) -> Door:
+    found: Door = request.param
+    return found
 
 
 async def test_a_call_goes_to_the_admitted_model_and_is_reported_as_billed(

@@ -48,7 +48,8 @@ class Embeddings(Medium):
             for index, _ in enumerate(_texts(body))
         ]
         tokens = {"prompt_tokens": usage.prompt_tokens, "total_tokens": usage.prompt_tokens}
-        return {"object": "list", "model": body["model"], "data": vectors, "usage": tokens}
+        frame = {"id": "embd-stand-in", "object": "list", "model": body["model"]}
+        return {**frame, "data": vectors, "usage": tokens}
 
 
 class GoogleEmbeddings(Medium):
