@@ -14,9 +14,8 @@ import asyncio
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
@@ -28,8 +27,17 @@ from bench import backend as backends
 from bench import doors
 from bench.admit import describe_machine
 from bench.backend import Backend
+from bench.governed import HttpWorks
 from bench.load import Meter, Sample, Work, run_closed
-from bench.system import Endpoints, processor_seconds, running_doors, running_echo, running_system
+from bench.shapes import SHAPES, find_failures
+from bench.system import (
+    Endpoints,
+    processor_seconds,
+    running_doors,
+    running_echo,
+    running_provider,
+    running_system,
+)
 from headgate.api.gateway.v1 import admin_pb2, admin_pb2_grpc
 from headgate.channel import authorization
 
@@ -38,36 +46,6 @@ SECONDS: Final = 9.0
 ROUND_COUNT: Final = 3
 # Longer than any caller waits here: one that is given up is an error.
 ADMISSION_SECONDS_MAX: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """One row of the table."""
-
-    callers: int
-    # The shape that it is compared with; empty: it is what others are compared with.
-    beside: str = ""
-    # RPCs that one unit makes, as the other one counts them.
-    rpcs: int = 1
-    # Whose processor time counts: "load" is the backend's.
-    process: str = "load"
-    # Runs at the same time as the shape that it stands beside.
-    together: bool = False
-    # What `--check` demands.
-    rate_min: float = 0.0
-    ratio_min: float = 0.0
-    p95_ms_max: float = float("inf")
-
-
-# Each baseline stands beside what is compared with it, so that both meet the same moment.
-SHAPES: Final[Mapping[str, Shape]] = {
-    "echo-1000": Shape(callers=1000),
-    "sdk-echo-1000": Shape(callers=1000, beside="echo-1000"),
-    "sdk-admit-1000": Shape(callers=1000, beside="echo-1000", rate_min=8000, p95_ms_max=150),
-    "sdk-cycle": Shape(callers=1000, beside="echo-1000", rpcs=2, rate_min=2500),
-    "auth-off": Shape(callers=32, process="off"),
-    "auth-on": Shape(callers=32, beside="auth-off", together=True, process="on", ratio_min=0.95),
-}
 
 
 class Works:
@@ -81,6 +59,7 @@ class Works:
         echo: Backend,
         off: Backend,
         on: Backend,
+        http: HttpWorks,
         orgs: tuple[str, ...],
     ) -> None:
         self._orgs = itertools.cycle(orgs)
@@ -91,6 +70,8 @@ class Works:
             "sdk-echo-1000": self._admit_echo,
             "sdk-admit-1000": self._admit,
             "sdk-cycle": self._cycle,
+            "plain-http": http.plain,
+            "governed-http": http.governed,
             "auth-off": off.admit_hot,
             "auth-on": on.admit_hot,
         }
@@ -194,12 +175,17 @@ async def _prepare(endpoints: Endpoints, stack: AsyncExitStack) -> tuple[Works, 
         name: stack.enter_context(running_doors(name, answer)) for name in ("off", "on")
     }
     whoever = dict.fromkeys(keys, doors.API_KEY)
+    provider = stack.enter_context(running_provider())
+    backend = headgate.Client(endpoints.gateway, api_key=key, reports="background")
+    asker = await stack.enter_async_context(backend)
+    http = await stack.enter_async_context(HttpWorks(asker, provider, backends.HOT_ORG))
     works = Works(
         sdk=await client(endpoints.gateway, key),
         sdk_echo=await client(echo, key),
         echo=Backend(await connect(echo), keys),
         off=Backend(await connect(doors_by_name["off"].address), whoever),
         on=Backend(await connect(doors_by_name["on"].address), whoever),
+        http=http,
         orgs=tuple(keys),
     )
 
@@ -235,6 +221,7 @@ def summarize(samples: Mapping[str, Sample]) -> dict[str, dict[str, Any]]:
             "errors": sample.error_count,
             "first_error": sample.first_error,
             "ratio": round(_ratio(name, samples), 3),
+            "added_ms": round(_added_ms(name, samples), 3),
         }
         for name, sample in samples.items()
     }
@@ -250,6 +237,11 @@ def _ratio(name: str, samples: Mapping[str, Sample]) -> float:
     if shape.together:
         return _cpu_us(shape.beside, samples[shape.beside]) / _cpu_us(name, samples[name])
     return samples[name].rate * shape.rpcs / samples[shape.beside or name].rate
+
+
+def _added_ms(name: str, samples: Mapping[str, Sample]) -> float:
+    beside = samples[SHAPES[name].beside or name]
+    return samples[name].percentile_ms(50) - beside.percentile_ms(50)
 
 
 def print_table(figures: Mapping[str, Mapping[str, Any]]) -> None:
@@ -269,25 +261,6 @@ def print_table(figures: Mapping[str, Mapping[str, Any]]) -> None:
     console = Console()
     console.print(table)
     console.print(f"{describe_machine()}; load, services and Postgres share it.")
-
-
-def find_failures(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Returns what is less than promised, one line each."""
-    checks: list[tuple[str, Callable[[Shape], float], int]] = [
-        ("rate", lambda shape: shape.rate_min, 1),
-        ("ratio", lambda shape: shape.ratio_min, 1),
-        ("p95_ms", lambda shape: shape.p95_ms_max, -1),
-    ]
-    failures = [
-        f"{name}: {row['errors']} errors, first {row['first_error']}"
-        for name, row in figures.items()
-        if row["errors"]
-    ]
-    for name, row in figures.items():
-        for key, bound, sign in checks:
-            if row[key] * sign < bound(SHAPES[name]) * sign:
-                failures.append(f"{name}: {key} is {row[key]}, promised {bound(SHAPES[name])}")
-    return failures
 
 
 if __name__ == "__main__":

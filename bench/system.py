@@ -130,6 +130,13 @@ def running_doors(mode: str, answer: bytes) -> Iterator[Baseline]:
 
 
 @contextlib.contextmanager
+def running_provider() -> Iterator[str]:
+    """Starts a provider that answers at once; yields its URL."""
+    with _running_baseline(["bench.provider"], b"") as baseline:
+        yield f"http://{baseline.address}"
+
+
+@contextlib.contextmanager
 def _running_baseline(words: list[str], answer: bytes) -> Iterator[Baseline]:
     process = subprocess.Popen(
         [sys.executable, "-m", *words],
