@@ -36,6 +36,10 @@ What it promises, and the test that shows it:
 11. When nobody decides, the declared policy holds, and is counted
     (tests/integration/headgate/test_unreachable.py).
 12. Sessions share nothing but the connection (tests/integration/headgate/test_sessions.py).
+13. Each request of a governed HTTP client is a call: a denied one reaches no provider, others are
+    booked as the provider bills them (tests/integration/transports/test_packages.py).
+14. No provider sees another one's credentials (tests/integration/transports/test_requests.py).
+15. Inputs are never more tokens than what is held for them (tests/unit/headgate/test_bounds.py).
 
 It does not promise that a report arrives when no gateway can be reached for longer than
 `report_timeout_seconds`, or than ten seconds when the process ends: the hold is then charged when
