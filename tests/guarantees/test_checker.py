@@ -10,7 +10,7 @@ import pytest
 
 from tests.guarantees.nemesis.books import Books, Open, State
 from tests.guarantees.nemesis.checker import Rules, check
-from tests.guarantees.nemesis.history import Kind
+from tests.guarantees.nemesis.history import Action, Kind
 from tests.guarantees.nemesis.rates import Bucket, Concurrency, Rate, Rolling, check_rates
 from tests.guarantees.nemesis.story import (
     CAP,
@@ -83,6 +83,11 @@ def free_late(story: Story) -> None:
     story.change("lost", end_time=story.ended["lost"].expire_time + 3 * SECOND)
 
 
+def forget_extension(story: Story) -> None:
+    later = story.ended["lost"].expire_time + SECOND
+    story.repeat("lost", action=Action.EXTEND, facts={"expire_time": later.isoformat()})
+
+
 def overspend(story: Story) -> None:
     # It was admitted before the released call gave its room back.
     early = NOON + 10 * SECOND
@@ -149,6 +154,7 @@ PLANTED: list[tuple[int, Callable[[Story], None]]] = [
     (6, hold_on),
     (6, free_early),
     (6, free_late),
+    (6, forget_extension),
     (7, admit_twice),
     (7, admit_first_twice),
     (7, admit_other_fields),

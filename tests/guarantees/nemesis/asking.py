@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 
 from headgate.api.common.v1 import call_pb2
@@ -84,6 +85,14 @@ async def _send(
         case Action.RELEASE:
             answer = await stub.ReleaseCall(
                 pb.ReleaseCallRequest(org=org, call_id=call_id), metadata=metadata, timeout=seconds
+            )
+        case Action.EXTEND:
+            answer = await stub.ExtendCall(
+                pb.ExtendCallRequest(
+                    org=org, call_id=call_id, hold_duration=Duration(seconds=request["seconds"])
+                ),
+                metadata=metadata,
+                timeout=seconds,
             )
     return MessageToDict(
         answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True

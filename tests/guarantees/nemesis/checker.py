@@ -111,11 +111,11 @@ def _check_durability(evidence: Evidence) -> Iterator[str]:
 
 
 def _is_of(row: Ended, admission: Mapping[str, Any]) -> bool:
-    return (row.held_nanos, row.admit_time, row.expire_time) == (
+    # An extension may have moved its end since then.
+    return (row.held_nanos, row.admit_time) == (
         int(admission["held_nanos"]),
         parse_time(admission["admit_time"]),
-        parse_time(admission["expire_time"]),
-    )
+    ) and row.expire_time >= parse_time(admission["expire_time"])
 
 
 def _check_effects(evidence: Evidence) -> Iterator[str]:
@@ -194,13 +194,22 @@ def _check_holds(evidence: Evidence, rules: Rules) -> Iterator[str]:
     for row in evidence.books.ended:
         if row.is_tombstone or (row.org, row.call_id) not in evidence.by_call:
             continue
-        if row.expire_time - row.admit_time != rules.hold:
-            yield f"held for another time than the operation's: {row}"
+        yield from _check_time(evidence.by_call[row.org, row.call_id], row, rules)
         expired = row.state == State.EXPIRED or (row.state == State.LATE and not row.hold_returned)
         if expired and row.end_time < row.expire_time:
             yield f"freed before its time: {row}"
         if row.end_time > _latest_end(row.expire_time, rules):
             yield f"outlived its time by {row.end_time - row.expire_time}: {row}"
+
+
+def _check_time(operations: Sequence[Operation], row: Ended, rules: Rules) -> Iterator[str]:
+    extensions = [each for each in operations if each.action is Action.EXTEND]
+    if not extensions and row.expire_time - row.admit_time != rules.hold:
+        yield f"held for another time than the operation's: {row}"
+    for extension in extensions:
+        promised = extension.facts.get("expire_time") if extension.kind is Kind.OK else None
+        if promised is not None and row.expire_time < parse_time(promised):
+            yield f"acknowledged extension is not in the books: {extension}"
 
 
 def _latest_end(expire_time: dt.datetime, rules: Rules) -> dt.datetime:

@@ -80,6 +80,7 @@ class Caller:
             (self._report_twice, 6),
             (self._release_unknown, 3),
             (self._reuse_id, 4),
+            (self._take_long, 6),
         ]
         while not stop.is_set():
             (habit,) = self._chance.choices(*zip(*habits, strict=True))
@@ -102,9 +103,16 @@ class Caller:
     async def _report_late(self, stop: asyncio.Event) -> None:
         call = self._draw_call()
         if (permit := await self._admit(call)) is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LATE_SECONDS):
-                    await stop.wait()
+            await self._pause(stop, LATE_SECONDS)
+            await self._complete(call, self._draw_report(call, permit))
+
+    async def _take_long(self, stop: asyncio.Event) -> None:
+        """A stream that runs longer than its hold, and says so in time."""
+        call = self._draw_call()
+        if (permit := await self._admit(call)) is not None:
+            await self._pause(stop, HOLD_SECONDS / 2)
+            await self._insist(Action.EXTEND, call, {"seconds": HOLD_SECONDS})
+            await self._pause(stop, HOLD_SECONDS * 0.75)
             await self._complete(call, self._draw_report(call, permit))
 
     async def _ask_twice(self, _stop: asyncio.Event) -> None:
@@ -130,6 +138,11 @@ class Caller:
             other = {**call, "input": call["input"] + 1}
             await self._insist(Action.ADMIT, other, _bounds(other))
             await self._insist(Action.RELEASE, call, {})
+
+    async def _pause(self, stop: asyncio.Event, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await stop.wait()
 
     def _draw_call(self) -> dict[str, Any]:
         return {

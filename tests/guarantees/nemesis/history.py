@@ -34,6 +34,7 @@ class Action(enum.StrEnum):
     ADMIT = "admit"
     COMPLETE = "complete"
     RELEASE = "release"
+    EXTEND = "extend"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,7 +109,7 @@ async def _rage(
 async def _resolve(fleet: Fleet, folder: Path, api_key: str) -> None:
     """Asks again, with the same ids and fields, whatever nobody knows the outcome of."""
     unknown = [each for each in history.read(folder) if each.kind is Kind.INFO]
-    order = {Action.ADMIT: 0, Action.RELEASE: 1, Action.COMPLETE: 2}
+    order = {Action.ADMIT: 0, Action.EXTEND: 1, Action.RELEASE: 2, Action.COMPLETE: 3}
     limit = asyncio.Semaphore(RESOLVE_CONCURRENCY)
     async with contextlib.AsyncExitStack() as stack:
         log = stack.enter_context(Log(folder / "resolver.jsonl", process="resolver"))
