@@ -48,6 +48,7 @@ _BACKEND: Final = "/headgate.api.gateway.v1.GatewayService/"
 _ADMIN: Final = "/headgate.api.gateway.v1.AdminService/"
 _ALERTS: Final = "/headgate.api.gateway.v1.AlertAdminService/"
 _BOOKS: Final = "/headgate.api.gateway.v1.BookAdminService/"
+_LIMITS: Final = "/headgate.api.gateway.v1.LimitAdminService/"
 _CHANNELS: Final = "/headgate.api.gateway.v1.ChannelAdminService/"
 _PEOPLE: Final = "/headgate.api.gateway.v1.StaffService/"
 RULES: Final[Mapping[str, Rule]] = {
@@ -90,6 +91,10 @@ RULES: Final[Mapping[str, Rule]] = {
     _BOOKS + "ImportPrices": _CHANGES,
     _BOOKS + "ReconcileBill": _CHANGES,
     _BOOKS + "ExportUsage": _READS_OF_ORG,
+    _LIMITS + "ExplainLimits": _READS_OF_ORG,
+    _LIMITS + "SimulateLimits": _READS_OF_ORG,
+    _LIMITS + "ListViolations": _READS_OF_ORG,
+    _LIMITS + "WriteOffCalls": _CHANGES,
     _ALERTS + "ListAlerts": _READS_OF_ORG,
     _ALERTS + "GetAlert": _READS_OF_ORG,
     _ALERTS + "AcknowledgeAlert": _CHANGES_OF_ORG,

@@ -16,6 +16,7 @@ from gateway.peers import ADMISSION, Admission, call
 from gateway.prices import Prices
 from gateway.routes import Routes
 from headgate.api.admission.v1 import admission_pb2
+from headgate.api.common.v1 import explanation_pb2
 from headgate.api.gateway.v1 import gateway_pb2
 
 
@@ -33,11 +34,7 @@ class Outlooks:
     async def estimate(self, wanted: Call) -> gateway_pb2.EstimateCostResponse:
         """Returns what the call would hold on each candidate. Raises ServiceError."""
         ask = self._ask(wanted)
-        request = admission_pb2.ExplainLimitsRequest(reservations=[ask.request])
-        answer = await call(ADMISSION, self._admission.stub.ExplainLimits, request)
-        (explanation,) = answer.explanations
-        if explanation.HasField("error"):
-            raise read_call_error(explanation.error)
+        (explanation,) = (await self._explain(ask)).explanations
         return gateway_pb2.EstimateCostResponse(
             candidates=[
                 _render(hold, found)
@@ -46,6 +43,18 @@ class Outlooks:
             max_output_token_count=ask.max_output_token_count,
             price_version=ask.request.price_version,
         )
+
+    async def explain(self, wanted: Call) -> admission_pb2.ExplainLimitsResponse:
+        """Returns which limits would apply to the call, and why. Raises ServiceError."""
+        return await self._explain(self._ask(wanted))
+
+    async def _explain(self, ask: Ask) -> admission_pb2.ExplainLimitsResponse:
+        request = admission_pb2.ExplainLimitsRequest(reservations=[ask.request])
+        answer = await call(ADMISSION, self._admission.stub.ExplainLimits, request)
+        for explanation in answer.explanations:
+            if explanation.HasField("error"):
+                raise read_call_error(explanation.error)
+        return answer
 
     async def watch(self, wanted: Call) -> AsyncIterator[gateway_pb2.WatchLimitsResponse]:
         """Yields the limits that apply to the call whenever their state changes."""
@@ -74,7 +83,7 @@ class Outlooks:
 
 
 def _render(
-    hold: admission_pb2.CandidateHold, found: admission_pb2.CandidateExplanation
+    hold: admission_pb2.CandidateHold, found: explanation_pb2.CandidateExplanation
 ) -> gateway_pb2.CandidateEstimate:
     return gateway_pb2.CandidateEstimate(
         candidate=hold.candidate,

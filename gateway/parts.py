@@ -15,6 +15,8 @@ from gateway.admin.alerts_servicer import AlertAdminServicer
 from gateway.admin.audit import Audit
 from gateway.admin.books_servicer import BookAdminServicer
 from gateway.admin.channels_servicer import ChannelAdminServicer
+from gateway.admin.limit_questions import LimitQuestions
+from gateway.admin.limits_servicer import LimitAdminServicer
 from gateway.admin.servicer import AdminServicer
 from gateway.auth import KeyAuthenticator, let_public_in
 from gateway.calls import Calls
@@ -50,11 +52,13 @@ from headgate.api.gateway.v1 import (
     book_admin_pb2_grpc,
     channel_admin_pb2_grpc,
     gateway_pb2_grpc,
+    limit_admin_pb2_grpc,
     staff_pb2_grpc,
 )
 
 GATEWAY_SERVICE: Final = "headgate.api.gateway.v1.GatewayService"
 ADMIN_SERVICE: Final = "headgate.api.gateway.v1.AdminService"
+LIMIT_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.LimitAdminService"
 ALERT_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.AlertAdminService"
 BOOK_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.BookAdminService"
 CHANNEL_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.ChannelAdminService"
@@ -173,12 +177,7 @@ class Parts:
                 calls=calls,
                 completions=completions,
                 extensions=Extensions(admission=self.admission, routes=self.routes),
-                outlooks=Outlooks(
-                    routes=self.routes,
-                    prices=self.prices,
-                    copy=self.copy,
-                    admission=self.admission,
-                ),
+                outlooks=self._outlooks(),
                 copy=self.copy,
                 signer=signer,
             ),
@@ -186,6 +185,11 @@ class Parts:
             authenticate=self.authenticator,
         )
         self._add_admin(process, settings)
+
+    def _outlooks(self) -> Outlooks:
+        return Outlooks(
+            routes=self.routes, prices=self.prices, copy=self.copy, admission=self.admission
+        )
 
     def _add_admin(self, process: Process, settings: GatewaySettings) -> None:
         process.server.add(
@@ -205,6 +209,15 @@ class Parts:
             authorize=check_reach,
         )
         for add, servicer, name in (
+            (
+                limit_admin_pb2_grpc.add_LimitAdminServiceServicer_to_server,
+                LimitAdminServicer(
+                    LimitQuestions(
+                        admission=self.admission, outlooks=self._outlooks(), audit=self.audit
+                    )
+                ),
+                LIMIT_ADMIN_SERVICE,
+            ),
             (
                 alert_admin_pb2_grpc.add_AlertAdminServiceServicer_to_server,
                 AlertAdminServicer(self.accounting, self.audit),

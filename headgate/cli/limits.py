@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -10,27 +9,22 @@ import typer
 
 from headgate.api.common.v1 import limit_pb2
 from headgate.api.gateway.v1 import admin_pb2
-from headgate.cli import wording
+from headgate.cli import explain, wording
 from headgate.cli.config import WrongUse
+from headgate.cli.limit_options import (
+    MetricName,
+    ModeName,
+    PeriodName,
+    WindowOptions,
+    parse_amount,
+    parse_instant,
+    parse_scope,
+    set_window,
+)
 from headgate.cli.output import Json, say, show_json, show_table
 from headgate.cli.session import open_session
-from headgate.money import parse_usd
 
 app = typer.Typer(name="limits", help="Caps on what may be used.", no_args_is_help=True)
-
-
-class MetricName(str, enum.Enum):
-    """What a limit counts."""
-
-    CALLS = "calls"
-    COST = "cost"
-
-
-class PeriodName(str, enum.Enum):
-    """Length of a calendar window."""
-
-    DAY = "day"
-    MONTH = "month"
 
 
 @app.command("list")
@@ -48,35 +42,77 @@ def set_limit(
     *,
     limit_id: Annotated[str, typer.Argument(help="Name of the limit, such as acme-monthly.")],
     cap: Annotated[
-        str, typer.Option(help="Greatest amount in one window: calls, or US dollars like 12.50.")
+        str, typer.Option(help="Greatest amount: calls, tokens, or US dollars like 12.50.")
     ],
     metric: Annotated[MetricName, typer.Option(help="What is counted.")],
-    per: Annotated[PeriodName, typer.Option(help="Calendar window in which it is counted.")],
+    per: Annotated[
+        PeriodName | None, typer.Option(help="Calendar window in which it is counted.")
+    ] = None,
+    rolling: Annotated[
+        str, typer.Option(metavar="DURATION", help="Counted over the last 90s, 15m, 24h, 7d.")
+    ] = "",
+    refill: Annotated[
+        str,
+        typer.Option(
+            metavar="AMOUNT/DURATION", help="A bucket of the cap that refills so, such as 100/1m."
+        ),
+    ] = "",
+    total: Annotated[
+        bool, typer.Option("--total", help="Counted for ever, such as a ticket's budget.")
+    ] = False,
+    interval: Annotated[
+        str, typer.Option(metavar="FROM/TO", help="Counted between two instants.")
+    ] = "",
     org: Annotated[str, typer.Option(help="Only this org, in place of --each-org's cap.")] = "",
     each_org: Annotated[
         bool, typer.Option("--each-org", help="Every org by itself, from its first call on.")
     ] = False,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--for", metavar="NAME=VALUE", help="Further dimensions: user=*, label.ticket=T-17."
+        ),
+    ] = None,
     time_zone: Annotated[
         str, typer.Option(metavar="ZONE", help="Whose midnight counts, such as Europe/Amsterdam.")
     ] = "UTC",
+    start_day: Annotated[
+        str, typer.Option(metavar="DAY", help="First day of a week, or day a month starts on.")
+    ] = "",
+    mode: Annotated[ModeName, typer.Option(help="Whether it denies.")] = ModeName.ENFORCE,
+    valid_from: Annotated[str, typer.Option(metavar="INSTANT", help="Applies from then on.")] = "",
+    valid_until: Annotated[str, typer.Option(metavar="INSTANT", help="Applies until then.")] = "",
+    default_share: Annotated[
+        int, typer.Option(min=0, max=100, help="Percent of the cap for calls of default priority.")
+    ] = 100,
+    sheddable_share: Annotated[
+        int, typer.Option(min=0, max=100, help="Percent of the cap for sheddable calls.")
+    ] = 100,
+    alert_at: Annotated[
+        list[int] | None, typer.Option(metavar="PERCENT", help="Raises an alert there.")
+    ] = None,
     owner: Annotated[str, typer.Option(help="Whom a denied caller should ask.")] = "",
     json: Json = False,
 ) -> None:
-    """Creates or replaces a limit. Without --org and --each-org it is the platform's."""
-    if org and each_org:
-        raise WrongUse("--org and --each-org exclude each other")
-    wanted = "*" if each_org else org
+    """Creates or replaces a limit. Without --org, --each-org and --for it is the platform's."""
     limit = limit_pb2.Limit(
         limit_id=limit_id,
-        scope={"org": wanted} if wanted else {},
+        scope=parse_scope(scope or [], org=org, each_org=each_org),
         metric=limit_pb2.Metric.Value(f"METRIC_{metric.name}"),
-        calendar=limit_pb2.CalendarWindow(
-            period=limit_pb2.CalendarPeriod.Value(f"CALENDAR_PERIOD_{per.name}"),
-            time_zone=time_zone,
-        ),
-        cap=_parse_cap(cap, metric),
+        cap=parse_amount("--cap", cap, metric),
         owner=owner,
+        mode=limit_pb2.LimitMode.Value(f"LIMIT_MODE_{mode.name}"),
+        alert_percents=alert_at or [],
     )
+    window = WindowOptions(per, rolling, refill, total, interval, time_zone, start_day)
+    set_window(limit, window, metric)
+    if valid_from:
+        limit.start_time.CopyFrom(parse_instant("--valid-from", valid_from))
+    if valid_until:
+        limit.end_time.CopyFrom(parse_instant("--valid-until", valid_until))
+    if (default_share, sheddable_share) != (100, 100):
+        limit.shares.default_percent = default_share
+        limit.shares.sheddable_percent = min(sheddable_share, default_share)
     answer = open_session(context).ask(
         lambda admin: admin.PutLimit, admin_pb2.PutLimitRequest(limit=limit)
     )
@@ -96,6 +132,10 @@ def delete_limit(
     show_json(answer) if json else say(f"Limit {limit_id} is deleted.")
 
 
+app.command("violations")(explain.violations)
+app.command("simulate")(explain.simulate)
+
+
 def counters(
     context: typer.Context,
     org: Annotated[str, typer.Option(help="Only this org's.")] = "",
@@ -112,27 +152,17 @@ def counters(
     show_json(answer) if json else _show_counters(answer.counters)
 
 
-def _parse_cap(text: str, metric: MetricName) -> int:
-    if metric is MetricName.COST:
-        try:
-            return parse_usd(text)
-        except ValueError as error:
-            raise WrongUse(f"--cap: {error}") from None
-    if not (text.isascii() and text.isdigit()):
-        raise WrongUse(f"--cap: {text!r} is not a number of calls; write it like 1000")
-    return int(text)
-
-
 def _show_limits(limits: Iterable[limit_pb2.Limit]) -> None:
     show_table(
-        ["LIMIT", "SCOPE", "METRIC", ">CAP", "PER", "OWNER"],
+        ["LIMIT", "SCOPE", "METRIC", ">CAP", "WINDOW", "MODE", "OWNER"],
         [
             [
                 each.limit_id,
                 wording.scope(each.scope),
                 wording.word(limit_pb2.Metric.DESCRIPTOR, each.metric),
                 wording.amount(each.metric, each.cap),
-                wording.window(each.calendar),
+                wording.window(each),
+                wording.word(limit_pb2.LimitMode.DESCRIPTOR, each.mode),
                 each.owner or wording.NOTHING,
             ]
             for each in limits
@@ -149,7 +179,7 @@ def _show_counters(counters: Iterable[limit_pb2.CounterState]) -> None:
             [
                 wording.scope(each.scope),
                 wording.word(limit_pb2.Metric.DESCRIPTOR, each.metric),
-                wording.window(each.calendar),
+                wording.window(each),
                 wording.instant(each, "start_time"),
                 wording.amount(each.metric, each.settled),
                 wording.amount(each.metric, each.held),
@@ -159,7 +189,7 @@ def _show_counters(counters: Iterable[limit_pb2.CounterState]) -> None:
             ]
         )
     show_table(
-        ["SCOPE", "METRIC", "PER", "SINCE", ">SETTLED", ">HELD", ">CAP", ">USED", ">OVERRUN"],
+        ["SCOPE", "METRIC", "WINDOW", "SINCE", ">SETTLED", ">HELD", ">CAP", ">USED", ">OVERRUN"],
         rows,
         empty="Nothing has been counted yet.",
     )

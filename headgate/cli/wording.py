@@ -11,6 +11,7 @@ from headgate.money import format_usd
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import EnumDescriptor
+    from google.protobuf.duration_pb2 import Duration
     from google.protobuf.timestamp_pb2 import Timestamp
 
 NOTHING: Final = "-"
@@ -43,10 +44,35 @@ def amount(metric: limit_pb2.Metric.ValueType, quantity: int) -> str:
     return f"{quantity:,}"
 
 
-def window(calendar: limit_pb2.CalendarWindow) -> str:
-    """Returns a window's length and time zone."""
+def window(holder: limit_pb2.Limit | limit_pb2.CounterState) -> str:
+    """Returns the window of a limit or a counter."""
+    if holder.HasField("calendar"):
+        return _calendar(holder.calendar)
+    if holder.HasField("rolling"):
+        return f"rolling {_length(holder.rolling.duration)}"
+    if holder.HasField("bucket"):
+        bucket = holder.bucket
+        refill = amount(holder.metric, bucket.refill_amount)
+        return f"bucket {refill} per {_length(bucket.refill_duration)}"
+    if holder.HasField("interval"):
+        interval = holder.interval
+        return f"{instant(interval, 'start_time')} to {instant(interval, 'end_time')}"
+    return "total" if holder.HasField("total") else "at once"
+
+
+def _calendar(calendar: limit_pb2.CalendarWindow) -> str:
     period = word(limit_pb2.CalendarPeriod.DESCRIPTOR, calendar.period)
-    return f"{period} {calendar.time_zone or 'UTC'}"
+    anchor = calendar.week_start_day or calendar.month_anchor_day
+    start = f" from day {anchor}" if anchor > 1 else ""
+    return f"{period}{start} {calendar.time_zone or 'UTC'}"
+
+
+def _length(duration: Duration) -> str:
+    seconds = duration.seconds + duration.nanos / 1e9
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size:g}{unit}"
+    return f"{seconds:g}s"
 
 
 def share(part: int, whole: int) -> str:

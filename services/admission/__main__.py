@@ -22,12 +22,14 @@ from services.admission.engine import SCHEMA, Engine, open_engine
 from services.admission.explanations import Explanations
 from services.admission.feed import SettlementFeed
 from services.admission.jobs.audit import audit
+from services.admission.jobs.roll_windows import roll_windows
 from services.admission.jobs.sweep import sweep_once
 from services.admission.metrics import Metrics
 from services.admission.policy import Policy
 from services.admission.queries import SQL
 from services.admission.records import Records
 from services.admission.servicer import AdmissionServicer
+from services.admission.simulations import Simulations
 from services.admission.sweeper import sweep
 
 # Statistics and records may be a little old.
@@ -46,10 +48,11 @@ async def serve(settings: AdmissionSettings, process: Process) -> AsyncIterator[
         open_engine(settings, name="admission", metrics=metrics) as engine,
         open_channel(settings.accounting_addresses, settings) as channel,
     ):
-        _add_servicer(settings, process, engine)
+        accounting = accounting_pb2_grpc.AccountingServiceStub(channel)
+        _add_servicer(settings, process, engine, accounting)
         feed = SettlementFeed(
             pool=engine.pool,
-            list_settlements=accounting_pb2_grpc.AccountingServiceStub(channel).ListSettlements,
+            list_settlements=accounting.ListSettlements,
             reservations=engine.reservations,
             reader=f"{socket.gethostname()}-{os.getpid()}",
         )
@@ -69,12 +72,17 @@ async def serve(settings: AdmissionSettings, process: Process) -> AsyncIterator[
         yield
 
 
-def _add_servicer(settings: AdmissionSettings, process: Process, engine: Engine) -> None:
+def _add_servicer(
+    settings: AdmissionSettings,
+    process: Process,
+    engine: Engine,
+    accounting: accounting_pb2_grpc.AccountingServiceAsyncStub,
+) -> None:
     async def check_database() -> None:
         await engine.pool.execute("SELECT 1")
 
     process.server.add_readiness("database", check_database)
-    books = Books(engine.pool, engine.copy)
+    books, records = Books(engine.pool, engine.copy), Records(engine.pool)
     process.server.add(
         admission_pb2_grpc.add_AdmissionServiceServicer_to_server,
         AdmissionServicer(
@@ -82,8 +90,9 @@ def _add_servicer(settings: AdmissionSettings, process: Process, engine: Engine)
             policy=Policy(engine.pool),
             copy=engine.copy,
             books=books,
-            records=Records(engine.pool),
+            records=records,
             explanations=Explanations(policy=engine.copy, books=books, shares=engine.shares),
+            simulations=Simulations(replay_usage=accounting.ReplayUsage, records=records),
         ),
         service_name=SERVICE_NAME,
         authenticate=ServiceTokenAuthenticator(settings.service_token),
@@ -104,7 +113,7 @@ DEPLOYABLE: Final = Deployable(
     settings=AdmissionSettings,
     migrations=SQL / "migrations",
     serve=serve,
-    jobs={"sweep": sweep_once, "audit": audit},
+    jobs={"sweep": sweep_once, "audit": audit, "roll-windows": roll_windows},
 )
 
 if __name__ == "__main__":

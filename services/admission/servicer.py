@@ -21,6 +21,7 @@ from services.admission import (
     wire_outcomes,
     wire_policy,
     wire_records,
+    wire_simulation,
 )
 from services.admission.books import Books
 from services.admission.domain.calls import Denied, Held, Operation, Outcome, Reserve
@@ -28,6 +29,7 @@ from services.admission.explanations import CandidateExplanation, Explanations
 from services.admission.policy import Policy, PolicyCopy
 from services.admission.records import Records
 from services.admission.reservations import Reservations
+from services.admission.simulations import Simulations
 from services.admission.watching import watch
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
@@ -50,6 +52,7 @@ class AdmissionServicer(admission_pb2_grpc.AdmissionServiceServicer):
         books: Books,
         records: Records,
         explanations: Explanations,
+        simulations: Simulations,
     ) -> None:
         self._reservations = reservations
         self._policy = policy
@@ -57,6 +60,7 @@ class AdmissionServicer(admission_pb2_grpc.AdmissionServiceServicer):
         self._books = books
         self._records = records
         self._explanations = explanations
+        self._simulations = simulations
         self._watcher_count = 0
 
     async def Reserve(self, request: pb.ReserveRequest, context: Context) -> pb.ReserveResponse:
@@ -179,6 +183,12 @@ class AdmissionServicer(admission_pb2_grpc.AdmissionServiceServicer):
         with self._watcher():
             async for state in watch(self._explanations, call):
                 yield state
+
+    async def SimulateLimits(
+        self, request: pb.SimulateLimitsRequest, context: Context
+    ) -> AsyncIterator[pb.SimulateLimitsResponse]:
+        async for progress in self._simulations.run(wire_simulation.parse_trial(request)):
+            yield progress
 
     async def ListViolations(
         self, request: pb.ListViolationsRequest, context: Context

@@ -6,6 +6,7 @@ of statistics.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -49,6 +50,11 @@ class Shares:
             histograms[kind][row["bucket"]] = row["call_count"]
         percents = {kind: percentile(each) for kind, each in histograms.items()}
         self.percents = {kind: known for kind, known in percents.items() if known is not None}
+
+    async def fade(self, now: dt.datetime) -> None:
+        """Lets the past count half, once in the first hour of a day: what calls use changes."""
+        if now.hour == 0:
+            await self._pool.execute(QUERIES.halve_shares.sql)
 
     async def exchange(self) -> None:
         """Adds what was learned here and reads what was learned elsewhere."""

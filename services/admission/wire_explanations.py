@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chassis.errors import ServiceError
 from headgate.api.admission.v1 import admission_pb2 as pb
-from headgate.api.common.v1 import call_pb2, denial_pb2
+from headgate.api.common.v1 import call_pb2, denial_pb2, explanation_pb2
 from services.admission import wire, wire_outcomes, wire_policy
 from services.admission.books import CounterRow
 from services.admission.domain.calls import Denied, Reserve, RetryKind, Wait
@@ -57,8 +57,8 @@ def render_outlook(outlook: Outlook, version: int) -> pb.WatchLimitsResponse:
     )
 
 
-def _render_candidate(found: CandidateExplanation) -> pb.CandidateExplanation:
-    return pb.CandidateExplanation(
+def _render_candidate(found: CandidateExplanation) -> explanation_pb2.CandidateExplanation:
+    return explanation_pb2.CandidateExplanation(
         candidate=call_pb2.Candidate(
             provider=found.candidate.provider, model=found.candidate.model
         ),
@@ -71,10 +71,10 @@ def _render_candidate(found: CandidateExplanation) -> pb.CandidateExplanation:
     )
 
 
-def _render_limit(found: LimitExplanation) -> pb.LimitExplanation:
-    message = pb.LimitExplanation(
+def _render_limit(found: LimitExplanation) -> explanation_pb2.LimitExplanation:
+    message = explanation_pb2.LimitExplanation(
         limit=wire_policy.render_limit(found.limit),
-        standing=pb.LimitStanding.ValueType(found.standing.value),
+        standing=explanation_pb2.LimitStanding.ValueType(found.standing.value),
         overridden_by=found.overridden_by,
         reason=found.reason,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chassis.errors import AlreadyExists, NotFound, ServiceError, translate
 from headgate.api.admission.v1 import admission_pb2 as pb
-from headgate.api.common.v1 import call_pb2
+from headgate.api.common.v1 import call_pb2, explanation_pb2
 from services.admission import wire_denials
 from services.admission.domain.calls import (
     Denied,
@@ -59,14 +59,14 @@ def render_extension(outcome: Outcome | BaseException) -> pb.ExtensionResult:
             return pb.ExtensionResult(error=render_error(outcome))
 
 
-def render_stop(fence: Fence | None) -> pb.Fence | None:
+def render_stop(fence: Fence | None) -> explanation_pb2.Fence | None:
     """Renders the fence that stops a call, if there is one."""
     return None if fence is None else render_fence(fence)
 
 
-def render_fence(fence: Fence) -> pb.Fence:
+def render_fence(fence: Fence) -> explanation_pb2.Fence:
     """Renders a fence."""
-    return pb.Fence(
+    return explanation_pb2.Fence(
         fence_id=fence.fence_id,
         sequence=fence.sequence,
         active=fence.active,

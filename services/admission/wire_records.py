@@ -11,7 +11,7 @@ import asyncpg
 from chassis import paging
 from chassis.checks import Checks
 from headgate.api.admission.v1 import admission_pb2 as pb
-from headgate.api.common.v1 import denial_pb2, limit_pb2
+from headgate.api.common.v1 import denial_pb2, limit_pb2, violation_pb2
 from services.admission.domain.windows import EPOCH
 from services.admission.records import FeedPosition, ViolationQuery
 from services.admission.rows import scope_of
@@ -84,8 +84,8 @@ def render_crossings(rows: Sequence[asyncpg.Record]) -> pb.ListCrossingsResponse
     return response
 
 
-def _render_count(row: asyncpg.Record) -> pb.ViolationCount:
-    return pb.ViolationCount(
+def _render_count(row: asyncpg.Record) -> violation_pb2.ViolationCount:
+    return violation_pb2.ViolationCount(
         limit_id=row["limit_id"],
         org=row["org"],
         minute=render_time(row["minute"]),
@@ -95,8 +95,8 @@ def _render_count(row: asyncpg.Record) -> pb.ViolationCount:
     )
 
 
-def _render_sample(row: asyncpg.Record) -> pb.ViolationSample:
-    return pb.ViolationSample(
+def _render_sample(row: asyncpg.Record) -> violation_pb2.ViolationSample:
+    return violation_pb2.ViolationSample(
         violation_time=render_time(row["violation_time"]),
         org=row["org"],
         call_id=str(row["call_id"]),

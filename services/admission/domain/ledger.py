@@ -260,4 +260,6 @@ class Ledger:
     def _counters_of(self, known: Reservation) -> list[Counter]:
         if known.set_id is None:
             return []
-        return [self._counters[each] for each in self._counter_sets[known.set_id]]
+        ids = self._counter_sets.get(known.set_id, ())
+        # Counters past the settlement horizon are forgotten, and nothing is charged to them.
+        return [self._counters[each] for each in ids if each in self._counters]

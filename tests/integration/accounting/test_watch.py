@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.database import Connection, Pool
 from headgate.api.admission.v1 import admission_pb2
-from headgate.api.common.v1 import health_pb2, limit_pb2
+from headgate.api.common.v1 import health_pb2, limit_pb2, violation_pb2
 from headgate.api.health.v1 import health_pb2 as health
 from services.accounting.alerts.anomalies import look_for_anomalies
 from services.accounting.alerts.crossings import CrossingFeed
@@ -209,7 +209,7 @@ async def test_a_breaker_and_a_stop_are_alerts_until_they_end(
 class Admission:
     """Admission's answers about limits and what they denied."""
 
-    def __init__(self, violations: Sequence[admission_pb2.ViolationCount]) -> None:
+    def __init__(self, violations: Sequence[violation_pb2.ViolationCount]) -> None:
         self._violations = violations
         budget = limit_pb2.Limit(limit_id="budget", metric=limit_pb2.METRIC_COST, owner="ann")
         budget.calendar.period = limit_pb2.CALENDAR_PERIOD_MONTH
@@ -229,7 +229,7 @@ class Admission:
 
 
 def denied(limit_id: str, *, minutes_ago: int = 1, shadow: bool = False) -> Any:
-    return admission_pb2.ViolationCount(
+    return violation_pb2.ViolationCount(
         limit_id=limit_id,
         org="acme",
         minute=stamp(now() - dt.timedelta(minutes=minutes_ago)),

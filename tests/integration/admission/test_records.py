@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from headgate.api.admission.v1 import admission_pb2 as pb
 from headgate.api.admission.v1 import admission_pb2_grpc
-from headgate.api.common.v1 import limit_pb2
+from headgate.api.common.v1 import explanation_pb2, limit_pb2
 from tests.integration.admission.asking import put, reserve
 from tests.integration.admission.wire import (
     AUTHORIZED,
@@ -33,10 +33,10 @@ async def test_explanations_say_which_limits_apply_and_why(call: Client) -> None
     assert [each.field for each in wrong.error.violations] == ["reservations[1].org"]
     (candidate,) = good.candidates
     standings = {each.limit.limit_id: each.standing for each in candidate.limits}
-    assert standings["mine"] == pb.LIMIT_STANDING_APPLIES
-    assert standings["default-org-cost-day"] == pb.LIMIT_STANDING_OVERRIDDEN
-    assert standings["off"] == pb.LIMIT_STANDING_OFF
-    assert standings["past"] == pb.LIMIT_STANDING_NOT_VALID
+    assert standings["mine"] == explanation_pb2.LIMIT_STANDING_APPLIES
+    assert standings["default-org-cost-day"] == explanation_pb2.LIMIT_STANDING_OVERRIDDEN
+    assert standings["off"] == explanation_pb2.LIMIT_STANDING_OFF
+    assert standings["past"] == explanation_pb2.LIMIT_STANDING_NOT_VALID
     overridden = {each.limit.limit_id: each.overridden_by for each in candidate.limits}
     assert overridden["default-org-cost-day"] == "mine"
     assert not candidate.fits

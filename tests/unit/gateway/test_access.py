@@ -16,9 +16,19 @@ from headgate.api.gateway.v1 import (
     book_admin_pb2,
     channel_admin_pb2,
     gateway_pb2,
+    limit_admin_pb2,
     staff_pb2,
 )
 
+FILES = (
+    gateway_pb2,
+    admin_pb2,
+    alert_admin_pb2,
+    book_admin_pb2,
+    channel_admin_pb2,
+    limit_admin_pb2,
+    staff_pb2,
+)
 ADMIN = "/headgate.api.gateway.v1.AdminService/"
 
 
@@ -29,14 +39,7 @@ def who(*grants: tuple[Role, str]) -> Principal:
 def test_every_method_of_the_contract_stands_in_the_table_and_nothing_else() -> None:
     declared = {
         f"/{service.full_name}/{method.name}"
-        for file in (
-            gateway_pb2,
-            admin_pb2,
-            alert_admin_pb2,
-            book_admin_pb2,
-            channel_admin_pb2,
-            staff_pb2,
-        )
+        for file in FILES
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }

@@ -260,7 +260,7 @@ def test_values_in_words() -> None:
     assert wording.scope({"org": "acme", "model": "m"}) == "model m, org acme"
     assert wording.amount(limit_pb2.METRIC_COST, 1_500_000_000) == "$1.50"
     assert wording.amount(limit_pb2.METRIC_CALLS, 1_500) == "1,500"
-    assert wording.window(monthly) == "month UTC"
+    assert wording.window(limit_pb2.Limit(calendar=monthly)) == "month UTC"
     assert wording.word(health_pb2.BreakerState.DESCRIPTOR, 3) == "half open"
     assert wording.word(health_pb2.BreakerState.DESCRIPTOR, 99) == "99"
     assert wording.instant(admin_pb2.ApiKey(), "create_time") == "-"

@@ -12,7 +12,10 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from headgate.api.common.v1 import call_pb2 as _call_pb2
 from headgate.api.common.v1 import denial_pb2 as _denial_pb2
+from headgate.api.common.v1 import explanation_pb2 as _explanation_pb2
 from headgate.api.common.v1 import limit_pb2 as _limit_pb2
+from headgate.api.common.v1 import simulation_pb2 as _simulation_pb2
+from headgate.api.common.v1 import violation_pb2 as _violation_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -23,50 +26,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class _LimitStanding:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _LimitStandingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitStanding.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    LIMIT_STANDING_UNSPECIFIED: _LimitStanding.ValueType  # 0
-    """Never sent."""
-    LIMIT_STANDING_APPLIES: _LimitStanding.ValueType  # 1
-    """It decides."""
-    LIMIT_STANDING_SHADOW: _LimitStanding.ValueType  # 2
-    """It counts and never denies."""
-    LIMIT_STANDING_OVERRIDDEN: _LimitStanding.ValueType  # 3
-    """A more specific one, or one with a validity, applies in its place."""
-    LIMIT_STANDING_OFF: _LimitStanding.ValueType  # 4
-    """It is switched off."""
-    LIMIT_STANDING_NOT_VALID: _LimitStanding.ValueType  # 5
-    """Its validity, or its interval, is over or has not begun."""
-    LIMIT_STANDING_NO_MATCH: _LimitStanding.ValueType  # 6
-    """Its pattern does not match the call."""
-    LIMIT_STANDING_INVALID: _LimitStanding.ValueType  # 7
-    """What is stored makes no sense: it disabled itself."""
-
-class LimitStanding(_LimitStanding, metaclass=_LimitStandingEnumTypeWrapper):
-    """Why a limit decides on a call, or does not. More may be added."""
-
-LIMIT_STANDING_UNSPECIFIED: LimitStanding.ValueType  # 0
-"""Never sent."""
-LIMIT_STANDING_APPLIES: LimitStanding.ValueType  # 1
-"""It decides."""
-LIMIT_STANDING_SHADOW: LimitStanding.ValueType  # 2
-"""It counts and never denies."""
-LIMIT_STANDING_OVERRIDDEN: LimitStanding.ValueType  # 3
-"""A more specific one, or one with a validity, applies in its place."""
-LIMIT_STANDING_OFF: LimitStanding.ValueType  # 4
-"""It is switched off."""
-LIMIT_STANDING_NOT_VALID: LimitStanding.ValueType  # 5
-"""Its validity, or its interval, is over or has not begun."""
-LIMIT_STANDING_NO_MATCH: LimitStanding.ValueType  # 6
-"""Its pattern does not match the call."""
-LIMIT_STANDING_INVALID: LimitStanding.ValueType  # 7
-"""What is stored makes no sense: it disabled itself."""
-Global___LimitStanding: _TypeAlias = LimitStanding  # noqa: Y015
 
 class _ReservationState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -832,7 +791,7 @@ class ExtensionResult(_message.Message):
         """This member failed; CALL_NOT_FOUND for a call that was never admitted."""
 
     @_builtins.property
-    def fence(self) -> Global___Fence:
+    def fence(self) -> _explanation_pb2.Fence:
         """Fence that covers the call, which must stop. Unset: none does."""
 
     def __init__(
@@ -841,7 +800,7 @@ class ExtensionResult(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         ended: Global___Ended | None = ...,
         error: _call_pb2.CallError | None = ...,
-        fence: Global___Fence | None = ...,
+        fence: _explanation_pb2.Fence | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "error", b"error", "expire_time", b"expire_time", "fence", b"fence", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -970,7 +929,7 @@ class CallExplanation(_message.Message):
     CANDIDATES_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___CandidateExplanation]:
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[_explanation_pb2.CandidateExplanation]:
         """For each candidate, in order."""
 
     @_builtins.property
@@ -980,7 +939,7 @@ class CallExplanation(_message.Message):
     def __init__(
         self,
         *,
-        candidates: _abc.Iterable[Global___CandidateExplanation] | None = ...,
+        candidates: _abc.Iterable[_explanation_pb2.CandidateExplanation] | None = ...,
         error: _call_pb2.CallError | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
@@ -990,102 +949,6 @@ class CallExplanation(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CallExplanation: _TypeAlias = CallExplanation  # noqa: Y015
-
-@_typing.final
-class CandidateExplanation(_message.Message):
-    """What applies to one call on one candidate."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CANDIDATE_FIELD_NUMBER: _builtins.int
-    LIMITS_FIELD_NUMBER: _builtins.int
-    FENCE_FIELD_NUMBER: _builtins.int
-    HELD_NANOS_FIELD_NUMBER: _builtins.int
-    HELD_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
-    FITS_FIELD_NUMBER: _builtins.int
-    VIOLATIONS_FIELD_NUMBER: _builtins.int
-    held_nanos: _builtins.int
-    """Nano-US-dollars that would be held."""
-    held_token_count: _builtins.int
-    """Tokens that would be held."""
-    fits: _builtins.bool
-    """True if no fence stops it and every enforced limit has room now."""
-    @_builtins.property
-    def candidate(self) -> _call_pb2.Candidate:
-        """The candidate."""
-
-    @_builtins.property
-    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitExplanation]:
-        """Every limit that names this call's dimensions, and why it applies or not."""
-
-    @_builtins.property
-    def fence(self) -> Global___Fence:
-        """Fence that stops it. Unset: none."""
-
-    @_builtins.property
-    def violations(self) -> _containers.RepeatedCompositeFieldContainer[_denial_pb2.Violation]:
-        """Limits that have no room."""
-
-    def __init__(
-        self,
-        *,
-        candidate: _call_pb2.Candidate | None = ...,
-        limits: _abc.Iterable[Global___LimitExplanation] | None = ...,
-        fence: Global___Fence | None = ...,
-        held_nanos: _builtins.int = ...,
-        held_token_count: _builtins.int = ...,
-        fits: _builtins.bool = ...,
-        violations: _abc.Iterable[_denial_pb2.Violation] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "fence", b"fence"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "fence", b"fence", "fits", b"fits", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "limits", b"limits", "violations", b"violations"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CandidateExplanation: _TypeAlias = CandidateExplanation  # noqa: Y015
-
-@_typing.final
-class LimitExplanation(_message.Message):
-    """Why one limit applies or not."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    LIMIT_FIELD_NUMBER: _builtins.int
-    STANDING_FIELD_NUMBER: _builtins.int
-    COUNTER_FIELD_NUMBER: _builtins.int
-    OVERRIDDEN_BY_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    standing: Global___LimitStanding.ValueType
-    """Whether it decides."""
-    overridden_by: _builtins.str
-    """Limit that applies in its place, if one does."""
-    reason: _builtins.str
-    """Sentence for people."""
-    @_builtins.property
-    def limit(self) -> _limit_pb2.Limit:
-        """The limit."""
-
-    @_builtins.property
-    def counter(self) -> _limit_pb2.CounterState:
-        """State of its counter. Unset unless it decides; zero if nothing was counted yet."""
-
-    def __init__(
-        self,
-        *,
-        limit: _limit_pb2.Limit | None = ...,
-        standing: Global___LimitStanding.ValueType = ...,
-        counter: _limit_pb2.CounterState | None = ...,
-        overridden_by: _builtins.str = ...,
-        reason: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["counter", b"counter", "limit", b"limit"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counter", b"counter", "limit", b"limit", "overridden_by", b"overridden_by", "reason", b"reason", "standing", b"standing"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___LimitExplanation: _TypeAlias = LimitExplanation  # noqa: Y015
 
 @_typing.final
 class WatchLimitsRequest(_message.Message):
@@ -1207,7 +1070,7 @@ class SimulateLimitsResponse(_message.Message):
     total_count: _builtins.int
     """Calls to replay."""
     @_builtins.property
-    def report(self) -> Global___SimulationReport:
+    def report(self) -> _simulation_pb2.SimulationReport:
         """Set in the last message only."""
 
     def __init__(
@@ -1215,7 +1078,7 @@ class SimulateLimitsResponse(_message.Message):
         *,
         replayed_count: _builtins.int = ...,
         total_count: _builtins.int = ...,
-        report: Global___SimulationReport | None = ...,
+        report: _simulation_pb2.SimulationReport | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1224,90 +1087,6 @@ class SimulateLimitsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SimulateLimitsResponse: _TypeAlias = SimulateLimitsResponse  # noqa: Y015
-
-@_typing.final
-class SimulationReport(_message.Message):
-    """What the limits would have done."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DENIED_COUNT_FIELD_NUMBER: _builtins.int
-    AVOIDED_NANOS_FIELD_NUMBER: _builtins.int
-    DENIALS_FIELD_NUMBER: _builtins.int
-    UNLOGGED_DENIED_COUNT_FIELD_NUMBER: _builtins.int
-    UNLOGGED_REQUESTED_NANOS_FIELD_NUMBER: _builtins.int
-    NOTES_FIELD_NUMBER: _builtins.int
-    denied_count: _builtins.int
-    """Calls that would have been denied."""
-    avoided_nanos: _builtins.int
-    """What these calls cost in truth, in nano-US-dollars."""
-    unlogged_denied_count: _builtins.int
-    """Calls that were denied then and are not in the log, from the violations on record. What they
-    would have done is not known: they did not take part.
-    """
-    unlogged_requested_nanos: _builtins.int
-    """What the same calls asked to hold, in nano-US-dollars."""
-    @_builtins.property
-    def denials(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimulatedDenials]:
-        """By limit and org, most avoided first. A call denied by several limits counts for each. At most
-        10,000.
-        """
-
-    @_builtins.property
-    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Sentences for people about what the report rests on."""
-
-    def __init__(
-        self,
-        *,
-        denied_count: _builtins.int = ...,
-        avoided_nanos: _builtins.int = ...,
-        denials: _abc.Iterable[Global___SimulatedDenials] | None = ...,
-        unlogged_denied_count: _builtins.int = ...,
-        unlogged_requested_nanos: _builtins.int = ...,
-        notes: _abc.Iterable[_builtins.str] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avoided_nanos", b"avoided_nanos", "denials", b"denials", "denied_count", b"denied_count", "notes", b"notes", "unlogged_denied_count", b"unlogged_denied_count", "unlogged_requested_nanos", b"unlogged_requested_nanos"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SimulationReport: _TypeAlias = SimulationReport  # noqa: Y015
-
-@_typing.final
-class SimulatedDenials(_message.Message):
-    """What one limit would have denied to one org."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    LIMIT_ID_FIELD_NUMBER: _builtins.int
-    ORG_FIELD_NUMBER: _builtins.int
-    DENIED_COUNT_FIELD_NUMBER: _builtins.int
-    AVOIDED_NANOS_FIELD_NUMBER: _builtins.int
-    limit_id: _builtins.str
-    """The limit."""
-    org: _builtins.str
-    """The org."""
-    denied_count: _builtins.int
-    """Calls."""
-    avoided_nanos: _builtins.int
-    """What they cost in truth."""
-    def __init__(
-        self,
-        *,
-        limit_id: _builtins.str = ...,
-        org: _builtins.str = ...,
-        denied_count: _builtins.int = ...,
-        avoided_nanos: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avoided_nanos", b"avoided_nanos", "denied_count", b"denied_count", "limit_id", b"limit_id", "org", b"org"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SimulatedDenials: _TypeAlias = SimulatedDenials  # noqa: Y015
 
 @_typing.final
 class ListViolationsRequest(_message.Message):
@@ -1355,19 +1134,19 @@ class ListViolationsResponse(_message.Message):
     next_page_token: _builtins.str
     """Empty on the last page."""
     @_builtins.property
-    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ViolationCount]:
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[_violation_pb2.ViolationCount]:
         """Newest minute first."""
 
     @_builtins.property
-    def samples(self) -> _containers.RepeatedCompositeFieldContainer[Global___ViolationSample]:
+    def samples(self) -> _containers.RepeatedCompositeFieldContainer[_violation_pb2.ViolationSample]:
         """Newest samples, if one limit was asked for: at most 100, newest first."""
 
     def __init__(
         self,
         *,
-        violations: _abc.Iterable[Global___ViolationCount] | None = ...,
+        violations: _abc.Iterable[_violation_pb2.ViolationCount] | None = ...,
         next_page_token: _builtins.str = ...,
-        samples: _abc.Iterable[Global___ViolationSample] | None = ...,
+        samples: _abc.Iterable[_violation_pb2.ViolationSample] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1376,92 +1155,6 @@ class ListViolationsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListViolationsResponse: _TypeAlias = ListViolationsResponse  # noqa: Y015
-
-@_typing.final
-class ViolationCount(_message.Message):
-    """How often one limit was violated by one org in one minute."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    LIMIT_ID_FIELD_NUMBER: _builtins.int
-    ORG_FIELD_NUMBER: _builtins.int
-    MINUTE_FIELD_NUMBER: _builtins.int
-    CALL_COUNT_FIELD_NUMBER: _builtins.int
-    REQUESTED_NANOS_FIELD_NUMBER: _builtins.int
-    SHADOW_FIELD_NUMBER: _builtins.int
-    limit_id: _builtins.str
-    """The limit."""
-    org: _builtins.str
-    """The org."""
-    call_count: _builtins.int
-    """Calls denied, or that would have been in shadow mode."""
-    requested_nanos: _builtins.int
-    """What they asked to hold, in nano-US-dollars."""
-    shadow: _builtins.bool
-    """True if the limit only watched."""
-    @_builtins.property
-    def minute(self) -> _timestamp_pb2.Timestamp:
-        """First instant of the minute."""
-
-    def __init__(
-        self,
-        *,
-        limit_id: _builtins.str = ...,
-        org: _builtins.str = ...,
-        minute: _timestamp_pb2.Timestamp | None = ...,
-        call_count: _builtins.int = ...,
-        requested_nanos: _builtins.int = ...,
-        shadow: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["minute", b"minute"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_count", b"call_count", "limit_id", b"limit_id", "minute", b"minute", "org", b"org", "requested_nanos", b"requested_nanos", "shadow", b"shadow"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ViolationCount: _TypeAlias = ViolationCount  # noqa: Y015
-
-@_typing.final
-class ViolationSample(_message.Message):
-    """One call that violated a limit."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    VIOLATION_TIME_FIELD_NUMBER: _builtins.int
-    ORG_FIELD_NUMBER: _builtins.int
-    CALL_ID_FIELD_NUMBER: _builtins.int
-    OPERATION_FIELD_NUMBER: _builtins.int
-    VIOLATION_FIELD_NUMBER: _builtins.int
-    org: _builtins.str
-    """Org of the call."""
-    call_id: _builtins.str
-    """Id of the call."""
-    operation: _builtins.str
-    """What the call was for."""
-    @_builtins.property
-    def violation_time(self) -> _timestamp_pb2.Timestamp:
-        """When."""
-
-    @_builtins.property
-    def violation(self) -> _denial_pb2.Violation:
-        """The violation as it was answered."""
-
-    def __init__(
-        self,
-        *,
-        violation_time: _timestamp_pb2.Timestamp | None = ...,
-        org: _builtins.str = ...,
-        call_id: _builtins.str = ...,
-        operation: _builtins.str = ...,
-        violation: _denial_pb2.Violation | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["violation", b"violation", "violation_time", b"violation_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "operation", b"operation", "org", b"org", "violation", b"violation", "violation_time", b"violation_time"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ViolationSample: _TypeAlias = ViolationSample  # noqa: Y015
 
 @_typing.final
 class CrossingCursor(_message.Message):
@@ -1641,72 +1334,6 @@ class Crossing(_message.Message):
 Global___Crossing: _TypeAlias = Crossing  # noqa: Y015
 
 @_typing.final
-class Fence(_message.Message):
-    """A stop of all calls in a scope. Not a limit: nothing overrides it."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class ScopeEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.str
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.str = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    FENCE_ID_FIELD_NUMBER: _builtins.int
-    SEQUENCE_FIELD_NUMBER: _builtins.int
-    ACTIVE_FIELD_NUMBER: _builtins.int
-    MESSAGE_FIELD_NUMBER: _builtins.int
-    SCOPE_FIELD_NUMBER: _builtins.int
-    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
-    fence_id: _builtins.str
-    """Identifies the fence."""
-    sequence: _builtins.int
-    """Sequence in force."""
-    active: _builtins.bool
-    """Whether it stops calls, unless it has expired."""
-    message: _builtins.str
-    """What denied callers are told."""
-    @_builtins.property
-    def scope(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Values by dimension that it covers. Empty: the platform."""
-
-    @_builtins.property
-    def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When it lifts itself, by the database's clock. Unset: never."""
-
-    def __init__(
-        self,
-        *,
-        fence_id: _builtins.str = ...,
-        sequence: _builtins.int = ...,
-        active: _builtins.bool = ...,
-        message: _builtins.str = ...,
-        scope: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-        expire_time: _timestamp_pb2.Timestamp | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "expire_time", b"expire_time", "fence_id", b"fence_id", "message", b"message", "scope", b"scope", "sequence", b"sequence"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Fence: _TypeAlias = Fence  # noqa: Y015
-
-@_typing.final
 class ListFencesRequest(_message.Message):
     """A page of fences."""
 
@@ -1743,13 +1370,13 @@ class ListFencesResponse(_message.Message):
     next_page_token: _builtins.str
     """Empty on the last page."""
     @_builtins.property
-    def fences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fence]:
+    def fences(self) -> _containers.RepeatedCompositeFieldContainer[_explanation_pb2.Fence]:
         """In order of their ids."""
 
     def __init__(
         self,
         *,
-        fences: _abc.Iterable[Global___Fence] | None = ...,
+        fences: _abc.Iterable[_explanation_pb2.Fence] | None = ...,
         next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015

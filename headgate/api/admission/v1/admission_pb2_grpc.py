@@ -76,6 +76,11 @@ class AdmissionServiceStub(object):
                 request_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WatchLimitsRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WatchLimitsResponse.FromString,
                 _registered_method=True)
+        self.SimulateLimits = channel.unary_stream(
+                '/headgate.api.admission.v1.AdmissionService/SimulateLimits',
+                request_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.SimulateLimitsRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.SimulateLimitsResponse.FromString,
+                _registered_method=True)
         self.ListViolations = channel.unary_unary(
                 '/headgate.api.admission.v1.AdmissionService/ListViolations',
                 request_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListViolationsRequest.SerializeToString,
@@ -185,6 +190,14 @@ class AdmissionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SimulateLimits(self, request, context):
+        """Tries proposed limits on a past interval of the usage log. Streams its progress, last the
+        report. Touches no counter. Errors: LIMIT_EXISTS for two limits of one pattern.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListViolations(self, request, context):
         """Lists what limits denied, or would have denied in shadow mode, newest minute first.
         """
@@ -286,6 +299,11 @@ def add_AdmissionServiceServicer_to_server(servicer, server):
                     servicer.WatchLimits,
                     request_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WatchLimitsRequest.FromString,
                     response_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WatchLimitsResponse.SerializeToString,
+            ),
+            'SimulateLimits': grpc.unary_stream_rpc_method_handler(
+                    servicer.SimulateLimits,
+                    request_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.SimulateLimitsRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.SimulateLimitsResponse.SerializeToString,
             ),
             'ListViolations': grpc.unary_unary_rpc_method_handler(
                     servicer.ListViolations,
@@ -546,6 +564,33 @@ class AdmissionService(object):
             '/headgate.api.admission.v1.AdmissionService/WatchLimits',
             headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WatchLimitsRequest.SerializeToString,
             headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.WatchLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SimulateLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/headgate.api.admission.v1.AdmissionService/SimulateLimits',
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.SimulateLimitsRequest.SerializeToString,
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.SimulateLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

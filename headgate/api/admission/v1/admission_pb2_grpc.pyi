@@ -63,6 +63,10 @@ class AdmissionServiceStub:
     """
     WatchLimits: _grpc.UnaryStreamMultiCallable[_admission_pb2.WatchLimitsRequest, _admission_pb2.WatchLimitsResponse]
     """Streams the state of the limits that apply to a call: first at once, then whenever it changes."""
+    SimulateLimits: _grpc.UnaryStreamMultiCallable[_admission_pb2.SimulateLimitsRequest, _admission_pb2.SimulateLimitsResponse]
+    """Tries proposed limits on a past interval of the usage log. Streams its progress, last the
+    report. Touches no counter. Errors: LIMIT_EXISTS for two limits of one pattern.
+    """
     ListViolations: _grpc.UnaryUnaryMultiCallable[_admission_pb2.ListViolationsRequest, _admission_pb2.ListViolationsResponse]
     """Lists what limits denied, or would have denied in shadow mode, newest minute first."""
     ListCrossings: _grpc.UnaryUnaryMultiCallable[_admission_pb2.ListCrossingsRequest, _admission_pb2.ListCrossingsResponse]
@@ -121,6 +125,10 @@ class AdmissionServiceAsyncStub(AdmissionServiceStub):
     """
     WatchLimits: _aio.UnaryStreamMultiCallable[_admission_pb2.WatchLimitsRequest, _admission_pb2.WatchLimitsResponse]  # type: ignore[assignment]
     """Streams the state of the limits that apply to a call: first at once, then whenever it changes."""
+    SimulateLimits: _aio.UnaryStreamMultiCallable[_admission_pb2.SimulateLimitsRequest, _admission_pb2.SimulateLimitsResponse]  # type: ignore[assignment]
+    """Tries proposed limits on a past interval of the usage log. Streams its progress, last the
+    report. Touches no counter. Errors: LIMIT_EXISTS for two limits of one pattern.
+    """
     ListViolations: _aio.UnaryUnaryMultiCallable[_admission_pb2.ListViolationsRequest, _admission_pb2.ListViolationsResponse]  # type: ignore[assignment]
     """Lists what limits denied, or would have denied in shadow mode, newest minute first."""
     ListCrossings: _aio.UnaryUnaryMultiCallable[_admission_pb2.ListCrossingsRequest, _admission_pb2.ListCrossingsResponse]  # type: ignore[assignment]
@@ -224,6 +232,16 @@ class AdmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_admission_pb2.WatchLimitsResponse], _abc.AsyncIterator[_admission_pb2.WatchLimitsResponse]]:
         """Streams the state of the limits that apply to a call: first at once, then whenever it changes."""
+
+    @_abc_1.abstractmethod
+    def SimulateLimits(
+        self,
+        request: _admission_pb2.SimulateLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admission_pb2.SimulateLimitsResponse], _abc.AsyncIterator[_admission_pb2.SimulateLimitsResponse]]:
+        """Tries proposed limits on a past interval of the usage log. Streams its progress, last the
+        report. Touches no counter. Errors: LIMIT_EXISTS for two limits of one pattern.
+        """
 
     @_abc_1.abstractmethod
     def ListViolations(
