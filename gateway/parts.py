@@ -186,6 +186,11 @@ class Parts:
         )
         self._add_admin(process, settings)
 
+    def _limit_questions(self) -> LimitQuestions:
+        return LimitQuestions(
+            admission=self.admission, outlooks=self._outlooks(), audit=self.audit
+        )
+
     def _outlooks(self) -> Outlooks:
         return Outlooks(
             routes=self.routes, prices=self.prices, copy=self.copy, admission=self.admission
@@ -211,11 +216,7 @@ class Parts:
         for add, servicer, name in (
             (
                 limit_admin_pb2_grpc.add_LimitAdminServiceServicer_to_server,
-                LimitAdminServicer(
-                    LimitQuestions(
-                        admission=self.admission, outlooks=self._outlooks(), audit=self.audit
-                    )
-                ),
+                LimitAdminServicer(self._limit_questions()),
                 LIMIT_ADMIN_SERVICE,
             ),
             (

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ("tests.postgres",)
 
@@ -25,3 +26,8 @@ def signals_as_before() -> Iterator[None]:
     for number, handler in before.items():
         if signal.getsignal(number) is not handler:
             signal.signal(number, handler)
+
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("headgate", deadline=None)
+settings.load_profile("headgate")
