@@ -73,6 +73,7 @@ class Callers:
             ),
             metadata=self._admin_metadata,
         )
+        self.api_key = created.secret
         self._metadata = authorization(created.secret)
         return self
 
