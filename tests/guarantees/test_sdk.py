@@ -9,10 +9,8 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import asyncpg
@@ -20,6 +18,7 @@ import pytest
 
 import headgate
 from tests.e2e import system as systems
+from tests.guarantees.backends import MUTE, run_until, wait_for_hold, wait_for_log
 from tests.guarantees.callers import (
     HELD_NANOS,
     HOLD_SECONDS,
@@ -31,7 +30,7 @@ from tests.guarantees.callers import (
     books,
     find_differences,
 )
-from tests.guarantees.nemesis.proxy import BOTH_WAYS, NONE, Proxy, Trouble, Way
+from tests.guarantees.nemesis.proxy import BOTH_WAYS, NONE, Proxy, Trouble
 
 # Expiry, the next sweep, and a machine that does other things meanwhile.
 HEAL_SECONDS: Final = HOLD_SECONDS + 60
@@ -40,38 +39,6 @@ CUT_STEP_BYTES: Final = 61
 # Two calls' worth of bytes, health checks and all.
 CONVERSATION_BYTES: Final = 4_000
 CUT_OFF: Final = Trouble(blocked=BOTH_WAYS)
-MUTE: Final = Trouble(blocked=frozenset({Way.BACK}))
-
-BACKEND: Final = """
-import asyncio, sys, headgate
-
-target, key, operation, step = sys.argv[1:]
-
-def tell(word, call):
-    print(word, call.call_id, flush=True)
-    if word == step:
-        sys.stdin.read()
-
-async def main():
-    client = headgate.Client(target, api_key=key)
-    call = client.call(operation, input_tokens=300, max_output_tokens=700)
-    if step == "asking":
-        # Connected: what is cut off now is the call.
-        await client.status()
-        print("asking", call.call_id, flush=True)
-        sys.stdin.readline()
-    async with call:
-        tell("admitted", call)
-        tell("sent", call)
-        call.report(input_tokens=300, output_tokens=10)
-        tell("answered", call)
-        if step == "reporting":
-            print("reporting", call.call_id, flush=True)
-            sys.stdin.readline()
-    tell("left", call)
-
-asyncio.run(main())
-"""
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -104,53 +71,6 @@ async def proxied(callers: Callers) -> AsyncIterator[Proxy]:
     """A link of the test's own to one gateway."""
     async with Proxy("sdk", target=callers.system.endpoints["gateways"][1]) as proxy:
         yield proxy
-
-
-async def run_until(proxy: Proxy, callers: Callers, step: str) -> str:
-    """Runs a backend, kills it at this step without a word, and returns its call's id."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", BACKEND, proxy.address, callers.api_key, OPERATION, step),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(headgate.__file__).parents[1])},
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    call_id = ""
-    try:
-        async with asyncio.timeout(60):
-            while step not in (line := (await process.stdout.readline()).decode()):
-                assert line, "the backend ended by itself"
-            call_id = line.split()[1]
-            if step in ("asking", "reporting"):
-                # The answer never arrives; that it was given, the books tell.
-                proxy.impair(MUTE)
-                process.stdin.write(b"\n")
-            if step == "asking":
-                await wait_for_hold(callers, call_id)
-            if step == "reporting":
-                await wait_for_log(callers, call_id)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        proxy.heal()
-    return call_id
-
-
-async def wait_for_hold(callers: Callers, call_id: str) -> None:
-    await _wait_for_row(callers, "SELECT count(*) FROM reservation WHERE call_id = $1", call_id)
-
-
-async def wait_for_log(callers: Callers, call_id: str) -> None:
-    log = "SELECT count(*) FROM accounting.usage_log WHERE call_id = $1"
-    await _wait_for_row(callers, log, call_id)
-
-
-async def _wait_for_row(callers: Callers, query: str, call_id: str) -> None:
-    async with books(callers.system) as connection:
-        while not await connection.fetchval(query, call_id):  # noqa: ASYNC110 - it is a database
-            await asyncio.sleep(0.02)
 
 
 async def test_a_backend_is_killed_at_every_step(callers: Callers) -> None:
