@@ -120,7 +120,7 @@ async def call_over(callers: Callers, byte_count: int, *, mended: bool) -> Outco
     """One call over a link of its own that is cut after so many bytes, for a while or for good."""
     async with proxied(callers) as proxy:
         proxy.impair(Trouble(byte_count_max=byte_count))
-        seconds = 30.0 if mended else 1.0
+        seconds = 30.0 if mended else 4.0
         client = headgate.Client(
             proxy.address,
             api_key=callers.api_key,
@@ -139,13 +139,14 @@ async def call_over(callers: Callers, byte_count: int, *, mended: bool) -> Outco
 
 async def call_over_all(callers: Callers, *, mended: bool) -> list[Outcome]:
     """One call for each place where the conversation may be cut, a few at a time."""
-    places = asyncio.Semaphore(16)
+    places = asyncio.Semaphore(24)
 
     async def call(byte_count: int) -> Outcome:
         async with places:
             return await call_over(callers, byte_count, mended=mended)
 
-    counts = range(0, CONVERSATION_BYTES, CUT_STEP_BYTES)
+    # The last one is not cut.
+    counts = [*range(0, CONVERSATION_BYTES, CUT_STEP_BYTES), 100 * CONVERSATION_BYTES]
     return await asyncio.gather(*(call(count) for count in counts))
 
 
