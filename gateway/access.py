@@ -57,6 +57,8 @@ RULES: Final[Mapping[str, Rule]] = {
     _BACKEND + "CompleteCall": _CALLS,
     _BACKEND + "CompleteCalls": _CALLS,
     _BACKEND + "ReleaseCall": _CALLS,
+    _BACKEND + "WatchStatus": _CALLS,
+    _BACKEND + "CreateStatusToken": _CALLS,
     _BACKEND + "ExtendCall": _CALLS,
     _BACKEND + "EstimateCost": _CALLS,
     _BACKEND + "WatchLimits": _CALLS,

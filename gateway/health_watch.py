@@ -48,8 +48,10 @@ class HealthCopy:
         self, *, now: clock.Clock = clock.monotonic, wall_time: clock.Clock = time.time
     ) -> None:
         self._now = now
-        self._wall_time = wall_time
+        self.wall_time = wall_time
         self._heard: float | None = None
+        # Set, and replaced, whenever something changed.
+        self.moved = asyncio.Event()
         # Set from the first word of health on.
         self.known = asyncio.Event()
         self.version = 0
@@ -82,14 +84,14 @@ class HealthCopy:
         """Takes a snapshot, a change or a heartbeat; an old change changes nothing."""
         self._heard = self._now()
         self.known.set()
-        self.breakers.forget_plain(self._wall_time())
+        self.breakers.forget_plain(self.wall_time())
         if message.snapshot:
             self.breakers, self.providers, self.parts, self.kills = Breakers(), {}, {}, {}
             self.toggles = {}
         elif message.version <= self.version:
             return
         self.version = message.version
-        now = self._wall_time()
+        now = self.wall_time()
         # How far the gateway's clock is ahead of health's database.
         ahead = 0.0
         if message.HasField("send_time"):
@@ -101,6 +103,8 @@ class HealthCopy:
                 self.toggles.pop(toggle.toggle_id, None)
             else:
                 self.toggles[toggle.toggle_id] = _read_toggle(toggle)
+        moved, self.moved = self.moved, asyncio.Event()
+        moved.set()
 
     def _apply_breakers(self, message: health_pb2.WatchResponse, now: float, ahead: float) -> None:
         for provider in message.providers:

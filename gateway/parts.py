@@ -41,11 +41,14 @@ from gateway.staff.passwords import Passwords
 from gateway.staff.servicer import StaffServicer
 from gateway.staff.sessions import Lifetimes, Sessions
 from gateway.staff.store import StaffStore
+from gateway.status_tokens import StatusTokens
+from gateway.status_watch import StatusWatch
 from gateway.store import Store
 from gateway.uses import Uses
 from gateway.web.app import build_app
 from gateway.web.ofrep import Flags
 from gateway.web.server import WebServer
+from gateway.web.status import StatusPages
 from headgate.api.gateway.v1 import (
     admin_pb2_grpc,
     alert_admin_pb2_grpc,
@@ -97,6 +100,7 @@ class Parts:
         self.uses = Uses(self.authenticator, self.keys, self.staff)
         self.lifetimes = lifetimes
         self.audit = Audit(store)
+        self.statuses = StatusWatch(self.copy)
         # Present if there is an HTTP face.
         self.web: WebServer | None = None
 
@@ -129,7 +133,7 @@ class Parts:
         ):
             process.server.add_readiness(name, check)
         if settings.http_listen_address:
-            self._add_web(process, settings.http_listen_address)
+            self._add_web(process, settings)
         closers = (self.admission.close, self.accounting.close, self.health.close)
         for close in (self.audit.close, self.uses.flush, observations.drain, *closers):
             process.server.on_drain(close)
@@ -144,11 +148,13 @@ class Parts:
         process.spawn("health", HealthWatch(self.health.watch, self.copy).run())
         process.spawn("observations", observations.run())
 
-    def _add_web(self, process: Process, address: str) -> None:
+    def _add_web(self, process: Process, settings: GatewaySettings) -> None:
         async def authenticate(shown: str) -> Principal:
             return await self.authenticator({"authorization": shown}, GET_STATUS)
 
-        self.web = WebServer(build_app(Flags(self.copy, authenticate)), address)
+        tokens = StatusTokens(settings.signing_keys())
+        app = build_app(Flags(self.copy, authenticate), StatusPages(self.statuses, tokens))
+        self.web = WebServer(app, settings.http_listen_address)
         process.spawn("web", self.web.run())
         process.server.on_drain(self.web.close)
 
@@ -180,6 +186,8 @@ class Parts:
                 outlooks=self._outlooks(),
                 copy=self.copy,
                 signer=signer,
+                statuses=self.statuses,
+                status_tokens=StatusTokens(settings.signing_keys()),
             ),
             service_name=GATEWAY_SERVICE,
             authenticate=self.authenticator,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any, cast
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 
 from chassis import server
 from gateway import wire, wire_reports
@@ -16,6 +18,8 @@ from gateway.health_watch import HealthCopy
 from gateway.outlooks import Outlooks
 from gateway.permits import Signer
 from gateway.principals import Principal
+from gateway.status_tokens import LIFETIME_SECONDS, StatusTokens
+from gateway.status_watch import StatusWatch
 from headgate.api.gateway.v1 import gateway_pb2 as pb
 from headgate.api.gateway.v1 import gateway_pb2_grpc
 
@@ -34,6 +38,8 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         outlooks: Outlooks,
         copy: HealthCopy,
         signer: Signer,
+        statuses: StatusWatch,
+        status_tokens: StatusTokens,
     ) -> None:
         self._calls = calls
         self._extensions = extensions
@@ -41,6 +47,8 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         self._completions = completions
         self._copy = copy
         self._signer = signer
+        self._statuses = statuses
+        self._status_tokens = status_tokens
 
     async def AdmitCall(
         self, request: pb.AdmitCallRequest, context: Context
@@ -107,6 +115,22 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         self, request: pb.GetStatusRequest, context: Context
     ) -> pb.GetStatusResponse:
         return wire_reports.render_status(self._copy, principal())
+
+    async def WatchStatus(
+        self, request: pb.WatchStatusRequest, context: Context
+    ) -> AsyncIterator[pb.WatchStatusResponse]:
+        org, known = wire.parse_status_watch(request, principal())
+        async with aclosing(self._statuses.watch(org, known_version=known)) as statuses:
+            async for status in statuses:
+                yield pb.WatchStatusResponse(status=status)
+
+    async def CreateStatusToken(
+        self, request: pb.CreateStatusTokenRequest, context: Context
+    ) -> pb.CreateStatusTokenResponse:
+        org = wire.parse_status_org(request.org, principal())
+        return pb.CreateStatusTokenResponse(
+            token=self._status_tokens.make(org), token_duration=Duration(seconds=LIFETIME_SECONDS)
+        )
 
 
 def principal() -> Principal:

@@ -142,6 +142,25 @@ def render_finished(finished: Finished) -> gateway_pb2.FinishedCall:
     )
 
 
+def parse_status_org(org: str, principal: Principal) -> str:
+    """Returns whose status is asked for. Raises InvalidArgument, NotFound."""
+    checks = Checks()
+    name = read_org(checks, org, principal)
+    checks.raise_if_any()
+    require_org(name, principal)
+    return name
+
+
+def parse_status_watch(
+    request: gateway_pb2.WatchStatusRequest, principal: Principal
+) -> tuple[str, int]:
+    """Returns whose status is watched, and what the watcher knows. Raises InvalidArgument."""
+    checks = Checks()
+    known = checks.integer("known_version", request.known_version, minimum=0, maximum=2**63 - 1)
+    checks.raise_if_any()
+    return parse_status_org(request.org, principal), known
+
+
 def _read_credential(checks: Checks, name: str, org: str) -> str:
     """Credentials are the org's own: two orgs' of one name are two."""
     if not name:

@@ -1,3 +1,3 @@
-"""The gateway's HTTP face: toggles by the OpenFeature Remote Evaluation Protocol."""
+"""The gateway's HTTP face: toggles by OFREP, and the status for web pages."""
 
 from __future__ import annotations

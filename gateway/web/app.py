@@ -6,8 +6,14 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from gateway.web.ofrep import Flags
+from gateway.web.status import StatusPages
 
 
-def build_app(flags: Flags) -> Starlette:
+def build_app(flags: Flags, status: StatusPages) -> Starlette:
     """Returns the application; each part brings its own routes."""
-    return Starlette(routes=[Mount("/ofrep/v1", routes=flags.routes())])
+    return Starlette(
+        routes=[
+            Mount("/ofrep/v1", routes=flags.routes()),
+            Mount("/status", routes=status.routes()),
+        ]
+    )

@@ -25,6 +25,58 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ProviderLevel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProviderLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProviderLevel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROVIDER_LEVEL_UNSPECIFIED: _ProviderLevel.ValueType  # 0
+    """Never sent."""
+    PROVIDER_LEVEL_HEALTHY: _ProviderLevel.ValueType  # 1
+    """Calls pass, and hardly any fails."""
+    PROVIDER_LEVEL_DEGRADED: _ProviderLevel.ValueType  # 2
+    """Calls pass, but some fail, or only probes pass."""
+    PROVIDER_LEVEL_DOWN: _ProviderLevel.ValueType  # 3
+    """No calls pass."""
+
+class ProviderLevel(_ProviderLevel, metaclass=_ProviderLevelEnumTypeWrapper):
+    """How fit a provider is. More may be added."""
+
+PROVIDER_LEVEL_UNSPECIFIED: ProviderLevel.ValueType  # 0
+"""Never sent."""
+PROVIDER_LEVEL_HEALTHY: ProviderLevel.ValueType  # 1
+"""Calls pass, and hardly any fails."""
+PROVIDER_LEVEL_DEGRADED: ProviderLevel.ValueType  # 2
+"""Calls pass, but some fail, or only probes pass."""
+PROVIDER_LEVEL_DOWN: ProviderLevel.ValueType  # 3
+"""No calls pass."""
+Global___ProviderLevel: _TypeAlias = ProviderLevel  # noqa: Y015
+
+class _BannerSeverity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BannerSeverityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BannerSeverity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BANNER_SEVERITY_UNSPECIFIED: _BannerSeverity.ValueType  # 0
+    """Never sent."""
+    BANNER_SEVERITY_WARNING: _BannerSeverity.ValueType  # 1
+    """Something works less well."""
+    BANNER_SEVERITY_CRITICAL: _BannerSeverity.ValueType  # 2
+    """Nothing works."""
+
+class BannerSeverity(_BannerSeverity, metaclass=_BannerSeverityEnumTypeWrapper):
+    """How loud a banner is. More may be added."""
+
+BANNER_SEVERITY_UNSPECIFIED: BannerSeverity.ValueType  # 0
+"""Never sent."""
+BANNER_SEVERITY_WARNING: BannerSeverity.ValueType  # 1
+"""Something works less well."""
+BANNER_SEVERITY_CRITICAL: BannerSeverity.ValueType  # 2
+"""Nothing works."""
+Global___BannerSeverity: _TypeAlias = BannerSeverity  # noqa: Y015
+
 class _EstimateMode:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1023,3 +1075,237 @@ class GetStatusResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class WatchStatusRequest(_message.Message):
+    """Opens a stream of an org's status."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORG_FIELD_NUMBER: _builtins.int
+    KNOWN_VERSION_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Org. Unset: the key's org, if it has exactly one."""
+    known_version: _builtins.int
+    """Version up to which the caller knows all, from an earlier stream. If it is still the present
+    one, the stream begins with what changes next. Unset: begin with everything.
+    """
+    def __init__(
+        self,
+        *,
+        org: _builtins.str = ...,
+        known_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["known_version", b"known_version", "org", b"org"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchStatusRequest: _TypeAlias = WatchStatusRequest  # noqa: Y015
+
+@_typing.final
+class WatchStatusResponse(_message.Message):
+    """One message of the stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def status(self) -> Global___OrgStatus:
+        """The status, or what changed of it."""
+
+    def __init__(
+        self,
+        *,
+        status: Global___OrgStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchStatusResponse: _TypeAlias = WatchStatusResponse  # noqa: Y015
+
+@_typing.final
+class OrgStatus(_message.Message):
+    """What an org's users may know."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    BANNER_FIELD_NUMBER: _builtins.int
+    PROVIDERS_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Version of health's state. Grows with each change; it may grow without a visible one."""
+    snapshot: _builtins.bool
+    """True for the whole status, false for what changed."""
+    stale: _builtins.bool
+    """True if the gateway has lost health's stream: this may be old."""
+    @_builtins.property
+    def banner(self) -> Global___StatusBanner:
+        """What pages should show now. Unset: nothing. Always present if one is due."""
+
+    @_builtins.property
+    def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProviderStatus]:
+        """Providers: all in a snapshot, else those that changed."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        snapshot: _builtins.bool = ...,
+        banner: Global___StatusBanner | None = ...,
+        providers: _abc.Iterable[Global___ProviderStatus] | None = ...,
+        stale: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["banner", b"banner"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["banner", b"banner", "providers", b"providers", "snapshot", b"snapshot", "stale", b"stale", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrgStatus: _TypeAlias = OrgStatus  # noqa: Y015
+
+@_typing.final
+class StatusBanner(_message.Message):
+    """What a page shows to everybody."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    severity: Global___BannerSeverity.ValueType
+    """How loud."""
+    text: _builtins.str
+    """Words for users."""
+    def __init__(
+        self,
+        *,
+        severity: Global___BannerSeverity.ValueType = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["severity", b"severity", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatusBanner: _TypeAlias = StatusBanner  # noqa: Y015
+
+@_typing.final
+class ProviderStatus(_message.Message):
+    """How fit one provider is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    SUCCESS_TIME_FIELD_NUMBER: _builtins.int
+    FAILURE_TIME_FIELD_NUMBER: _builtins.int
+    CALL_COUNT_FIELD_NUMBER: _builtins.int
+    ERROR_RATE_PERCENT_FIELD_NUMBER: _builtins.int
+    LATENCY_P50_DURATION_FIELD_NUMBER: _builtins.int
+    LATENCY_P95_DURATION_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """Provider's registered name."""
+    level: Global___ProviderLevel.ValueType
+    """How fit."""
+    call_count: _builtins.int
+    """Calls of the last minute, as last told."""
+    error_rate_percent: _builtins.int
+    """Of these, how many failed, in percent, rounded up."""
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when its breaker is in its state. Unset: since ever."""
+
+    @_builtins.property
+    def success_time(self) -> _timestamp_pb2.Timestamp:
+        """When a call last succeeded. Unset: not yet."""
+
+    @_builtins.property
+    def failure_time(self) -> _timestamp_pb2.Timestamp:
+        """When a call last failed. Unset: not yet."""
+
+    @_builtins.property
+    def latency_p50_duration(self) -> _duration_pb2.Duration:
+        """Half of these calls took at most so long. Unset: unknown."""
+
+    @_builtins.property
+    def latency_p95_duration(self) -> _duration_pb2.Duration:
+        """95 % of these calls took at most so long. Unset: unknown."""
+
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        level: Global___ProviderLevel.ValueType = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        success_time: _timestamp_pb2.Timestamp | None = ...,
+        failure_time: _timestamp_pb2.Timestamp | None = ...,
+        call_count: _builtins.int = ...,
+        error_rate_percent: _builtins.int = ...,
+        latency_p50_duration: _duration_pb2.Duration | None = ...,
+        latency_p95_duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure_time", b"failure_time", "latency_p50_duration", b"latency_p50_duration", "latency_p95_duration", b"latency_p95_duration", "since_time", b"since_time", "success_time", b"success_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_count", b"call_count", "error_rate_percent", b"error_rate_percent", "failure_time", b"failure_time", "latency_p50_duration", b"latency_p50_duration", "latency_p95_duration", b"latency_p95_duration", "level", b"level", "provider", b"provider", "since_time", b"since_time", "success_time", b"success_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProviderStatus: _TypeAlias = ProviderStatus  # noqa: Y015
+
+@_typing.final
+class CreateStatusTokenRequest(_message.Message):
+    """Asks for a token."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORG_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Org whose status it reads. Unset: the key's org, if it has exactly one."""
+    def __init__(
+        self,
+        *,
+        org: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["org", b"org"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateStatusTokenRequest: _TypeAlias = CreateStatusTokenRequest  # noqa: Y015
+
+@_typing.final
+class CreateStatusTokenResponse(_message.Message):
+    """A token for a web page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    TOKEN_DURATION_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """Give it to the page: `data-token` of `/status/banner.js`, or `token` of `/status/events`."""
+    @_builtins.property
+    def token_duration(self) -> _duration_pb2.Duration:
+        """How long it may be used to begin a stream."""
+
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        token_duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["token_duration", b"token_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["token", b"token", "token_duration", b"token_duration"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateStatusTokenResponse: _TypeAlias = CreateStatusTokenResponse  # noqa: Y015

@@ -81,6 +81,16 @@ class GatewayServiceStub(object):
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.WatchStatus = channel.unary_stream(
+                '/headgate.api.gateway.v1.GatewayService/WatchStatus',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchStatusRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchStatusResponse.FromString,
+                _registered_method=True)
+        self.CreateStatusToken = channel.unary_unary(
+                '/headgate.api.gateway.v1.GatewayService/CreateStatusToken',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.CreateStatusTokenRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.CreateStatusTokenResponse.FromString,
+                _registered_method=True)
 
 
 class GatewayServiceServicer(object):
@@ -161,6 +171,23 @@ class GatewayServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchStatus(self, request, context):
+        """Streams what an org's users may know: whether a banner is due and how fit providers are. First
+        all of it, then what changed, each with a version; at least every two seconds something, so
+        that silence means the stream is lost. Errors: ORG_NOT_FOUND, OVERLOADED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateStatusToken(self, request, context):
+        """Makes a token with which a web page may read an org's status, and nothing else, for an hour.
+        Errors: ORG_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -208,6 +235,16 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusRequest.FromString,
                     response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'WatchStatus': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchStatus,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchStatusRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchStatusResponse.SerializeToString,
+            ),
+            'CreateStatusToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateStatusToken,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.CreateStatusTokenRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.CreateStatusTokenResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -455,6 +492,60 @@ class GatewayService(object):
             '/headgate.api.gateway.v1.GatewayService/GetStatus',
             headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusRequest.SerializeToString,
             headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/headgate.api.gateway.v1.GatewayService/WatchStatus',
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchStatusRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateStatusToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.GatewayService/CreateStatusToken',
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.CreateStatusTokenRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.CreateStatusTokenResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -69,6 +69,15 @@ class GatewayServiceStub:
     """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetStatusRequest, _gateway_pb2.GetStatusResponse]
     """Tells whether calls are stopped and how fit the providers are. Read-only."""
+    WatchStatus: _grpc.UnaryStreamMultiCallable[_gateway_pb2.WatchStatusRequest, _gateway_pb2.WatchStatusResponse]
+    """Streams what an org's users may know: whether a banner is due and how fit providers are. First
+    all of it, then what changed, each with a version; at least every two seconds something, so
+    that silence means the stream is lost. Errors: ORG_NOT_FOUND, OVERLOADED.
+    """
+    CreateStatusToken: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.CreateStatusTokenRequest, _gateway_pb2.CreateStatusTokenResponse]
+    """Makes a token with which a web page may read an org's status, and nothing else, for an hour.
+    Errors: ORG_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -111,6 +120,15 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetStatusRequest, _gateway_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Tells whether calls are stopped and how fit the providers are. Read-only."""
+    WatchStatus: _aio.UnaryStreamMultiCallable[_gateway_pb2.WatchStatusRequest, _gateway_pb2.WatchStatusResponse]  # type: ignore[assignment]
+    """Streams what an org's users may know: whether a banner is due and how fit providers are. First
+    all of it, then what changed, each with a version; at least every two seconds something, so
+    that silence means the stream is lost. Errors: ORG_NOT_FOUND, OVERLOADED.
+    """
+    CreateStatusToken: _aio.UnaryUnaryMultiCallable[_gateway_pb2.CreateStatusTokenRequest, _gateway_pb2.CreateStatusTokenResponse]  # type: ignore[assignment]
+    """Makes a token with which a web page may read an org's status, and nothing else, for an hour.
+    Errors: ORG_NOT_FOUND.
+    """
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     """The one service that backends talk to. Around each model call they make two RPCs: `AdmitCall`
@@ -204,5 +222,26 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.GetStatusResponse, _abc.Awaitable[_gateway_pb2.GetStatusResponse]]:
         """Tells whether calls are stopped and how fit the providers are. Read-only."""
+
+    @_abc_1.abstractmethod
+    def WatchStatus(
+        self,
+        request: _gateway_pb2.WatchStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_gateway_pb2.WatchStatusResponse], _abc.AsyncIterator[_gateway_pb2.WatchStatusResponse]]:
+        """Streams what an org's users may know: whether a banner is due and how fit providers are. First
+        all of it, then what changed, each with a version; at least every two seconds something, so
+        that silence means the stream is lost. Errors: ORG_NOT_FOUND, OVERLOADED.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateStatusToken(
+        self,
+        request: _gateway_pb2.CreateStatusTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.CreateStatusTokenResponse, _abc.Awaitable[_gateway_pb2.CreateStatusTokenResponse]]:
+        """Makes a token with which a web page may read an org's status, and nothing else, for an hour.
+        Errors: ORG_NOT_FOUND.
+        """
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,136 @@
+"""Spreads an org's status to any number of watchers: the whole, then what changed.
+
+Each watcher waits for the copy to move and compares what it was told with what is true now; so a
+slow one skips what is superseded and costs no memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Final
+
+from chassis.errors import Overloaded
+from gateway.domain.statuses import Banner, Level, Severity, banner_of, level_of
+from gateway.domain.stops import stop_of
+from gateway.domain.toggles import AI_GENERATION, is_off
+from gateway.health_watch import HealthCopy, read_state
+from headgate.api.common.v1 import health_pb2
+from headgate.api.gateway.v1 import gateway_pb2 as pb
+
+# Silence beyond this means that the stream is lost.
+HEARTBEAT_SECONDS: Final = 1.5
+# Watchers of one gateway at once; a bound, not a target.
+WATCHER_COUNT_MAX: Final = 10_000
+_LEVELS: Final = {
+    Level.HEALTHY: pb.PROVIDER_LEVEL_HEALTHY,
+    Level.DEGRADED: pb.PROVIDER_LEVEL_DEGRADED,
+    Level.DOWN: pb.PROVIDER_LEVEL_DOWN,
+}
+_SEVERITIES: Final = {
+    Severity.WARNING: pb.BANNER_SEVERITY_WARNING,
+    Severity.CRITICAL: pb.BANNER_SEVERITY_CRITICAL,
+}
+
+
+class StatusWatch:
+    """Tells watchers what one org may know."""
+
+    def __init__(self, copy: HealthCopy) -> None:
+        self._copy = copy
+        self._count = 0
+
+    async def watch(self, org: str, *, known_version: int = 0) -> AsyncGenerator[pb.OrgStatus]:
+        """Yields the org's status whenever it changes, and a heartbeat in between.
+
+        Who knows the present version already gets no snapshot. Raises Overloaded when too many
+        watch. Never ends by itself.
+        """
+        if self._count >= WATCHER_COUNT_MAX:
+            raise Overloaded
+        self._count += 1
+        try:
+            last = self.read(org)
+            if known_version != last.version or not known_version:
+                whole = pb.OrgStatus()
+                whole.CopyFrom(last)
+                whole.snapshot = True
+                yield whole
+            while True:
+                await self._wait()
+                now = self.read(org)
+                yield _difference(last, now)
+                last = now
+        finally:
+            self._count -= 1
+
+    def read(self, org: str) -> pb.OrgStatus:
+        """Returns an org's whole status."""
+        copy = self._copy
+        known = [copy.providers[name] for name in sorted(copy.providers)]
+        levels = [_level(each) for each in known]
+        status = pb.OrgStatus(
+            version=copy.version,
+            stale=copy.stale,
+            providers=[_render(each, at) for each, at in zip(known, levels, strict=True)],
+        )
+        stop = stop_of(copy.stops, {"org": org}, copy.wall_time())
+        toggle = copy.toggles.get(AI_GENERATION)
+        banner = banner_of(
+            levels,
+            stop_message=None if stop is None else stop.message,
+            is_switched_off=is_off(toggle, org=org, operation=""),
+        )
+        if banner is not None:
+            status.banner.CopyFrom(_render_banner(banner))
+        return status
+
+    async def _wait(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                await self._copy.moved.wait()
+
+
+def _level(provider: health_pb2.ProviderHealth) -> Level:
+    return level_of(
+        read_state(provider.state),
+        call_count=provider.call_count,
+        error_rate_percent=provider.error_rate_percent,
+    )
+
+
+def _render(provider: health_pb2.ProviderHealth, level: Level) -> pb.ProviderStatus:
+    told = pb.ProviderStatus(
+        provider=provider.provider,
+        level=_LEVELS[level],
+        call_count=provider.call_count,
+        error_rate_percent=provider.error_rate_percent,
+    )
+    for name, source in (
+        ("since_time", "change_time"),
+        ("success_time", "success_time"),
+        ("failure_time", "failure_time"),
+        ("latency_p50_duration", "latency_p50_duration"),
+        ("latency_p95_duration", "latency_p95_duration"),
+    ):
+        if provider.HasField(source):  # type: ignore[arg-type]  # one of its messages
+            getattr(told, name).CopyFrom(getattr(provider, source))
+    return told
+
+
+def _render_banner(banner: Banner) -> pb.StatusBanner:
+    return pb.StatusBanner(severity=_SEVERITIES[banner.severity], text=banner.text)
+
+
+def _difference(last: pb.OrgStatus, now: pb.OrgStatus) -> pb.OrgStatus:
+    """Returns what changed: the banner always, of the providers those that differ."""
+    known = {each.provider: each for each in last.providers}
+    news = pb.OrgStatus(
+        version=now.version,
+        stale=now.stale,
+        providers=[each for each in now.providers if known.get(each.provider) != each],
+    )
+    if now.HasField("banner"):
+        news.banner.CopyFrom(now.banner)
+    return news

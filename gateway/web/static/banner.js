@@ -1,0 +1,28 @@
+// Shows a banner while Headgate says that one is due. Embed it in any page:
+// <script src="https://GATEWAY/status/banner.js" data-token="TOKEN" defer></script>
+// It adds one element with the class "headgate-banner", as text, and follows it by itself.
+(() => {
+  "use strict";
+  const script = document.currentScript;
+  const base = new URL(".", script.src);
+  const banner = document.createElement("div");
+  banner.className = "headgate-banner";
+  banner.setAttribute("role", "status");
+  banner.hidden = true;
+  const show = (told) => {
+    banner.hidden = !told;
+    banner.textContent = told ? told.text : "";
+    banner.dataset.severity = told ? told.severity : "";
+  };
+  const follow = () => {
+    const url = new URL("events", base);
+    url.searchParams.set("token", script.dataset.token || "");
+    const source = new EventSource(url);
+    source.onmessage = (event) => show(JSON.parse(event.data).banner);
+  };
+  const start = () => {
+    document.body.prepend(banner);
+    follow();
+  };
+  document.body ? start() : addEventListener("DOMContentLoaded", start);
+})();
