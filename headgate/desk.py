@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from headgate import portals
 from headgate.api.gateway.v1 import gateway_pb2
@@ -39,10 +39,14 @@ if TYPE_CHECKING:
     from headgate.plan import Plan
     from headgate.tracing import CallSpan
 
+T = TypeVar("T")
+
 # Ends that may be under way in the background; whoever comes then waits for its own.
 BACKGROUND_COUNT_MAX: Final = 10_000
-# Operations whose fallback text is remembered.
-_TEXT_COUNT_MAX: Final = 1_024
+# Operations of which is remembered what Headgate last said.
+_KNOWN_COUNT_MAX: Final = 1_024
+# Bound of the output of a call that nobody decides on, if Headgate never said one.
+_OUTPUT_TOKENS: Final = 4_096
 # Answers that say for sure that nothing was held.
 _DEFINITE: Final = (InvalidArgument, Unauthenticated, PermissionDenied, NotFound, IdReused)
 # Nobody decided in time.
@@ -80,7 +84,9 @@ class Desk:
         self._metadata = metadata
         self._connection: Connection | None = None
         self._closed = False
+        # What Headgate last said of each operation.
         self._texts: dict[str, str] = {}
+        self._bounds: dict[str, int] = {}
         # Delivers what an event loop leaves behind, on the background loop.
         self._spare: Desk | None = None
 
@@ -178,7 +184,9 @@ class Desk:
             self._forget(plan)
             raise
         if isinstance(decision, (Admission, Denial)) and decision.fallback_text:
-            self._remember(plan.operation, decision.fallback_text)
+            _remember(self._texts, plan.operation, decision.fallback_text)
+        if isinstance(decision, Admission) and plan.max_output_tokens is None:
+            _remember(self._bounds, plan.operation, decision.max_output_tokens)
         return decision
 
     def _judge_undecided(self, plan: Plan, error: RpcError) -> Decision:
@@ -205,12 +213,15 @@ class Desk:
 
     def _let_through(self, plan: Plan) -> Admission:
         now = datetime.now(timezone.utc)
+        bound = plan.max_output_tokens
+        if bound is None:
+            bound = self._bounds.get(plan.operation, _OUTPUT_TOKENS)
         return Admission(
             call_id=plan.call_id,
             org=plan.org,
             candidate=plan.default_candidate or Candidate("", ""),
             held_nanos=0,
-            max_output_tokens=plan.max_output_tokens or 0,
+            max_output_tokens=bound,
             permit=b"",
             admit_time=now,
             expire_time=now,
@@ -227,10 +238,6 @@ class Desk:
         if plan.fresh_id:
             request = gateway_pb2.ReleaseCallRequest(org=plan.org, call_id=plan.call_id)
             self.end(Ending(call_id=plan.call_id, operation=plan.operation, request=request))
-
-    def _remember(self, operation: str, text: str) -> None:
-        if operation in self._texts or len(self._texts) < _TEXT_COUNT_MAX:
-            self._texts[operation] = text
 
     async def _deliver(self, connection: Connection, ending: Ending) -> None:
         try:
@@ -274,6 +281,11 @@ class Desk:
                 kind=kind, call_id=ending.call_id, operation=ending.operation, error=ending.error
             )
         )
+
+
+def _remember(known: dict[str, T], operation: str, word: T) -> None:
+    if operation in known or len(known) < _KNOWN_COUNT_MAX:
+        known[operation] = word
 
 
 class _SpareDesk(Desk):

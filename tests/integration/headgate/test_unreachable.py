@@ -66,6 +66,24 @@ async def test_a_call_is_let_through_and_that_is_counted_and_told(fake: FakeGate
     assert isinstance(call.completion_error, headgate.NotFound)
 
 
+async def test_what_is_let_through_is_bounded_as_headgate_last_bounded_it(
+    fake: FakeGateway,
+) -> None:
+    async with fake.client(admission_timeout_seconds=0.05, on_unreachable="allow") as client:
+        calls = [client.call("summarize") for _ in range(3)]
+        bounds = []
+        for number, call in enumerate(calls):
+            if number != 1:
+                fake.faults.plant("admit", *[GONE] * 20)
+            async with call:
+                bounds.append(call.max_output_tokens)
+            while fake.faults.take("admit"):
+                pass
+
+    # Said by nobody, by the operation's default, by what is remembered of it.
+    assert bounds == [4_096, 256, 256]
+
+
 async def test_what_was_let_through_settles_a_hold_whose_answer_was_lost(
     fake: FakeGateway,
 ) -> None:
