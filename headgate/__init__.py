@@ -13,7 +13,8 @@ and counted, as the client declares.
 What it promises, and the test that shows it:
 
 1. Every way out of a call's block reports or releases it, cancellation at each await included,
-   and a cancellation is never swallowed (tests/integration/headgate/test_cancellation.py).
+   and a cancellation is never swallowed (tests/integration/headgate/test_every_await.py,
+   tests/integration/headgate/test_cancellation.py).
 2. A hold is released only if the call provably never left (tests/unit/headgate/test_classify.py).
 3. An RPC is repeated with the same id only, and within its caller's time
    (tests/integration/headgate/test_retries.py).
