@@ -100,6 +100,10 @@ bench: $(READY) ## Measures speed against a bare echo of the same run
 bench-sdk: $(READY) ## Measures the SDK, and what authentication costs
 	@exec $(PYTHON) -m bench.sdk $(ARGS)
 
+.PHONY: bench-accounting
+bench-accounting: $(READY) ## Measures the books: queries, recording, bytes; minutes with 10 M calls
+	@exec $(PYTHON) -m bench.accounting $(ARGS)
+
 ##@ Change it
 
 .PHONY: setup

@@ -12,6 +12,7 @@ import typer
 from headgate.cli import (
     alerts,
     audit,
+    books,
     breakers,
     channels,
     explain,
@@ -35,7 +36,7 @@ EXIT_NO_ANSWER: Final = 3
 app: Final = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Operates Headgate: limits, keys, staff, routes, prices, kills, usage, alerts, audit.",
+    help="Operates Headgate: limits, keys, staff, routes, prices, books, kills, usage, alerts.",
     epilog="Exit codes: 0 done, 1 refused, 2 wrong use, 3 nobody answered (repeat it).",
 )
 for _group in (
@@ -45,6 +46,8 @@ for _group in (
     breakers.app,
     toggles.app,
     prices.app,
+    books.app,
+    books.export_app,
     alerts.app,
     channels.app,
     staff.app,

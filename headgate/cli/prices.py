@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from headgate.api.common.v1 import price_pb2
-from headgate.api.gateway.v1 import admin_pb2
-from headgate.cli import wording
+from headgate.api.gateway.v1 import admin_pb2, book_admin_pb2, book_admin_pb2_grpc
+from headgate.cli import price_files, wording
 from headgate.cli.config import WrongUse
 from headgate.cli.output import Json, say, show_json, show_table
 from headgate.cli.routes import parse_candidate
@@ -18,14 +19,7 @@ from headgate.money import format_usd, parse_usd
 
 app = typer.Typer(name="prices", help="Prices and their overrides.", no_args_is_help=True)
 
-_METERS: Final = {
-    "input": price_pb2.METER_INPUT,
-    "cache-read": price_pb2.METER_CACHE_READ,
-    "cache-write-5m": price_pb2.METER_CACHE_WRITE_5M,
-    "cache-write-1h": price_pb2.METER_CACHE_WRITE_1H,
-    "output": price_pb2.METER_OUTPUT,
-    "reasoning": price_pb2.METER_REASONING,
-}
+_METERS: Final = price_files.METERS
 
 _Model = Annotated[str, typer.Argument(metavar="PROVIDER/MODEL", help="The model.")]
 _Org = Annotated[str, typer.Option(help="Only for this org. Empty: for the platform.")]
@@ -52,7 +46,7 @@ def set_price(
         list[str],
         typer.Option(
             metavar="METER=USD",
-            help=f"US dollars for a million tokens; repeat it. METER: {', '.join(_METERS)}.",
+            help=f"US dollars for a million of it; repeat it. METER: {', '.join(_METERS)}.",
         ),
     ],
     org: _Org = "",
@@ -70,6 +64,34 @@ def set_price(
         lambda admin: admin.PutPrice, admin_pb2.PutPriceRequest(price=price)
     )
     show_json(answer) if json else _show_prices([answer.price])
+
+
+@app.command("import")
+def import_prices(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="YAML; see `docs/operations.md`.")],
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the file, and change nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Overrides the prices of a file: all of them, or none if one is wrong."""
+    try:
+        prices = price_files.read_prices(path.read_text())
+    except OSError as error:
+        raise WrongUse(f"{path}: {error.strerror}") from None
+    except (price_files.BadPriceFileError, UnicodeDecodeError) as error:
+        raise WrongUse(f"{path}: {error}") from None
+    answer: book_admin_pb2.ImportPricesResponse = open_session(context).ask_at(
+        book_admin_pb2_grpc.BookAdminServiceStub,
+        lambda books: books.ImportPrices,
+        book_admin_pb2.ImportPricesRequest(prices=prices, validate_only=dry_run),
+    )
+    changed, same = answer.changed_count, answer.unchanged_count
+    done = "would change" if dry_run else "changed"
+    words = f"{changed} prices {done}, {same} are so already; the book's version is"
+    show_json(answer) if json else say(f"{words} {answer.version}.")
 
 
 @app.command("delete")
@@ -103,7 +125,9 @@ def _parse_meter(text: str) -> price_pb2.MeterPrice:
         nanos = parse_usd(amount)
     except ValueError as error:
         raise WrongUse(f"--meter: {error}") from None
-    return price_pb2.MeterPrice(meter=_METERS[name], nanos_per_million=nanos)
+    return price_pb2.MeterPrice(
+        meter=price_pb2.Meter.ValueType(_METERS[name]), nanos_per_million=nanos
+    )
 
 
 def _show_prices(prices: Iterable[price_pb2.ModelPrice]) -> None:
