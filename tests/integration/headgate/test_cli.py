@@ -44,7 +44,7 @@ async def test_limits_are_set_listed_and_deleted(command: Commands) -> None:
     left = await command("limits", "list", "--json")
 
     assert put.rows() == [
-        ["acme-daily", "org acme", "cost", "$12.50", "day UTC", "ann@example.com"]
+        ["acme-daily", "org acme", "cost", "$12.50", "day UTC", "enforce", "ann@example.com"]
     ]
     assert again.json()["limit"]["cap"] == "20000000000"
     (mine,) = (each for each in listed.json()["limits"] if each["limit_id"] == "acme-daily")
