@@ -111,54 +111,26 @@ async def test_what_makes_no_sense_is_refused_in_one_line(
     assert refused.err.count("\n") == 1
 
 
-async def test_what_limits_do_is_explained_listed_and_simulated(
-    system: System, command: Commands, tmp_path: Path
+async def test_limits_are_explained_and_what_they_denied_is_listed(
+    system: System, command: Commands
 ) -> None:
-    await command(
-        *SET, "no-bob", "--metric", "calls", "--total", "--cap", "0", "--for", "user=bob"
-    )
-    free = await command("explain", "summarize", "--org", "acme")
-    stopped = await command("explain", "summarize", "--org", "acme", "--for", "user=bob")
-    unknown = await command("explain", "summarize", "--org", "acme", "--for", "planet=mars")
+    nothing = ("--metric", "calls", "--total", "--cap", "0")
+    await command(*SET, "no-bob", *nothing, "--for", "user=bob")
+    asked = ("explain", "summarize", "--org", "acme")
+    free = await command(*asked)
+    stopped = await command(*asked, "--for", "user=bob")
+    unknown = await command(*asked, "--for", "planet=mars")
     async with caller(system, command, "acme") as client:
-        await make_call(client)
         with pytest.raises(headgate.Denied):
-            async with client.session(user="bob").call("summarize", input_tokens=5):
+            async with client.call("summarize", input_tokens=5, user="bob"):
                 pass
 
     async def is_recorded() -> bool:
-        rows = (await command("limits", "violations", "--limit", "no-bob")).rows()
-        return bool(rows)
+        return bool((await command("limits", "violations", "--limit", "no-bob")).rows())
 
     await eventually(is_recorded)
     violations = await command("limits", "violations", "--limit", "no-bob", "--json")
     await command("limits", "delete", "no-bob")
-    limits = tmp_path / "limits.json"
-    limits.write_text(
-        json.dumps(
-            {
-                "limits": [
-                    {
-                        "limit_id": "none",
-                        "scope": {"org": "*"},
-                        "metric": "METRIC_CALLS",
-                        "total": {},
-                        "cap": 0,
-                    }
-                ]
-            }
-        )
-    )
-    now = datetime.now(UTC)
-    interval = (
-        "--from",
-        f"{now - timedelta(days=1):%Y-%m-%d}",
-        "--to",
-        f"{now + timedelta(days=1):%Y-%m-%d}",
-    )
-    simulated = await command("limits", "simulate", str(limits), *interval)
-    limits.write_text("{")
-    broken = await command("limits", "simulate", str(limits), *interval)
 
     assert "would be admitted" in free.out
     assert "would be denied" in stopped.out
@@ -166,6 +138,25 @@ async def test_what_limits_do_is_explained_listed_and_simulated(
     assert unknown.code == 2
     (found,) = violations.json()["violations"]
     assert (found["org"], found["call_count"]) == ("acme", "1")
-    assert "1 calls would have been denied" in simulated.out
-    assert "not in the log" in simulated.out
+
+
+async def test_limits_are_tried_on_the_past(
+    system: System, command: Commands, tmp_path: Path
+) -> None:
+    async with caller(system, command, "acme") as client:
+        await make_call(client)
+    limits = tmp_path / "limits.json"
+    tried = {"limit_id": "none", "metric": "METRIC_CALLS", "total": {}, "cap": 0}
+    limits.write_text(json.dumps({"limits": [tried]}))
+    now, day = datetime.now(UTC), timedelta(days=1)
+    interval = ("--from", (now - day).isoformat(), "--to", (now + day).isoformat())
+    simulated = await command("limits", "simulate", str(limits), *interval, "--json")
+    told = await command("limits", "simulate", str(limits), *interval)
+    limits.write_text("{")
+    broken = await command("limits", "simulate", str(limits), *interval)
+
+    report = simulated.json()
+    assert report["denied_count"] == "1"
+    assert [each["limit_id"] for each in report["denials"]] == ["none"]
+    assert "would have been denied" in told.out
     assert broken.code == 2
