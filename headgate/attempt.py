@@ -65,6 +65,8 @@ class Attempt:
         self.admission: Admission | None = None
         # Why not, with on_denied="return".
         self.denial: Denial | None = None
+        # The provider's tier of service that the call is billed in. Empty: the standard one.
+        self.service_tier = ""
 
     @property
     def receipt(self) -> Receipt | None:
@@ -254,6 +256,7 @@ class Attempt:
             meters=self._meters.to_message(),
             latency=render_duration(min(seconds, _LATENCY_SECONDS_MAX)),
             error_type=verdict.error_type,
+            service_tier=self.service_tier,
             retry_delay=render_duration(verdict.retry_delay_seconds),
         )
         if not admission.governed:

@@ -29,6 +29,7 @@ from headgate.transports.repetition import Repetition
 from headgate.transports.sender import Sender
 from headgate.transports.stream import GovernedStream
 from headgate.transports.terms import Terms
+from headgate.usage.tiers import service_tier
 
 _REDIRECT_STATUS: Final = 300
 _ERROR_STATUS: Final = 400
@@ -190,6 +191,7 @@ class Governor:
                 return stream(self._http, response, watched, call)
             answer = _parse(await response.aread())
             call.report_meters(**shape.meters(asked, answer))
+            call.service_tier = service_tier(answer)
             return copy(self._http, response, call)
 
     def _find_target(self, candidate: Candidate, exchange: _Exchange) -> Target | None:

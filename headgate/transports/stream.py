@@ -11,6 +11,7 @@ from headgate.attempt import Attempt
 from headgate.decisions import CallOutcome
 from headgate.dialects.shape import Asked, Shape
 from headgate.transports.events import EventTap
+from headgate.usage.tiers import service_tier
 
 _endings: Final[set[asyncio.Task[None]]] = set()
 
@@ -39,6 +40,7 @@ class GovernedStream:
 
         def see(event: Mapping[str, Any] | None) -> bool:
             if event is not None:
+                call.service_tier = service_tier(event) or call.service_tier
                 return shape.see(asked, watch, event)
             watch.ended = True
             return True

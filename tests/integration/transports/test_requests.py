@@ -230,6 +230,15 @@ async def test_a_compressed_answer_is_decoded_once(
     assert entry.report.meters.input_token_count == 3
 
 
+async def test_the_tier_of_service_is_reported(gateway: FakeGateway, make_line: MakeLine) -> None:
+    answer = {"service_tier": "flex", "usage": {"prompt_tokens": 3}}
+    await make_line(lambda _: httpx2.Response(200, json=answer)).ask()
+    (entry,) = gateway.ledger.entries.values()
+
+    assert entry.report is not None
+    assert entry.report.service_tier == "flex"
+
+
 async def test_a_redirection_is_a_call_of_its_own(
     gateway: FakeGateway, make_line: MakeLine
 ) -> None:
@@ -272,29 +281,3 @@ async def test_in_the_mode_off_everything_passes_as_it_is(
         await line.ask()
 
     assert sent(line) == BODY
-
-
-@pytest.mark.parametrize(
-    "provider",
-    [
-        headgate.Provider(base_url="one.test"),
-        headgate.Provider(base_url="ftp://one.test"),
-        headgate.Provider(base_url="https://one.test/v1?key=1"),
-        headgate.Provider(base_url="https://one.test", dialect="latin"),
-    ],
-)
-def test_a_provider_that_is_none_is_refused(
-    make_line: MakeLine, provider: headgate.Provider
-) -> None:
-    with pytest.raises(ValueError, match="one"):
-        make_line(providers={"one": provider})
-
-
-def test_each_face_wants_its_own_kind_of_client(gateway: FakeGateway) -> None:
-    blocking: Any = headgate.SyncClient(gateway.target, api_key=API_KEY)
-    awaiting: Any = headgate.Client(gateway.target, api_key=API_KEY)
-
-    with pytest.raises(TypeError, match=r"headgate\.Client"):
-        headgate.governed_async_client("chat", client=blocking)
-    with pytest.raises(TypeError, match=r"headgate\.SyncClient"):
-        headgate.governed_client("chat", client=awaiting)

@@ -6,6 +6,7 @@ import base64
 import functools
 import json
 import random
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,14 @@ def test_no_text_is_more_tokens_than_its_bound(kind: str, name: str) -> None:
 @given(text=st.text(min_size=1, max_size=60))
 def test_no_random_text_is_more_tokens_than_its_bound(name: str, text: str) -> None:
     assert tokenizers()[name](text) <= bounds.text_tokens(text)
+
+
+def test_a_text_that_a_tokenizer_may_lengthen_counts_as_it_is_then() -> None:
+    # One character of three bytes that stands for eighteen.
+    written_out = unicodedata.normalize("NFKC", "ﷺ").encode()
+
+    assert len(written_out) == 33
+    assert bounds.text_tokens("ﷺ") == 33
 
 
 @pytest.mark.parametrize(
