@@ -96,6 +96,10 @@ mutants: $(READY) ## Plants small bugs, one by one, in a copy of the tree: the t
 bench: $(READY) ## Measures speed against a bare echo of the same run
 	@exec $(PYTHON) -m bench.admit $(ARGS)
 
+.PHONY: bench-health
+bench-health: $(READY) ## Measures how fast stops and breakers spread
+	@exec $(PYTHON) -m bench.health $(ARGS)
+
 .PHONY: bench-sdk
 bench-sdk: $(READY) ## Measures the SDK, and what authentication costs
 	@exec $(PYTHON) -m bench.sdk $(ARGS)

@@ -73,15 +73,15 @@ def _processor_seconds(process: psutil.Process) -> float:
 
 
 @contextlib.contextmanager
-def running_system() -> Iterator[Endpoints]:
-    """Starts the system as `make up` does and stops it at the end."""
+def running_system(*options: str) -> Iterator[Endpoints]:
+    """Starts the system as `make up` does, with these options, and stops it at the end."""
     scratch = config.places().scratch
     make_folder(scratch, mode=0o755)
     state = Path(tempfile.mkdtemp(prefix="headgate-bench-", dir=scratch))
     state.chmod(0o755)
     with (state / "up.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "local", "up", "--state", str(state)],
+            [sys.executable, "-m", "local", "up", "--state", str(state), *options],
             cwd=config.CHECKOUT,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -127,6 +127,13 @@ def running_doors(mode: str, answer: bytes) -> Iterator[Baseline]:
     """Starts a server of the chassis with ("on") or without ("off") authentication."""
     with _running_baseline(["bench.doors", mode], answer) as baseline:
         yield baseline
+
+
+@contextlib.contextmanager
+def running_fan_out() -> Iterator[str]:
+    """Starts a server that sends what comes to all streams; yields its address."""
+    with _running_baseline(["bench.fan_out"], b"") as baseline:
+        yield baseline.address
 
 
 @contextlib.contextmanager
