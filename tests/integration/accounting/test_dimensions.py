@@ -14,8 +14,9 @@ from services.accounting.domain.latency import LATENCY_BOUNDS, decode_histogram
 from services.accounting.domain.meters import METER_FIELDS, MeterCounts
 from services.accounting.domain.usage import Outcome
 from services.accounting.verification import find_differences, rebuild
-from tests.integration.accounting.replicas import Open, Replica
+from tests.integration.accounting.replicas import Open, OpenConnection, Replica
 from tests.integration.accounting.samples import SAMPLE_NANOS, now, report
+from tests.integration.accounting.test_locks import held, wait_for_locks
 
 VALUES = """
 SELECT dimension, value, call_count, cost_nanos::bigint FROM rollup_dimension_day
@@ -94,6 +95,29 @@ async def test_the_bound_is_exact_however_many_replicas_bring_new_values(
     own = "SELECT count(*) FROM rollup_dimension_day WHERE value <> ''"
     assert await admin.fetchval(own) == 20
     assert await admin.fetchval("SELECT sum(call_count)::int FROM rollup_dimension_day") == 120
+    await assert_sums_hold(admin)
+
+
+async def test_two_that_bring_the_last_value_at_once_do_not_both_get_a_rollup(
+    start: Open, connect: OpenConnection, admin: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "VALUE_COUNT_MAX", 2)
+    first, second = await start(), await start()
+    for replica in (first, second):
+        await replica.ledger.record([report(user="a")])
+    holder = await connect()
+
+    # Whoever comes first stops at the platform's row, its bound locked; the other at the bound.
+    async with held(holder, "SELECT day FROM rollup_platform_day FOR UPDATE"):
+        booking = [
+            asyncio.create_task(replica.ledger.record([report(user=user)]))
+            for replica, user in ((first, "b"), (second, "c"))
+        ]
+        await wait_for_locks(admin, 2)
+    await asyncio.gather(*booking)
+
+    own = "SELECT count(*) FROM rollup_dimension_day WHERE value <> ''"
+    assert await admin.fetchval(own) == 2
     await assert_sums_hold(admin)
 
 
