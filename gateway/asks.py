@@ -43,7 +43,7 @@ def build(
     input_bound = max(call.input_token_count, call.input_byte_count)
     request = _begin(call, route, price_version=book.version)
     for candidate in candidates:
-        ceiling = book.find(call.org, candidate)
+        ceiling = book.find(call.org, candidate, call.operation)
         if ceiling is None:
             continue
         cost_nanos = worst_case_nanos(

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from chassis.errors import PeerUnavailable, ServiceError
-from gateway.domain.books import PriceBook
+from gateway.domain.books import FLAT, PriceBook
 from gateway.domain.estimates import UNITS_PER_PRICE, Ceiling, Rate, Tier, ceiling
 from gateway.peers import ACCOUNTING
 from headgate.api.accounting.v1 import accounting_pb2
@@ -100,7 +100,8 @@ async def build_book(version: int, prices: Iterable[price_pb2.ModelPrice]) -> Pr
         bound = _ceiling(price)
         if bound is not None:
             book = overrides.setdefault(price.org, {}) if price.org else platform
-            book[(price.provider, price.model)] = bound
+            flat = (FLAT, price.operation)
+            book[flat if price.operation else (price.provider, price.model)] = bound
     return PriceBook(version=version, platform=platform, overrides=overrides)
 
 
@@ -108,7 +109,7 @@ def _ceiling(price: price_pb2.ModelPrice) -> Ceiling | None:
     """Returns the ceiling, or None if neither tokens nor calls bound what a call costs."""
     inputs: list[Rate] = []
     outputs: list[Rate] = []
-    call_nanos = 0
+    call_nanos: int | None = None
     lists = [price.meters, *(variant.meters for variant in price.variants)]
     for meter in (each for meters in lists for each in meters):
         tiers = tuple(
@@ -125,7 +126,8 @@ def _ceiling(price: price_pb2.ModelPrice) -> Ceiling | None:
             outputs.append(rate)
         elif meter.meter == price_pb2.METER_CALL:
             prices = (meter.nanos_per_million, *(tier.nanos_per_million for tier in tiers))
-            call_nanos = max(call_nanos, -(-max(prices) // UNITS_PER_PRICE))
-    if not inputs and not outputs and not call_nanos:
+            call_nanos = max(call_nanos or 0, -(-max(prices) // UNITS_PER_PRICE))
+    # A call that is priced at nothing is free, which is not unpriced.
+    if not inputs and not outputs and call_nanos is None:
         return None
-    return ceiling(input_rates=inputs, output_rates=outputs, call_nanos=call_nanos)
+    return ceiling(input_rates=inputs, output_rates=outputs, call_nanos=call_nanos or 0)

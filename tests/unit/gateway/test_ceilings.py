@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from gateway.domain.calls import Candidate
 from gateway.domain.estimates import worst_case_nanos
 from gateway.prices import build_book
 from headgate.api.common.v1 import price_pb2
-from tests.unit.gateway.calls import OPENAI
+from tests.unit.gateway.calls import ANTHROPIC, OPENAI
 from tests.unit.gateway.test_copies import price
 
 
 async def test_a_book_knows_the_dearest_that_a_call_can_meet() -> None:
     book = await build_book(3, [price(), price(org="acme", nanos=100)])
-    ceiling = book.find("globex", OPENAI)
+    ceiling = book.find("globex", OPENAI, "chat")
     assert ceiling is not None
 
     def held(inputs: int, outputs: int) -> int:
@@ -29,7 +30,7 @@ async def test_a_variant_and_a_price_for_the_call_count_towards_the_dearest() ->
         meter=price_pb2.METER_OUTPUT, nanos_per_million=900_000_000
     )
     dear.meters.add(meter=price_pb2.METER_CALL, nanos_per_million=5_000_001)
-    ceiling = (await build_book(3, [dear])).find("acme", OPENAI)
+    ceiling = (await build_book(3, [dear])).find("acme", OPENAI, "chat")
 
     assert ceiling is not None
     held = worst_case_nanos(ceiling, input_token_count_max=0, output_token_count_max=10)
@@ -42,3 +43,25 @@ async def test_a_model_that_neither_tokens_nor_calls_bound_has_no_ceiling() -> N
     by_time.meters.add(meter=price_pb2.METER_AUDIO_MS, nanos_per_million=100_000_000)
 
     assert not (await build_book(3, [by_time])).platform
+
+
+async def test_an_operations_flat_price_bounds_models_without_one() -> None:
+    def flat(nanos: int, org: str = "") -> price_pb2.ModelPrice:
+        meter = price_pb2.MeterPrice(meter=price_pb2.METER_CALL, nanos_per_million=nanos)
+        return price_pb2.ModelPrice(operation="chat", org=org, meters=[meter])
+
+    token = price_pb2.MeterPrice(meter=price_pb2.METER_INPUT, nanos_per_million=7)
+    priced = price_pb2.ModelPrice(provider=OPENAI.provider, model=OPENAI.model, meters=[token])
+    book = await build_book(3, [priced, flat(5_000_000), flat(0, "globex")])
+
+    def worst(org: str, candidate: Candidate, operation: str = "chat") -> int | None:
+        found = book.find(org, candidate, operation)
+        if found is None:
+            return None
+        return worst_case_nanos(found, input_token_count_max=10**6, output_token_count_max=0)
+
+    assert worst("acme", OPENAI) == 7
+    assert worst("acme", ANTHROPIC) == 5
+    # Free is a price.
+    assert worst("globex", ANTHROPIC) == 0
+    assert worst("acme", ANTHROPIC, "other") is None

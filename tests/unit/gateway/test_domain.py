@@ -22,9 +22,9 @@ def test_an_org_pays_its_own_price_before_the_platforms() -> None:
     model = (OPENAI.provider, OPENAI.model)
     book = PriceBook(version=7, platform={model: CHEAP}, overrides={"acme": {model: DEAR}})
 
-    assert book.find("acme", OPENAI) is DEAR
-    assert book.find("globex", OPENAI) is CHEAP
-    assert book.find("acme", ANTHROPIC) is None
+    assert book.find("acme", OPENAI, "chat") is DEAR
+    assert book.find("globex", OPENAI, "chat") is CHEAP
+    assert book.find("acme", ANTHROPIC, "chat") is None
 
 
 @pytest.mark.parametrize(
