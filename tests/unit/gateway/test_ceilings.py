@@ -50,7 +50,7 @@ async def test_an_operations_flat_price_bounds_models_without_one() -> None:
         meter = price_pb2.MeterPrice(meter=price_pb2.METER_CALL, nanos_per_million=nanos)
         return price_pb2.ModelPrice(operation="chat", org=org, meters=[meter])
 
-    token = price_pb2.MeterPrice(meter=price_pb2.METER_INPUT, nanos_per_million=7)
+    token = price_pb2.MeterPrice(meter=price_pb2.METER_INPUT, nanos_per_million=7_000_000)
     priced = price_pb2.ModelPrice(provider=OPENAI.provider, model=OPENAI.model, meters=[token])
     book = await build_book(3, [priced, flat(5_000_000), flat(0, "globex")])
 
@@ -60,7 +60,7 @@ async def test_an_operations_flat_price_bounds_models_without_one() -> None:
             return None
         return worst_case_nanos(found, input_token_count_max=10**6, output_token_count_max=0)
 
-    assert worst("acme", OPENAI) == 7
+    assert worst("acme", OPENAI) == 7_000_000
     assert worst("acme", ANTHROPIC) == 5
     # Free is a price.
     assert worst("globex", ANTHROPIC) == 0
