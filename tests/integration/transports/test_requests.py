@@ -17,6 +17,8 @@ from headgate.testing import API_KEY, FakeGateway
 from tests.integration.transports.line import BODY, OPENAI, Line, asked, whole
 
 MakeLine = Callable[..., Line]
+# Of what is let through before anything was admitted.
+UNDECIDED_BOUND = 4096
 ONE = headgate.Provider(base_url="https://one.test/v1")
 TWO = headgate.Provider(
     base_url="https://two.test/v1/", api_key="key-of-two", headers={"x-more": "1"}
@@ -254,7 +256,7 @@ async def test_a_redirection_is_a_call_of_its_own(
     assert outcomes == [call_pb2.CALL_OUTCOME_REJECTED, call_pb2.CALL_OUTCOME_SUCCEEDED]
 
 
-async def test_if_nobody_decides_the_request_is_denied_or_passes_as_it_is(
+async def test_if_nobody_decides_the_request_is_denied_or_passes_bounded(
     gateway: FakeGateway, make_line: MakeLine
 ) -> None:
     options: dict[str, Any] = {"api_key": API_KEY, "admission_timeout_seconds": 0.2}
@@ -269,10 +271,10 @@ async def test_if_nobody_decides_the_request_is_denied_or_passes_as_it_is(
     with pytest.raises(headgate.Denied) as raised:
         denied.raise_for_status()
     assert raised.value.decision.reason is headgate.DenialReason.UNREACHABLE
-    assert sent(line) == BODY
+    assert sent(line) == {**BODY, "max_completion_tokens": UNDECIDED_BOUND}
 
 
-async def test_in_the_mode_off_everything_passes_as_it_is(
+async def test_in_the_mode_off_everything_passes_bounded(
     make_line: MakeLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HEADGATE_MODE", "off")
@@ -280,4 +282,4 @@ async def test_in_the_mode_off_everything_passes_as_it_is(
         line = make_line(client=nobody)
         await line.ask()
 
-    assert sent(line) == BODY
+    assert sent(line) == {**BODY, "max_completion_tokens": UNDECIDED_BOUND}
