@@ -50,6 +50,7 @@ _ALERTS: Final = "/headgate.api.gateway.v1.AlertAdminService/"
 _BOOKS: Final = "/headgate.api.gateway.v1.BookAdminService/"
 _LIMITS: Final = "/headgate.api.gateway.v1.LimitAdminService/"
 _CHANNELS: Final = "/headgate.api.gateway.v1.ChannelAdminService/"
+_FORECASTS: Final = "/headgate.api.gateway.v1.ForecastAdminService/"
 _PEOPLE: Final = "/headgate.api.gateway.v1.StaffService/"
 RULES: Final[Mapping[str, Rule]] = {
     _BACKEND + "AdmitCall": _CALLS,
@@ -105,6 +106,8 @@ RULES: Final[Mapping[str, Rule]] = {
     _ALERTS + "DeleteAlertMute": _CHANGES_OF_ORG,
     _ALERTS + "ListAlertMutes": _READS_OF_ORG,
     _ALERTS + "ListEvents": _READS_OF_ORG,
+    _FORECASTS + "GetForecast": _READS_OF_ORG,
+    _FORECASTS + "ForecastCalls": _READS_OF_ORG,
     _CHANNELS + "PutChannel": _CHANGES_OF_ORG,
     _CHANNELS + "DeleteChannel": _CHANGES_OF_ORG,
     _CHANNELS + "ListChannels": _READS_OF_ORG,

@@ -15,6 +15,7 @@ from gateway.admin.alerts_servicer import AlertAdminServicer
 from gateway.admin.audit import Audit
 from gateway.admin.books_servicer import BookAdminServicer
 from gateway.admin.channels_servicer import ChannelAdminServicer
+from gateway.admin.forecasts_servicer import ForecastAdminServicer
 from gateway.admin.limit_questions import LimitQuestions
 from gateway.admin.limits_servicer import LimitAdminServicer
 from gateway.admin.servicer import AdminServicer
@@ -54,6 +55,7 @@ from headgate.api.gateway.v1 import (
     alert_admin_pb2_grpc,
     book_admin_pb2_grpc,
     channel_admin_pb2_grpc,
+    forecast_admin_pb2_grpc,
     gateway_pb2_grpc,
     limit_admin_pb2_grpc,
     staff_pb2_grpc,
@@ -65,6 +67,7 @@ LIMIT_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.LimitAdminService"
 ALERT_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.AlertAdminService"
 BOOK_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.BookAdminService"
 CHANNEL_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.ChannelAdminService"
+FORECAST_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.ForecastAdminService"
 STAFF_SERVICE: Final = "headgate.api.gateway.v1.StaffService"
 # Where the gateways' database tells of changes.
 CHANNEL: Final = "headgate_gateway"
@@ -221,6 +224,11 @@ class Parts:
             authenticate=self.authenticator,
             authorize=check_reach,
         )
+        self._add_admin_beside(process)
+        self._add_staff_servicer(process)
+
+    def _add_admin_beside(self, process: Process) -> None:
+        """Adds the admin's services that have a contract of their own."""
         for add, servicer, name in (
             (
                 limit_admin_pb2_grpc.add_LimitAdminServiceServicer_to_server,
@@ -242,6 +250,11 @@ class Parts:
                 ChannelAdminServicer(self.accounting, self.audit),
                 CHANNEL_ADMIN_SERVICE,
             ),
+            (
+                forecast_admin_pb2_grpc.add_ForecastAdminServiceServicer_to_server,
+                ForecastAdminServicer(self.accounting, self.audit),
+                FORECAST_ADMIN_SERVICE,
+            ),
         ):
             process.server.add(
                 add,
@@ -250,7 +263,6 @@ class Parts:
                 authenticate=self.authenticator,
                 authorize=check_reach,
             )
-        self._add_staff_servicer(process)
 
     def _add_staff_servicer(self, process: Process) -> None:
         passwords = Passwords()

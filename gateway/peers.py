@@ -17,6 +17,7 @@ from headgate.api.accounting.v1 import (
     alerts_pb2_grpc,
     books_pb2_grpc,
     channels_pb2_grpc,
+    forecasts_pb2_grpc,
 )
 from headgate.api.admission.v1 import admission_pb2, admission_pb2_grpc
 from headgate.api.health.v1 import health_pb2, health_pb2_grpc
@@ -71,6 +72,7 @@ class Accounting:
         self.alerts = alerts_pb2_grpc.AlertServiceStub(channel)
         self.channels = channels_pb2_grpc.ChannelServiceStub(channel)
         self.books = books_pb2_grpc.BookServiceStub(channel)
+        self.forecasts = forecasts_pb2_grpc.ForecastServiceStub(channel)
         self.record: BatchedMethod[pb.UsageReport, pb.RecordResult] = _batched(
             ACCOUNTING, self.stub.Record, lambda items: pb.RecordRequest(reports=items)
         )

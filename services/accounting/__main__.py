@@ -61,7 +61,7 @@ async def serve(settings: AccountingSettings, process: Process) -> AsyncIterator
                 service_name=SERVICE_NAME,
                 authenticate=ServiceTokenAuthenticator(settings.service_token),
             )
-            alerting.add_to(process, settings)
+            alerting.add_to(process, settings, prices)
             add_books(process, settings, pool=pool, ledger=ledger, prices=prices)
             process.spawn("prices", prices.follow())
             yield

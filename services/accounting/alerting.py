@@ -14,9 +14,10 @@ from chassis.database import Pool
 from chassis.peers import open_channel
 from chassis.process import Process
 from chassis.server import ServiceTokenAuthenticator
-from headgate.api.accounting.v1 import alerts_pb2_grpc, channels_pb2_grpc
+from headgate.api.accounting.v1 import alerts_pb2_grpc, channels_pb2_grpc, forecasts_pb2_grpc
 from headgate.api.admission.v1 import admission_pb2_grpc
 from headgate.api.health.v1 import health_pb2_grpc
+from services.accounting.alerts.crossings import CrossingFeed
 from services.accounting.alerts.denials import DeniedBudgets
 from services.accounting.alerts.faults import UsageFaults
 from services.accounting.alerts.fitness import Fitness
@@ -30,9 +31,14 @@ from services.accounting.delivery.dispatcher import Dispatcher
 from services.accounting.delivery.notifications import Notifications
 from services.accounting.delivery.servicer import ChannelServicer
 from services.accounting.delivery.webhooks import Webhooks
+from services.accounting.forecasts.budgets import Budgets
+from services.accounting.forecasts.servicer import ForecastServicer
+from services.accounting.forecasts.store import SpendingStore
+from services.accounting.prices import Prices
 
 ALERT_SERVICE: Final = "headgate.api.accounting.v1.AlertService"
 CHANNEL_SERVICE: Final = "headgate.api.accounting.v1.ChannelService"
+FORECAST_SERVICE: Final = "headgate.api.accounting.v1.ForecastService"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +49,10 @@ class Alerting:
     watch: Watch
     dispatcher: Dispatcher
     desk: Desk
+    spending: SpendingStore
+    budgets: Budgets
 
-    def add_to(self, process: Process, settings: AccountingSettings) -> None:
+    def add_to(self, process: Process, settings: AccountingSettings, prices: Prices) -> None:
         """Adds the servicers, and the loops that look and deliver."""
         authenticate = ServiceTokenAuthenticator(settings.service_token)
         process.server.add(
@@ -57,6 +65,12 @@ class Alerting:
             channels_pb2_grpc.add_ChannelServiceServicer_to_server,
             ChannelServicer(self.desk),
             service_name=CHANNEL_SERVICE,
+            authenticate=authenticate,
+        )
+        process.server.add(
+            forecasts_pb2_grpc.add_ForecastServiceServicer_to_server,
+            ForecastServicer(store=self.spending, budgets=self.budgets, prices=prices),
+            service_name=FORECAST_SERVICE,
             authenticate=authenticate,
         )
         process.spawn("alerts", self.watch.run())
@@ -105,23 +119,32 @@ def build_alerting(
         webhooks=webhooks,
         notifications=notifications,
     )
-    watch = _build_watch(pool, admission, health)
-    return Alerting(store=AlertStore(pool), watch=watch, dispatcher=dispatcher, desk=desk)
+    spending = SpendingStore(pool)
+    stub = None if admission is None else admission_pb2_grpc.AdmissionServiceStub(admission)
+    return Alerting(
+        store=AlertStore(pool),
+        watch=_build_watch(pool, admission, health),
+        dispatcher=dispatcher,
+        desk=desk,
+        spending=spending,
+        budgets=Budgets(pool, spending, stub),
+    )
 
 
 def _build_watch(
     pool: Pool, admission: grpc.aio.Channel | None, health: grpc.aio.Channel | None
 ) -> Watch:
-    denials, fitness = None, None
+    crossings, denials, fitness = None, None, None
     if admission is not None:
         stub = admission_pb2_grpc.AdmissionServiceStub(admission)
+        crossings = CrossingFeed(pool, stub.ListCrossings)
         denials = DeniedBudgets(pool, stub)
     if health is not None:
         fitness = Fitness(pool, health_pb2_grpc.HealthServiceStub(health).GetHealth)
     return Watch(
         pool=pool,
         faults=UsageFaults(pool),
-        crossings=None,
+        crossings=crossings,
         denials=denials,
         fitness=fitness,
     )

@@ -125,7 +125,7 @@ def _parse_report(message: pb.UsageReport, checks: Checks) -> Report:
         api_key_id=text("api_key_id", message.api_key_id, min_length=0, max_length=KEY_LENGTH_MAX),
         labels=_parse_labels(checks, message),
         outcome=_parse_outcome(checks, message.outcome),
-        meters=_parse_meters(checks, message.meters),
+        meters=parse_meters(checks, message.meters),
         latency_ms=_parse_latency(checks, message),
         error_type=text(
             "error_type", message.error_type, min_length=0, max_length=ERROR_TYPE_LENGTH_MAX
@@ -191,7 +191,8 @@ def _parse_labels(checks: Checks, message: pb.UsageReport) -> dict[str, str]:
     return dict(message.labels)
 
 
-def _parse_meters(checks: Checks, message: call_pb2.UsageMeters) -> MeterCounts:
+def parse_meters(checks: Checks, message: call_pb2.UsageMeters) -> MeterCounts:
+    """Returns the units of each meter; unset ones are missing, not zero."""
     counts: list[int | None] = [None] * len(METER_FIELDS)
     for descriptor, count in message.ListFields():
         field = descriptor.name

@@ -12,7 +12,7 @@ from headgate.api.health.v1 import health_pb2 as health
 from services.accounting.alerts.outbox import write_event
 from services.accounting.alerts.register import notice, resolve_condition
 from services.accounting.domain.alerts import Condition
-from services.accounting.domain.findings import (
+from services.accounting.domain.fitness import (
     Active,
     Fact,
     compare_facts,

@@ -146,8 +146,11 @@ _TYPES: Final = (
         severity=Severity.WARNING,
         meaning="At the present pace a budget will not last until its period ends. Once for each "
         "counter and period.",
-        facts=_LIMIT
-        | {
+        facts={
+            "limit_id": "the limit",
+            "scope": "values of the limit's dimensions",
+            "start_time": "first instant of the period, RFC 3339",
+            "end_time": "first instant after it, RFC 3339",
             "spent_nanos": "spent so far",
             "expected_nanos": "spent at the end of the period, most likely",
             "low_nanos": "in one of ten cases less",
@@ -155,8 +158,11 @@ _TYPES: Final = (
             "cap": "the cap, in nano-US-dollars",
             "exhaustion_time": "when the cap will be reached, most likely, RFC 3339",
         },
-        example=_LIMIT_EXAMPLE
-        | {
+        example={
+            "limit_id": "acme-monthly",
+            "scope": {"org": "acme"},
+            "start_time": "2026-11-01T00:00:00Z",
+            "end_time": "2026-12-01T00:00:00Z",
             "spent_nanos": 130_000_000_000,
             "expected_nanos": 310_000_000_000,
             "low_nanos": 290_000_000_000,

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from headgate.money import format_usd
 from services.accounting.domain.alerts import Condition
-from services.accounting.domain.event_types import Facts
 from services.accounting.domain.events import Event
 
 WHOLE_PERCENT: Final = 100
 # What is noticed call by call is over when no such call came for so long.
 USAGE_LASTS: Final = dt.timedelta(hours=24)
 DENIALS_LAST: Final = dt.timedelta(minutes=30)
-# A provider that stays broken is noticed again after this.
-NOTICE_AGAIN: Final = dt.timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,22 +70,19 @@ class Denials:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
-    """Something that health says is so: a provider's breaker is open, or calls are stopped."""
+class HighForecast:
+    """A budget that will not last until its period ends."""
 
-    key: str
-    # What tells one occurrence from the next: the epoch of a breaker.
-    occurrence: str
-    event: Event
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Active:
-    """An alert on such a fact that is not resolved."""
-
-    key: str
-    occurrence: str
-    last_time: dt.datetime
+    limit_id: str
+    scope: Mapping[str, str]
+    start_time: dt.datetime | None
+    end_time: dt.datetime | None
+    cap_nanos: int
+    spent_nanos: int
+    low_nanos: int
+    expected_nanos: int
+    high_nanos: int
+    exhaustion_time: dt.datetime | None
 
 
 def describe_crossing(crossing: Crossing) -> Condition:
@@ -143,6 +137,8 @@ def describe_usage(finding: UsageFinding, *, now: dt.datetime) -> Condition:
             beyond = format_usd(finding.overrun_nanos)
             title = f"{calls} of {finding.operation} by {finding.org} cost {beyond} beyond holds"
             data["overrun_nanos"] = finding.overrun_nanos
+        case _:
+            assert_never(finding.fault)
     event_type = (
         "cost.overrun" if finding.fault is UsageFault.OVERRUN else f"usage.{finding.fault.value}"
     )
@@ -173,77 +169,33 @@ def describe_denials(denials: Denials, *, now: dt.datetime) -> Condition:
     )
 
 
-def compare_facts(
-    facts: Iterable[Fact], active: Iterable[Active], *, now: dt.datetime
-) -> tuple[list[Fact], list[str]]:
-    """Returns what to notice of what is so, and which alerts are over because it no longer is.
-
-    What has an alert already is noticed again when it happens anew, or stays for long.
-    """
-    known = {each.key: each for each in active}
-    found = {each.key: each for each in facts}
-    news = [
-        fact
-        for key, fact in sorted(found.items())
-        if key not in known
-        or known[key].occurrence != fact.occurrence
-        or now - known[key].last_time >= NOTICE_AGAIN
-    ]
-    return news, sorted(known.keys() - found.keys())
-
-
-def open_breaker(provider: str, epoch: int, *, where: str = "", org: str = "") -> Fact:
-    """Returns the fact of an open breaker; `where` names a part, such as "model/gpt-9", and `org`
-    whose credential it is.
-    """
-    place = f"{provider}/{where}" if where else provider
-    data: Facts = {"provider": provider, "part": where, "epoch": epoch}
-    return Fact(
-        key=f"breaker/{place}",
-        occurrence=str(epoch),
+def describe_forecast(high: HighForecast) -> Condition:
+    """Returns the condition of a budget that will not last: raised once in its period."""
+    scope = ",".join(f"{name}={value}" for name, value in sorted(high.scope.items()))
+    start = show_time(high.start_time)
+    expected, cap = format_usd(high.expected_nanos), format_usd(high.cap_nanos)
+    return Condition(
+        key=f"forecast/{high.limit_id}/{scope}/{start}",
+        once=True,
+        expire_time=high.end_time,
         event=Event(
-            type="breaker.opened",
-            org=org,
-            subject=f"provider/{place}",
-            title=f"{place} is not called: its calls fail",
-            data=data,
+            type="cost.forecast.high",
+            org=high.scope.get("org", ""),
+            subject=f"limit/{high.limit_id}",
+            title=f"{high.limit_id} will not last: {expected} of {cap} are expected",
+            data={
+                "limit_id": high.limit_id,
+                "scope": dict(high.scope),
+                "start_time": start,
+                "end_time": show_time(high.end_time),
+                "cap": high.cap_nanos,
+                "spent_nanos": high.spent_nanos,
+                "low_nanos": high.low_nanos,
+                "expected_nanos": high.expected_nanos,
+                "high_nanos": high.high_nanos,
+                "exhaustion_time": show_time(high.exhaustion_time),
+            },
         ),
-    )
-
-
-def kill_in_force(kill_id: str, *, reason: str, actor: str) -> Fact:
-    """Returns the fact of calls that are stopped."""
-    return Fact(
-        key=f"kill/{kill_id}",
-        occurrence="",
-        event=Event(
-            type="kill.set",
-            org="",
-            subject=f"kill/{kill_id}",
-            title=f"Calls are stopped ({kill_id}): {reason}",
-            data={"kill_id": kill_id, "reason": reason, "actor": actor},
-        ),
-    )
-
-
-def describe_end(key: str, *, org: str) -> Event:
-    """Returns the event that tells the end of what health had said."""
-    kind, _, name = key.partition("/")
-    if kind == "kill":
-        return Event(
-            type="kill.lifted",
-            org="",
-            subject=key,
-            title=f"Calls pass again ({name})",
-            data={"kill_id": name},
-        )
-    provider, _, part = name.partition("/")
-    return Event(
-        type="breaker.closed",
-        org=org,
-        subject=f"provider/{name}",
-        title=f"{name} is called again",
-        data={"provider": provider, "part": part},
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import grpc
 import structlog
 from opentelemetry.metrics import NoOpMeter
 
@@ -28,6 +29,11 @@ async def check_alerts(settings: AccountingSettings) -> None:
     ):
         failed = await alerting.watch.check()
         anomaly_count = await look_for_anomalies(pool)
+        try:
+            high_count = await alerting.budgets.check()
+        except grpc.aio.AioRpcError:
+            failed.append("budgets")
+            high_count = 0
     if failed:
         raise JobError(f"could not look at: {', '.join(failed)}")
-    log.info("alerts_checked", anomaly_count=anomaly_count)
+    log.info("alerts_checked", anomaly_count=anomaly_count, high_forecast_count=high_count)

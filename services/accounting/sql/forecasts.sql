@@ -20,3 +20,19 @@ CROSS JOIN t
 WHERE r.level = 2 AND r.day BETWEEN t.day - $1::integer AND t.day
 GROUP BY r.org, r.operation, t.day
 HAVING sum(r.call_count) FILTER (WHERE r.day = t.day) > 0;
+
+-- name: list_hours
+-- Spend by hour from the rollups, sparse. Empty: all orgs, all operations.
+SELECT
+    r.day,
+    r.hour,
+    sum(r.cost_nanos) AS cost_nanos
+FROM rollup AS r
+WHERE
+    r.level = 1
+    AND r.day >= $1::date
+    AND ($2::text = '' OR r.org = $2::text)
+    AND ($3::text = '' OR r.operation = $3::text)
+    AND ($4::text = '' OR r.provider = $4::text)
+    AND ($5::text = '' OR r.model = $5::text)
+GROUP BY r.day, r.hour;

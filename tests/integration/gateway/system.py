@@ -38,7 +38,7 @@ ACME_KEY: Final = "hg_acme_" + "B" * 43
 GLOBEX_KEY: Final = "hg_globex_" + "C" * 43
 # Nobody listens there.
 NOWHERE: Final = "127.0.0.1:1"
-WAIT_SECONDS: Final = 15.0
+WAIT_SECONDS: Final = 60.0
 
 S = TypeVar("S", bound=Settings)
 

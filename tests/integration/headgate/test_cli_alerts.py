@@ -119,3 +119,11 @@ async def test_wrong_use_is_told_before_anything_is_asked(
     wrong = await command("channels", "set", "oncall", "--kind", "webhook", *arguments)
 
     assert (wrong.code, said in wrong.err) == (2, True)
+
+
+async def test_a_forecast_of_little_says_so(command: Commands) -> None:
+    shown = await command("forecast", "--org", "nobody")
+    assert "two days of calls are needed" in shown.out
+    assert "Last 24 hours $0.00" in shown.out
+    answer = (await command("forecast", "--org", "nobody", "--json")).json()
+    assert answer["last_day_nanos"] == "0"

@@ -10,17 +10,19 @@ import pytest
 
 from services.accounting.domain.anomalies import OperationDay, find_anomalies
 from services.accounting.domain.findings import (
-    NOTICE_AGAIN,
-    Active,
     Crossing,
     Denials,
     UsageFault,
     UsageFinding,
-    compare_facts,
     describe_crossing,
     describe_denials,
-    describe_end,
     describe_usage,
+)
+from services.accounting.domain.fitness import (
+    NOTICE_AGAIN,
+    Active,
+    compare_facts,
+    describe_end,
     kill_in_force,
     open_breaker,
 )

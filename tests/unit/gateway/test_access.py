@@ -15,6 +15,7 @@ from headgate.api.gateway.v1 import (
     alert_admin_pb2,
     book_admin_pb2,
     channel_admin_pb2,
+    forecast_admin_pb2,
     gateway_pb2,
     limit_admin_pb2,
     staff_pb2,
@@ -26,6 +27,7 @@ FILES = (
     alert_admin_pb2,
     book_admin_pb2,
     channel_admin_pb2,
+    forecast_admin_pb2,
     limit_admin_pb2,
     staff_pb2,
 )

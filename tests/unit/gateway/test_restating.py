@@ -10,28 +10,34 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from gateway.admin.restating import restate
-from headgate.api.accounting.v1 import alerts_pb2, channels_pb2
+from headgate.api.accounting.v1 import alerts_pb2, channels_pb2, forecasts_pb2
 from headgate.api.common.v1 import channel_pb2
-from headgate.api.gateway.v1 import alert_admin_pb2, channel_admin_pb2
+from headgate.api.gateway.v1 import alert_admin_pb2, channel_admin_pb2, forecast_admin_pb2
 
 # Contract of staff, and the inner one.
-PAIRS = [(alert_admin_pb2, alerts_pb2), (channel_admin_pb2, channels_pb2)]
+PAIRS = [
+    (alert_admin_pb2, alerts_pb2),
+    (channel_admin_pb2, channels_pb2),
+    (forecast_admin_pb2, forecasts_pb2),
+]
 # What the gateway adds by itself.
 ADDED = {"actor", "audit_id"}
 
 
-def shape(field: FieldDescriptor) -> tuple[object, ...]:
+def shape(field: FieldDescriptor, package: str) -> tuple[object, ...]:
     named = field.message_type or field.enum_type
+    # Messages of the contract itself are compared by themselves.
+    name = named.full_name if named is not None else ""
     return (
         field.type,
         field.is_repeated,
         field.has_presence,
-        named.full_name if named is not None else "",
+        name.removeprefix(package),
     )
 
 
 def fields(message: Descriptor) -> dict[str, tuple[object, ...]]:
-    return {field.name: shape(field) for field in message.fields}
+    return {field.name: shape(field, f"{message.file.package}.") for field in message.fields}
 
 
 MESSAGES = [

@@ -26,15 +26,21 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from headgate.api.common.v1 import call_pb2 as headgate_dot_api_dot_common_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%headgate/api/common/v1/forecast.proto\x12\x16headgate.api.common.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\"\xc1\x01\n\rSpendForecast\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bspent_nanos\x18\x03 \x01(\x03\x12\x16\n\x0e\x65xpected_nanos\x18\x04 \x01(\x03\x12\x11\n\tlow_nanos\x18\x05 \x01(\x03\x12\x12\n\nhigh_nanos\x18\x06 \x01(\x03\"\x8c\x01\n\x0bPlannedCall\x12\x34\n\tcandidate\x18\x01 \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x12\x33\n\x06meters\x18\x02 \x01(\x0b\x32#.headgate.api.common.v1.UsageMeters\x12\x12\n\ncall_count\x18\x03 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%headgate/api/common/v1/forecast.proto\x12\x16headgate.api.common.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\"\xc1\x01\n\rSpendForecast\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bspent_nanos\x18\x03 \x01(\x03\x12\x16\n\x0e\x65xpected_nanos\x18\x04 \x01(\x03\x12\x11\n\tlow_nanos\x18\x05 \x01(\x03\x12\x12\n\nhigh_nanos\x18\x06 \x01(\x03\"\x8c\x01\n\x0bPlannedCall\x12\x34\n\tcandidate\x18\x01 \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x12\x33\n\x06meters\x18\x02 \x01(\x0b\x32#.headgate.api.common.v1.UsageMeters\x12\x12\n\ncall_count\x18\x03 \x01(\x03\"\x85\x03\n\x0e\x42udgetForecast\x12\x10\n\x08limit_id\x18\x01 \x01(\t\x12@\n\x05scope\x18\x02 \x03(\x0b\x32\x31.headgate.api.common.v1.BudgetForecast.ScopeEntry\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tcap_nanos\x18\x05 \x01(\x03\x12\x12\n\nused_nanos\x18\x06 \x01(\x03\x12\x37\n\x08\x66orecast\x18\x07 \x01(\x0b\x32%.headgate.api.common.v1.SpendForecast\x12\x33\n\x0f\x65xhaustion_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate.api.common.v1.forecast_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_BUDGETFORECAST_SCOPEENTRY']._loaded_options = None
+  _globals['_BUDGETFORECAST_SCOPEENTRY']._serialized_options = b'8\001'
   _globals['_SPENDFORECAST']._serialized_start=134
   _globals['_SPENDFORECAST']._serialized_end=327
   _globals['_PLANNEDCALL']._serialized_start=330
   _globals['_PLANNEDCALL']._serialized_end=470
+  _globals['_BUDGETFORECAST']._serialized_start=473
+  _globals['_BUDGETFORECAST']._serialized_end=862
+  _globals['_BUDGETFORECAST_SCOPEENTRY']._serialized_start=818
+  _globals['_BUDGETFORECAST_SCOPEENTRY']._serialized_end=862
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,11 @@
 isort:skip_file
 Forecasts of spend."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from headgate.api.common.v1 import call_pb2 as _call_pb2
 import builtins as _builtins
 import sys
@@ -97,3 +99,85 @@ class PlannedCall(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PlannedCall: _TypeAlias = PlannedCall  # noqa: Y015
+
+@_typing.final
+class BudgetForecast(_message.Message):
+    """When a budget will be spent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ScopeEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    LIMIT_ID_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    CAP_NANOS_FIELD_NUMBER: _builtins.int
+    USED_NANOS_FIELD_NUMBER: _builtins.int
+    FORECAST_FIELD_NUMBER: _builtins.int
+    EXHAUSTION_TIME_FIELD_NUMBER: _builtins.int
+    limit_id: _builtins.str
+    """Limit that gives the cap. Empty: none has a name."""
+    cap_nanos: _builtins.int
+    """The cap, in nano-US-dollars."""
+    used_nanos: _builtins.int
+    """Used so far: held and settled."""
+    @_builtins.property
+    def scope(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Values of the counter's dimensions. Empty: the platform."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """First instant of the period. Unset: it has none."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """First instant after it. Unset: it has none."""
+
+    @_builtins.property
+    def forecast(self) -> Global___SpendForecast:
+        """What will be used at the end of the period, most likely. Unset: it has no end, or too little
+        is known.
+        """
+
+    @_builtins.property
+    def exhaustion_time(self) -> _timestamp_pb2.Timestamp:
+        """When the cap will be reached, most likely. Unset: not within the period, or within a year."""
+
+    def __init__(
+        self,
+        *,
+        limit_id: _builtins.str = ...,
+        scope: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        cap_nanos: _builtins.int = ...,
+        used_nanos: _builtins.int = ...,
+        forecast: Global___SpendForecast | None = ...,
+        exhaustion_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "exhaustion_time", b"exhaustion_time", "forecast", b"forecast", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_nanos", b"cap_nanos", "end_time", b"end_time", "exhaustion_time", b"exhaustion_time", "forecast", b"forecast", "limit_id", b"limit_id", "scope", b"scope", "start_time", b"start_time", "used_nanos", b"used_nanos"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BudgetForecast: _TypeAlias = BudgetForecast  # noqa: Y015
