@@ -100,6 +100,10 @@ bench: $(READY) ## Measures speed against a bare echo of the same run
 bench-health: $(READY) ## Measures how fast stops and breakers spread
 	@exec $(PYTHON) -m bench.health $(ARGS)
 
+.PHONY: scale
+scale: $(READY) ## Measures what a call costs as orgs, open holds and finished calls grow (an hour)
+	@exec $(PYTHON) -m bench.scale $(ARGS)
+
 .PHONY: bench-sdk
 bench-sdk: $(READY) ## Measures the SDK, and what authentication costs
 	@exec $(PYTHON) -m bench.sdk $(ARGS)

@@ -30,6 +30,8 @@ class Endpoints:
     """Where the system answers, and whose keys fit."""
 
     content: dict[str, Any]
+    # What the services show each other.
+    service_token: str
 
     @property
     def gateway(self) -> str:
@@ -99,7 +101,8 @@ def _wait_until_ready(process: subprocess.Popen[bytes], state: Path) -> Endpoint
     deadline, file = time.monotonic() + READY_SECONDS_MAX, state / "endpoints.json"
     while True:
         if file.exists():
-            endpoints = Endpoints(json.loads(file.read_text()))
+            token = next(state.rglob("service-token")).read_text().strip()
+            endpoints = Endpoints(json.loads(file.read_text()), token)
             if is_ready(endpoints.gateway):
                 return endpoints
         if process.poll() is not None or time.monotonic() > deadline:

@@ -1,0 +1,140 @@
+"""Fills the database of a bench with what long use leaves: scopes, open holds, ended calls.
+
+Written straight into the tables, as a backup would be restored.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+from typing import Any, Final
+
+import asyncpg
+
+from services.admission.domain.bindings import Binding, LimitSet
+from services.admission.queries import QUERIES
+from services.admission.rows import limit_of, window_columns
+
+# Orgs whose scopes are written at once.
+SCOPES_AT_ONCE: Final = 10_000
+ROWS_AT_ONCE: Final = 500_000
+# Days over which ended calls are spread: the settlement horizon.
+DAY_COUNT: Final = 35
+
+_HOLDS: Final = """
+INSERT INTO admission.reservation (
+    org, call_id, fingerprint, operation, provider, model, held_nanos, set_id, admit_time,
+    expire_time, price_version, breaker_epoch
+)
+SELECT 'filled-' || number % 1000, uuidv7(), decode(repeat('00', 32), 'hex'), 'summarize',
+    'openai', 'gpt-4o-mini', 1000, gen_random_uuid(), now(), now() + interval '20 hours', 1, 0
+FROM generate_series($1::bigint, $2::bigint) AS number
+"""
+_ENDED: Final = """
+INSERT INTO admission.ended_reservation (
+    org, call_id, id_day, fingerprint, operation, provider, model, held_nanos, set_id, admit_time,
+    expire_time, price_version, breaker_epoch, state, settled_nanos, revision, hold_returned,
+    end_time
+)
+SELECT 'filled-' || number % 1000, uuidv7(day - now()), (day AT TIME ZONE 'UTC')::date,
+    decode(repeat('00', 32), 'hex'), 'summarize', 'openai', 'gpt-4o-mini', 1000,
+    gen_random_uuid(), day, day, 1, 0, 2, 700, 1, FALSE, day
+FROM generate_series($1::bigint, $2::bigint) AS number,
+    LATERAL (SELECT now() - number % $3 * interval '1 day' AS day) AS days
+"""
+# Below every cursor of the settlement feed: these calls are settled.
+_LOGGED: Final = """
+INSERT INTO accounting.usage_log (
+    org, call_id, admit_time, operation, provider, model, api_key_id, outcome, cost_basis,
+    price_version, held_nanos, total_nanos, input_token_count, output_token_count,
+    payload_digest, xid, row_id
+)
+SELECT 'filled-' || number % 1000, uuidv7(day - now()), day, 'summarize', 'openai',
+    'gpt-4o-mini', 'k_filled', 1, 1, 1, 1000, 700, 420, 180, decode(repeat('00', 16), 'hex'),
+    '0'::xid8, -number
+FROM generate_series($1::bigint, $2::bigint) AS number,
+    LATERAL (SELECT now() - number % $3 * interval '1 day' AS day) AS days
+"""
+_PARTITIONS: Final = """
+SELECT
+    admission.ensure_ended_partition((now() AT TIME ZONE 'UTC')::date - day),
+    accounting.ensure_partition((now() AT TIME ZONE 'UTC')::date - day, 40, 3)
+FROM generate_series(0, $1::integer) AS day
+"""
+
+
+def org_of(number: int) -> str:
+    """Returns the name of one of the orgs whose scopes are filled."""
+    return f"scale-{number}"
+
+
+class History:
+    """What was filled so far, through a superuser's connection."""
+
+    def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        self._connection = connection
+        self._counts = {"scopes": 0, "holds": 0, "finished": 0}
+
+    async def fill(self, what: str, count: int) -> None:
+        """Adds rows until there are `count`, and lets the database settle."""
+        step = SCOPES_AT_ONCE if what == "scopes" else ROWS_AT_ONCE
+        while (done := self._counts[what]) < count:
+            upto = min(done + step, count)
+            await getattr(self, f"_add_{what}")(done, upto)
+            self._counts[what] = upto
+            print(f"\r{what}: {upto:,} of {count:,}", end="", file=sys.stderr, flush=True)
+        print(file=sys.stderr)
+        await self._connection.execute("VACUUM (ANALYZE)")
+        await self._connection.execute("CHECKPOINT")
+
+    async def _add_scopes(self, first: int, end: int) -> None:
+        """Writes the counters that the orgs' first calls would have made."""
+        limits = await self._read_limits()
+        now: dt.datetime = await self._connection.fetchval("SELECT clock_timestamp()")
+        bindings = [limits.bind({"org": org_of(number)}, now) for number in range(first, end)]
+        counters = {row[0]: row for binding in bindings for row in _counter_rows(binding)}
+        await self._connection.execute("SET search_path = admission")
+        columns = [list(column) for column in zip(*counters.values(), strict=True)]
+        await self._connection.execute(QUERIES.insert_counters.sql, *columns)
+        await self._connection.copy_records_to_table(
+            "counter_set",
+            schema_name="admission",
+            columns=["set_id", "counter_ids", "end_time"],
+            records=[
+                (each.set_id, [bound.key.counter_id for bound in each.bounds], each.valid_until)
+                for each in bindings
+            ],
+        )
+
+    async def _add_holds(self, first: int, end: int) -> None:
+        await self._connection.execute(_HOLDS, first + 1, end)
+
+    async def _add_finished(self, first: int, end: int) -> None:
+        if first == 0:
+            await self._connection.execute(_PARTITIONS, DAY_COUNT)
+        for query in (_ENDED, _LOGGED):
+            await self._connection.execute(query, first + 1, end, DAY_COUNT)
+
+    async def _read_limits(self) -> LimitSet:
+        await self._connection.execute("SET search_path = admission")
+        row = await self._connection.fetchrow(QUERIES.select_policy.sql)
+        assert row is not None
+        limits = [limit_of(fields) for fields in json.loads(row["limits"])]
+        return LimitSet(version=row["version"], limits=limits)
+
+
+def _counter_rows(binding: Binding) -> list[tuple[Any, ...]]:
+    return [
+        (
+            key.counter_id,
+            key.rank,
+            key.org,
+            json.dumps(dict(key.scope)),
+            key.metric.value,
+            *window_columns(key.window).values(),
+            key.span.start,
+            key.span.end,
+        )
+        for key in (bound.key for bound in binding.bounds)
+    ]
