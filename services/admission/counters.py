@@ -37,11 +37,12 @@ class Counters:
         keys = {bound.key.counter_id: bound.key for each in missing for bound in each.bounds}
         if keys:
             await self._pool.execute(QUERIES.insert_counters.sql, *_columns(keys.values()))
-        for each in missing:
-            ids = [bound.key.counter_id for bound in each.bounds]
-            await self._pool.execute(
-                QUERIES.insert_counter_set.sql, each.set_id, ids, each.valid_until
-            )
+        await self._pool.execute(
+            QUERIES.insert_counter_sets.sql,
+            [each.set_id for each in missing],
+            [_list(each) for each in missing],
+            [each.valid_until for each in missing],
+        )
         if len(self._known_sets) > KNOWN_COUNT_MAX:
             self._known_sets.clear()
         self._known_sets.update(each.set_id for each in missing)
@@ -79,3 +80,7 @@ def _columns(keys: Iterable[CounterKey]) -> list[list[Any]]:
         for key in keys
     ]
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _list(binding: Binding) -> str:
+    return "{" + ",".join(bound.key.counter_id.hex for bound in binding.bounds) + "}"

@@ -30,6 +30,9 @@ from services.admission.domain.windows import EPOCH, FOREVER, Span, Window, iden
 Projection: TypeAlias = tuple[str | None, ...]
 Values: TypeAlias = tuple[str, ...]
 
+# Made once: `json.dumps` with separators makes an encoder for each call.
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CounterKey:
@@ -73,43 +76,50 @@ class _Family:
     """All limits of one shape: what may override what."""
 
     def __init__(self, shape: Shape) -> None:
-        self.names = shape[0]
+        self.names, _, self._window = shape
+        # The period that was asked for last: it is the same for hours, and costs to find.
+        self._span = span_at(self._window, EPOCH)
         self._by_values: dict[Values, list[Limit]] = {}
         # Which dimensions are concrete in some pattern, the most specific first.
         self._masks: list[tuple[bool, ...]] = []
 
     def add(self, limit: Limit) -> None:
         values = tuple(value for _, value in limit.scope)
-        self._by_values.setdefault(values, []).append(limit)
+        rivals = self._by_values.setdefault(values, [])
+        rivals.append(limit)
+        rivals.sort(key=lambda each: not each.is_temporary)
         mask = tuple(value != ANY for value in values)
         if mask not in self._masks:
             self._masks.append(mask)
             self._masks.sort(key=lambda each: (sum(each), each), reverse=True)
 
-    def matching(self, dimensions: Mapping[str, str]) -> Iterator[Limit]:
-        """Yields the limits that match, in the order in which they override each other."""
+    def span_at(self, instant: dt.datetime) -> Span:
+        """Returns the period of the shape's window that contains `instant`."""
+        if not self._span.start <= instant < self._span.end:
+            self._span = span_at(self._window, instant)
+        return self._span
+
+    def matching(self, dimensions: Mapping[str, str]) -> list[Limit]:
+        """Returns the limits that match, in the order in which they override each other."""
         try:
             values = [dimensions[name] for name in self.names]
         except KeyError:
-            return
+            return []
+        found: list[Limit] = []
         for mask in self._masks:
             pattern = tuple(
-                value if concrete else ANY for value, concrete in zip(values, mask, strict=True)
+                [value if concrete else ANY for value, concrete in zip(values, mask, strict=True)]
             )
-            limits = self._by_values.get(pattern, ())
-            yield from sorted(limits, key=lambda limit: not limit.is_temporary)
+            found += self._by_values.get(pattern, ())
+        return found
 
-    def winner(self, dimensions: Mapping[str, str], instant: dt.datetime) -> Limit | None:
-        """Returns the limit that decides, if one applies."""
-        for limit in self.matching(dimensions):
-            if limit.applies_at(instant):
-                return limit
-        return None
 
-    def changes(self, dimensions: Mapping[str, str]) -> Iterator[dt.datetime]:
-        """Yields the instants at which another limit may decide."""
-        for limit in self.matching(dimensions):
-            yield from (limit.start, limit.end)
+def _winner(matching: Iterable[Limit], instant: dt.datetime) -> Limit | None:
+    """Returns the limit that decides, if one of them applies."""
+    for limit in matching:
+        if limit.applies_at(instant):
+            return limit
+    return None
 
 
 class LimitSet:
@@ -137,18 +147,22 @@ class LimitSet:
         bounds = []
         valid_from, valid_until = EPOCH, FOREVER
         for family in self._families.values():
-            for change in family.changes(dimensions):
-                valid_from, valid_until = _narrow(valid_from, valid_until, change, instant)
-            limit = family.winner(dimensions, instant)
-            if limit is None:
+            matching = family.matching(dimensions)
+            for limit in matching:
+                if limit.is_temporary:
+                    # Another limit may decide from then on.
+                    for change in (limit.start, limit.end):
+                        valid_from, valid_until = _narrow(valid_from, valid_until, change, instant)
+            winner = _winner(matching, instant)
+            if winner is None:
                 continue
-            key = counter_key(limit, dimensions, instant)
+            key = _key(winner, dimensions, family.span_at(instant))
             if not key.span.start <= instant < key.span.end:
                 # An interval that is over, or has not begun.
                 for change in (key.span.start, key.span.end):
                     valid_from, valid_until = _narrow(valid_from, valid_until, change, instant)
                 continue
-            bounds.append(BoundLimit(limit=limit, key=key))
+            bounds.append(BoundLimit(limit=winner, key=key))
             valid_from = max(valid_from, key.span.start)
             valid_until = min(valid_until, key.span.end)
         bounds.sort(key=lambda bound: bound.key.counter_id)
@@ -163,20 +177,23 @@ class LimitSet:
         """Returns the limit that gives the cap of a counter, if one applies to it."""
         scope = dict(key.scope)
         family = self._families.get((tuple(scope), key.metric, key.window))
-        return family.winner(scope, instant) if family else None
+        return _winner(family.matching(scope), instant) if family else None
 
     def matching(self, dimensions: Mapping[str, str]) -> Iterator[list[Limit]]:
         """Yields, for each shape, the limits that match, the most specific first."""
         for family in self._families.values():
-            matching = list(family.matching(dimensions))
+            matching = family.matching(dimensions)
             if matching:
                 yield matching
 
 
 def counter_key(limit: Limit, dimensions: Mapping[str, str], instant: dt.datetime) -> CounterKey:
     """Returns the key of the counter that `limit` uses for a call at `instant`."""
-    scope = tuple((name, dimensions[name]) for name, _ in limit.scope)
-    span = span_at(limit.window, instant)
+    return _key(limit, dimensions, span_at(limit.window, instant))
+
+
+def _key(limit: Limit, dimensions: Mapping[str, str], span: Span) -> CounterKey:
+    scope = tuple([(name, dimensions[name]) for name, _ in limit.scope])
     parts = [
         list(map(list, scope)),
         limit.metric.value,
@@ -184,7 +201,7 @@ def counter_key(limit: Limit, dimensions: Mapping[str, str], instant: dt.datetim
         span.start.isoformat(),
     ]
     return CounterKey(
-        counter_id=_digest(json.dumps(parts, separators=(",", ":"))),
+        counter_id=_digest(_encode(parts)),
         rank=-len(scope),
         scope=scope,
         metric=limit.metric,

@@ -168,10 +168,13 @@ FROM unnest(
 ORDER BY n.rank, n.counter_id
 ON CONFLICT DO NOTHING;
 
--- name: insert_counter_set!
--- Remembers which counters a binding's holds count on.
+-- name: insert_counter_sets!
+-- Remembers which counters the bindings' holds count on. The lists come as texts: they differ in
+-- length.
 INSERT INTO counter_set (set_id, counter_ids, end_time)
-VALUES ($1::uuid, $2::uuid [], $3::timestamptz)
+SELECT n.set_id, n.counter_ids::uuid [], n.end_time
+FROM unnest($1::uuid [], $2::text [], $3::timestamptz []) AS n (set_id, counter_ids, end_time)
+ORDER BY n.set_id
 ON CONFLICT DO NOTHING;
 
 -- name: ensure_ended_partition
