@@ -8,17 +8,22 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import asyncpg
 
-from services.admission.domain.bindings import Binding, LimitSet
+from services.admission.domain.bindings import CounterKey, LimitSet
 from services.admission.queries import QUERIES
 from services.admission.rows import limit_of, window_columns
 
 # Orgs whose scopes are written at once.
 SCOPES_AT_ONCE: Final = 10_000
 ROWS_AT_ONCE: Final = 500_000
+COUNTER_COLUMNS: Final = (
+    "counter_id", "rank", "org", "scope", "metric", "window_kind", "period", "time_zone", "anchor",
+    "length_us", "slot_count", "refill_amount", "start_time", "end_time",
+)  # fmt: skip
 # Days over which ended calls are spread: the settlement horizon.
 DAY_COUNT: Final = 35
 
@@ -93,19 +98,15 @@ class History:
         limits = await self._read_limits()
         now: dt.datetime = await self._connection.fetchval("SELECT clock_timestamp()")
         bindings = [limits.bind({"org": org_of(number)}, now) for number in range(first, end)]
-        counters = {row[0]: row for binding in bindings for row in _counter_rows(binding)}
-        await self._connection.execute("SET search_path = admission")
-        columns = [list(column) for column in zip(*counters.values(), strict=True)]
-        await self._connection.execute(QUERIES.insert_counters.sql, *columns)
-        await self._connection.copy_records_to_table(
-            "counter_set",
-            schema_name="admission",
-            columns=["set_id", "counter_ids", "end_time"],
-            records=[
-                (each.set_id, [bound.key.counter_id for bound in each.bounds], each.valid_until)
-                for each in bindings
-            ],
+        keys = {bound.key.counter_id: bound.key for each in bindings for bound in each.bounds}
+        # The platform's come with the first call, if they are not there.
+        rows = [_counter_row(key) for key in keys.values() if key.scope]
+        await self._copy("counter", COUNTER_COLUMNS, rows)
+        sets = (
+            (each.set_id, [bound.key.counter_id for bound in each.bounds], each.valid_until)
+            for each in bindings
         )
+        await self._copy("counter_set", ("set_id", "counter_ids", "end_time"), sets)
 
     async def _add_holds(self, first: int, end: int) -> None:
         await self._connection.execute(_HOLDS, first + 1, end)
@@ -116,6 +117,13 @@ class History:
         for query in (_ENDED, _LOGGED):
             await self._connection.execute(query, first + 1, end, DAY_COUNT)
 
+    async def _copy(
+        self, table: str, columns: Sequence[str], records: Iterable[tuple[Any, ...]]
+    ) -> None:
+        await self._connection.copy_records_to_table(
+            table, schema_name="admission", columns=columns, records=records
+        )
+
     async def _read_limits(self) -> LimitSet:
         await self._connection.execute("SET search_path = admission")
         row = await self._connection.fetchrow(QUERIES.select_policy.sql)
@@ -124,17 +132,14 @@ class History:
         return LimitSet(version=row["version"], limits=limits)
 
 
-def _counter_rows(binding: Binding) -> list[tuple[Any, ...]]:
-    return [
-        (
-            key.counter_id,
-            key.rank,
-            key.org,
-            json.dumps(dict(key.scope)),
-            key.metric.value,
-            *window_columns(key.window).values(),
-            key.span.start,
-            key.span.end,
-        )
-        for key in (bound.key for bound in binding.bounds)
-    ]
+def _counter_row(key: CounterKey) -> tuple[Any, ...]:
+    return (
+        key.counter_id,
+        key.rank,
+        key.org,
+        json.dumps(dict(key.scope)),
+        key.metric.value,
+        *window_columns(key.window).values(),
+        key.span.start,
+        key.span.end,
+    )

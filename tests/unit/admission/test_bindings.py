@@ -6,7 +6,7 @@ import datetime as dt
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.admission.domain.bindings import LimitSet
@@ -132,6 +132,7 @@ NAMES = st.sampled_from(("org", "user", "operation", "model"))
 VALUES = st.sampled_from(("*", "acme", "ann", "chat", "m", "other"))
 
 
+@settings(deadline=None)
 @given(scopes=st.lists(st.dictionaries(NAMES, VALUES), max_size=12), data=st.data())
 def test_binding_agrees_with_looking_at_every_limit(
     scopes: list[dict[str, str]], data: st.DataObject
