@@ -42,7 +42,7 @@ def draw(curves: Mapping[str, Sequence[Point]]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'font-family="sans-serif" font-size="11" fill="{INK}">\n'
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>\n{panels}'
-        f"{_legend(height - MARGIN / 2)}</svg>\n"
+        f"{_legend(width, height - MARGIN / 2)}</svg>\n"
     )
 
 
@@ -88,12 +88,13 @@ def _axis(cpu_max: float, time_max: float) -> str:
     )
 
 
-def _legend(y: float) -> str:
-    entries = [(f"{name}: processor time a call", color) for name, color in PARTS.items()]
-    entries.append(("latency of a batch of 32, median", LINE))
+def _legend(width: float, y: float) -> str:
+    entries = [(f"{name}, µs of CPU a call", color) for name, color in PARTS.items()]
+    entries.append(("median of a batch, ms", LINE))
+    step = (width - 2 * MARGIN) / len(entries)
     return "".join(
-        f'<rect x="{MARGIN + index * 230}" y="{y - 9}" width="10" height="10" fill="{color}"/>'
-        + _text(MARGIN + index * 230 + 16, y, text, anchor="start")
+        f'<rect x="{MARGIN + index * step:.1f}" y="{y - 9}" width="10" height="10" '
+        f'fill="{color}"/>' + _text(MARGIN + index * step + 16, y, text, anchor="start")
         for index, (text, color) in enumerate(entries)
     )
 
