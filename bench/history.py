@@ -90,6 +90,9 @@ class History:
             self._counts[what] = upto
             print(f"\r{what}: {upto:,} of {count:,}", end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
+        # What the filling left to do is done here, not while calls are measured.
+        await self._connection.execute("ALTER SYSTEM SET autovacuum = off")
+        await self._connection.execute("SELECT pg_reload_conf()")
         await self._connection.execute("VACUUM (ANALYZE)")
         await self._connection.execute("CHECKPOINT")
 
