@@ -13,7 +13,8 @@ from typing import Final
 
 import asyncpg
 
-from tests.guarantees.nemesis.fleet import POSTGRES, Fleet
+from tests.guarantees.nemesis.fleet import Fleet
+from tests.guarantees.nemesis.keeper import POSTGRES
 from tests.guarantees.nemesis.proxy import BOTH_WAYS, Trouble, Way
 
 ADMISSIONS: Final = ("admission-0", "admission-1")

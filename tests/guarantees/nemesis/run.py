@@ -69,7 +69,7 @@ async def run(
         clients = Clients(
             folder=folder,
             seed=seed,
-            gateways=fleet.endpoints["proxied_gateways"],
+            gateways=fleet.proxied_gateways,
             api_key=api_key,
             orgs=cast.orgs,
         )
