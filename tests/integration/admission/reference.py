@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
+from services.admission.domain.calendars import Period
 from services.admission.domain.calls import CallKey, State
 from services.admission.domain.limits import ANY, Limit, Metric, Scope
 from services.admission.domain.windows import (
@@ -18,12 +19,22 @@ from services.admission.domain.windows import (
     CalendarWindow,
     OpenWindow,
     RollingWindow,
+    TotalWindow,
     Window,
 )
 from tests.unit.admission.plain_windows import BucketModel, period_of, slot_end
 
 # Scope values, metric, window, and the period's first instant if it has periods.
 CounterName: TypeAlias = tuple[Scope, Metric, Window, dt.datetime | None]
+# Name of the dimension besides the org -> metric and window.
+SHAPES: Final[list[tuple[str, Metric, Window]]] = [
+    ("", Metric.COST, CalendarWindow(period=Period.DAY, time_zone="Europe/Amsterdam")),
+    ("", Metric.CALLS, RollingWindow(length_us=60_000_000, slot_count=6)),
+    ("", Metric.COST, BucketWindow(refill_amount=3, refill_us=1_000_000)),
+    ("user", Metric.COST, TotalWindow()),
+    ("", Metric.CONCURRENCY, OpenWindow()),
+]
+CAPS: Final = {Metric.COST: (0, 60, 150, 400), Metric.CALLS: (1, 3, 6), Metric.CONCURRENCY: (1, 3)}
 NO_CHARGE: Final = (State.RELEASED, State.WRITTEN_OFF)
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 import pytest
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, Phase
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -25,7 +25,6 @@ from hypothesis.stateful import (
 )
 
 from services.admission.config import AdmissionSettings
-from services.admission.domain.calendars import Period
 from services.admission.domain.calls import (
     CallKey,
     Candidate,
@@ -43,32 +42,19 @@ from services.admission.domain.calls import (
     WriteOff,
 )
 from services.admission.domain.limits import ANY, Limit, Metric, ordered
-from services.admission.domain.windows import (
-    BucketWindow,
-    CalendarWindow,
-    OpenWindow,
-    RollingWindow,
-    TotalWindow,
-    Window,
-)
-from tests.integration.admission.reference import Call, Reference
+from tests.integration.admission.reference import CAPS, SHAPES, Call, Reference
 from tests.integration.admission.replicas import new_call_id
 from tests.integration.admission.world import World, open_world
 
 HOLD: Final = dt.timedelta(seconds=30)
-# Name of the dimension besides the org -> metric and window.
-SHAPES: Final[list[tuple[str, Metric, Window]]] = [
-    ("", Metric.COST, CalendarWindow(period=Period.DAY, time_zone="Europe/Amsterdam")),
-    ("", Metric.CALLS, RollingWindow(length_us=60_000_000, slot_count=6)),
-    ("", Metric.COST, BucketWindow(refill_amount=3, refill_us=1_000_000)),
-    ("user", Metric.COST, TotalWindow()),
-    ("", Metric.CONCURRENCY, OpenWindow()),
-]
-CAPS: Final = {Metric.COST: (0, 60, 150, 400), Metric.CALLS: (1, 3, 6), Metric.CONCURRENCY: (1, 3)}
+# Shape and org of the limits that every history begins with.
+FIRST_LIMITS: Final = ((0, 0), (2, 1), (3, 0))
 EFFORT: Final = effort(
     max_examples=12,
     stateful_step_count=25,
     deadline=None,
+    # To shorten a history that fails takes longer than to read it.
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
 
@@ -84,6 +70,7 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.reference = Reference()
         number = next(self.world.histories)
+        self.asked: dict[CallKey, Reserve] = {}
         self.orgs = [f"org-{number}-{letter}" for letter in "ab"]
         self.number = number
 
@@ -91,6 +78,8 @@ class Histories(RuleBasedStateMachine):
     def begin(self) -> None:
         """Starts on a day of its own, so that platform limits do not matter."""
         self.world.pass_time(dt.timedelta(days=1))
+        for shape, org in FIRST_LIMITS:
+            self.put_one(shape, org, 2, 0)
 
     @rule(
         target=calls,
@@ -114,12 +103,10 @@ class Histories(RuleBasedStateMachine):
         assert isinstance(outcome, IdReused), "guarantee 7"
 
     @rule(
-        call=calls,
-        revision=st.integers(1, 3),
-        nanos=st.integers(0, 200),
-        replica=st.integers(0, 1),
+        call=calls, step=st.integers(-1, 1), nanos=st.integers(0, 200), replica=st.integers(0, 1)
     )
-    def settle(self, call: Reserve, revision: int, nanos: int, replica: int) -> None:
+    def settle(self, call: Reserve, step: int, nanos: int, replica: int) -> None:
+        revision = max(1, self.reference.calls[call.key].revision + step)
         self.world.submit(Settle(call.key, revision, nanos), replica)
         self.reference.settle(call.key, revision, nanos, self.world.now)
 
@@ -164,19 +151,9 @@ class Histories(RuleBasedStateMachine):
         replica=st.integers(0, 1),
     )
     def put_limit(self, shape: int, org: int | None, cap: int, replica: int) -> None:
-        name, metric, window = SHAPES[shape]
         # A default would count other histories' calls too, so both orgs get one of their own.
         for number in (0, 1) if org is None else (org,):
-            scope = {"org": self.orgs[number]} | ({name: ANY} if name else {})
-            limit = Limit(
-                limit_id=f"limit-{self.number}-{shape}-{number}",
-                scope=ordered(scope),
-                metric=metric,
-                window=window,
-                cap=CAPS[metric][cap % len(CAPS[metric])],
-            )
-            self.world.put_limit(limit, replica)
-            self.reference.limits[limit.limit_id] = limit
+            self.put_one(shape, number, cap, replica)
 
     @rule(data=st.data(), replica=st.integers(0, 1))
     def delete_limit(self, data: st.DataObject, replica: int) -> None:
@@ -189,6 +166,10 @@ class Histories(RuleBasedStateMachine):
     def set_fence(self, *, active: bool, replica: int) -> None:
         self.world.set_fence(replica, active=active)
         self.reference.fenced = active
+        for key, call in self.reference.calls.items():
+            if active and call.state is State.HELD:
+                outcome = self.world.submit(self.asked[key], replica)
+                assert isinstance(outcome, Denied), "guarantee 11"
 
     @rule(
         step=st.one_of(
@@ -225,10 +206,24 @@ class Histories(RuleBasedStateMachine):
         for limit_id in self.reference.limits:
             self.world.delete_limit(limit_id, 0)
 
+    def put_one(self, shape: int, org: int, cap: int, replica: int) -> None:
+        name, metric, window = SHAPES[shape]
+        scope = {"org": self.orgs[org]} | ({name: ANY} if name else {})
+        limit = Limit(
+            limit_id=f"limit-{self.number}-{shape}-{org}",
+            scope=ordered(scope),
+            metric=metric,
+            window=window,
+            cap=CAPS[metric][cap % len(CAPS[metric])],
+        )
+        self.world.put_limit(limit, replica)
+        self.reference.limits[limit.limit_id] = limit
+
     def ask(self, call: Reserve, replica: int) -> None:
         """Asks for a call; the answer must be the reference's."""
         now, known = self.world.now, self.reference.calls.get(call.key)
         before = self.world.counters()
+        self.asked[call.key] = call
         outcome = self.world.submit(call, replica)
         dimensions = call.dimensions_on("provider", "model")
         nanos = call.candidates[0].cost_nanos
