@@ -50,8 +50,8 @@ HOLD: Final = dt.timedelta(seconds=30)
 # Shape and org of the limits that every history begins with.
 FIRST_LIMITS: Final = ((0, 0), (2, 1), (3, 0))
 EFFORT: Final = effort(
-    max_examples=12,
-    stateful_step_count=25,
+    max_examples=30,
+    stateful_step_count=40,
     deadline=None,
     # To shorten a history that fails takes longer than to read it.
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
