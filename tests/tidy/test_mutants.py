@@ -27,6 +27,18 @@ def test_each_planted_bug_fits_the_code(mutant: Mutant) -> None:
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_bug_in_a_migration_is_in_the_newest_that_has_the_text(mutant: Mutant) -> None:
+    """What a later one replaces is planted in vain."""
+    for patch in mutant.patches:
+        path = tracked.ROOT / patch.file
+        if path.parent.name == "migrations":
+            having = [
+                each.name for each in path.parent.iterdir() if patch.before in each.read_text()
+            ]
+            assert max(having) == path.name
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_each_planted_bug_names_a_guarantee_and_tests_that_exist(mutant: Mutant) -> None:
     assert 1 <= mutant.guarantee <= GUARANTEE_COUNT
     assert mutant.tests
