@@ -24,7 +24,8 @@ Its promises, each with the tests that hold it to them (under tests/):
    (tests/integration/gateway/test_bad_input.py,
    test_each_member_of_a_batch_is_answered_by_itself).
 9. Every change by staff is on the audit log before it happens, failures included, and nobody can
-   rewrite that log (tests/integration/gateway/test_admin.py).
+   rewrite that log unnoticed (tests/integration/gateway/test_admin.py,
+   tests/integration/gateway/test_audit.py).
 10. The secret of a key, session or invitation is stored nowhere, and guessing passwords is slow
     (test_a_session_acts_as_its_owner_and_its_token_is_stored_nowhere,
     test_nobody_guesses_more_than_a_hundred_passwords_a_day,

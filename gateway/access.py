@@ -98,6 +98,7 @@ RULES: Final[Mapping[str, Rule]] = {
     _LIMITS + "SimulateLimits": _READS_OF_ORG,
     _LIMITS + "ListViolations": _READS_OF_ORG,
     _LIMITS + "WriteOffCalls": _CHANGES,
+    _ADMIN + "ListAuditRecords": _READS,
     _ALERTS + "ListAlerts": _READS_OF_ORG,
     _ALERTS + "GetAlert": _READS_OF_ORG,
     _ALERTS + "AcknowledgeAlert": _CHANGES_OF_ORG,

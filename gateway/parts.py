@@ -18,6 +18,7 @@ from gateway.admin.channels_servicer import ChannelAdminServicer
 from gateway.admin.forecasts_servicer import ForecastAdminServicer
 from gateway.admin.limit_questions import LimitQuestions
 from gateway.admin.limits_servicer import LimitAdminServicer
+from gateway.admin.open_entries import OpenEntries
 from gateway.admin.servicer import AdminServicer
 from gateway.auth import KeyAuthenticator, let_public_in
 from gateway.calls import Calls
@@ -144,6 +145,9 @@ class Parts:
     def _spawn(self, process: Process, observations: Observations) -> None:
         process.spawn("keys", self.authenticator.keep_fresh())
         process.spawn("uses", self.uses.run())
+        peers = (self.admission, self.accounting, self.health)
+        open_entries = OpenEntries(self.store, [peer.changes for peer in peers])
+        process.spawn("open_entries", open_entries.run())
         process.spawn("routes", self.routes.keep_fresh())
         if self.listen is not None:
             process.spawn("changes", notifications.follow(self.listen, CHANNEL, self.wake))

@@ -20,6 +20,7 @@ from headgate.api.accounting.v1 import (
     forecasts_pb2_grpc,
 )
 from headgate.api.admission.v1 import admission_pb2, admission_pb2_grpc
+from headgate.api.common.v1 import change_pb2_grpc
 from headgate.api.health.v1 import health_pb2, health_pb2_grpc
 
 ADMISSION: Final = "admission"
@@ -40,6 +41,7 @@ class Admission:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         pb = admission_pb2
         self.stub = admission_pb2_grpc.AdmissionServiceStub(channel)
+        self.changes = change_pb2_grpc.ChangeServiceStub(channel)
         self.reserve: BatchedMethod[pb.ReservationRequest, pb.ReservationResult] = _batched(
             ADMISSION, self.stub.Reserve, lambda items: pb.ReserveRequest(reservations=items)
         )
@@ -69,6 +71,7 @@ class Accounting:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         pb = accounting_pb2
         self.stub = accounting_pb2_grpc.AccountingServiceStub(channel)
+        self.changes = change_pb2_grpc.ChangeServiceStub(channel)
         self.alerts = alerts_pb2_grpc.AlertServiceStub(channel)
         self.channels = channels_pb2_grpc.ChannelServiceStub(channel)
         self.books = books_pb2_grpc.BookServiceStub(channel)
@@ -93,6 +96,7 @@ class Health:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         pb = health_pb2
         self.stub = health_pb2_grpc.HealthServiceStub(channel)
+        self.changes = change_pb2_grpc.ChangeServiceStub(channel)
         self.acquire_probe: BatchedMethod[pb.ProbeRequest, pb.ProbeResult] = _batched(
             HEALTH, self.stub.AcquireProbes, lambda items: pb.AcquireProbesRequest(probes=items)
         )

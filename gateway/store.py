@@ -23,6 +23,7 @@ QUERY_FILES: Final = (
     "queries_keys.sql",
     "queries_staff.sql",
     "queries_invitations.sql",
+    "queries_audit.sql",
 )
 # Above every position: the first page of a list that is read downwards.
 TOP: Final = 2**63 - 1
@@ -42,6 +43,7 @@ class AuditRecord:
     action: str
     target: str
     request_json: str
+    reason: str
     # None: nobody knows.
     done: bool | None
     error: str
@@ -152,10 +154,15 @@ class Transaction:
         return await self.value("delete_route", operation) is not None
 
     async def insert_audit_entry(
-        self, *, actor: str, action: str, target: str, request_json: str
+        self, *, actor: str, action: str, target: str, request_json: str, reason: str = ""
     ) -> str:
         """Appends an entry and returns its id."""
-        return str(await self.value("insert_audit_entry", actor, action, target, request_json))
+        values = (actor, action, target, request_json, reason)
+        return str(await self.value("insert_audit_entry", *values))
+
+    async def lock_audit(self) -> None:
+        """Queues behind whoever writes to the audit log."""
+        await self.value("lock_audit")
 
     async def insert_audit_outcome(self, audit_id: str, *, error: str | None) -> None:
         """Appends what became of an entry: done if the error is None."""
@@ -193,6 +200,7 @@ def _read_audit(row: asyncpg.Record) -> AuditRecord:
         action=row["action"],
         target=row["target"],
         request_json=row["request_json"],
+        reason=row["reason"],
         done=row["done"],
         error=row["error"] or "",
     )

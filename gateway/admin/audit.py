@@ -14,11 +14,15 @@ from google.protobuf import text_format
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
+from chassis import server
 from chassis.errors import ServiceError, translate
 from gateway.principals import Principal
 from gateway.store import Store, Transaction
 
 TARGET_LENGTH_MAX: Final = 256
+REASON_LENGTH_MAX: Final = 1_024
+# Where callers say why, if the request has no place for it.
+REASON_METADATA: Final = "headgate-reason-bin"
 # A message this large is refused later; its words are not worth keeping.
 REQUEST_BYTES_MAX: Final = 65_536
 # After these nobody knows whether the change happened.
@@ -48,6 +52,8 @@ class Intent:
     target: str
     # Without secrets.
     request_json: str
+    # Empty: they did not say why.
+    reason: str = ""
 
 
 def describe(who: Principal, action: str, target: str, request: Message) -> Intent:
@@ -57,13 +63,26 @@ def describe(who: Principal, action: str, target: str, request: Message) -> Inte
         facts = {"omitted_byte_count": request.ByteSize()}
     else:
         facts = _read_facts(request)
-    printable = "".join(each if each.isprintable() else "?" for each in target)
     return Intent(
         actor=who.actor,
         action=action,
-        target=printable[:TARGET_LENGTH_MAX],
+        target=_printable(target, TARGET_LENGTH_MAX),
         request_json=json.dumps(facts, ensure_ascii=True),
+        reason=_printable(_read_reason(request), REASON_LENGTH_MAX),
     )
+
+
+def _read_reason(request: Message) -> str:
+    """Returns why somebody asks: in the request's own words, else in those beside it."""
+    own = getattr(request, "reason", "")
+    if isinstance(own, str) and own:
+        return own
+    beside: object = server.metadata().get(REASON_METADATA, b"")
+    return beside.decode("utf-8", "replace") if isinstance(beside, bytes) else str(beside)
+
+
+def _printable(text: str, length_max: int) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text[:length_max])
 
 
 def _read_facts(request: Message) -> dict[str, object]:
@@ -162,4 +181,5 @@ async def _insert(transaction: Transaction, intent: Intent) -> str:
         action=intent.action,
         target=intent.target,
         request_json=intent.request_json,
+        reason=intent.reason,
     )

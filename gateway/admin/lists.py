@@ -43,6 +43,11 @@ def newest_first(request: PageRequest, list_name: str) -> Place[int]:
     return _find(request, list_name, int, TOP)
 
 
+def oldest_first(request: PageRequest, list_name: str) -> Place[int]:
+    """Returns the place in a list that is read upwards. Raises InvalidArgument."""
+    return _find(request, list_name, int, 0)
+
+
 def in_order(request: PageRequest, list_name: str) -> Place[str]:
     """Returns the place in a list that is sorted by names. Raises InvalidArgument."""
     return _find(request, list_name, str, "")

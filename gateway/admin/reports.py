@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.admin.lists import newest_first, take_page
-from gateway.admin.wire import render_entry
+from gateway.admin.lists import newest_first, oldest_first, take_page
+from gateway.admin.wire import render_entry, render_record
+from gateway.audit_store import AuditStore
 from gateway.peers import ACCOUNTING, Accounting, call
 from gateway.store import Store
 from headgate.api.accounting.v1 import accounting_pb2
@@ -15,6 +16,7 @@ class Reports:
 
     def __init__(self, store: Store, accounting: Accounting) -> None:
         self._store = store
+        self._chain = AuditStore(store)
         self._accounting = accounting
 
     async def get_usage(self, request: pb.GetUsageRequest) -> pb.GetUsageResponse:
@@ -45,3 +47,15 @@ class Reports:
         rows = await self._store.list_audit_entries(below=place.start, count_max=place.size + 1)
         page, token = take_page(rows, place, lambda row: row.position)
         return pb.ListAuditEntriesResponse(entries=map(render_entry, page), next_page_token=token)
+
+    async def list_audit_records(
+        self, request: pb.ListAuditRecordsRequest
+    ) -> pb.ListAuditRecordsResponse:
+        """Lists the audit log's chain, oldest first; the last page tells what is not in it."""
+        place = oldest_first(request, "audit_records")
+        rows = await self._chain.list_audit_records(above=place.start, count_max=place.size + 1)
+        page, token = take_page(rows, place, lambda row: row.position)
+        unlinked_count = 0 if token else await self._chain.count_unlinked()
+        return pb.ListAuditRecordsResponse(
+            records=map(render_record, page), next_page_token=token, unlinked_count=unlinked_count
+        )

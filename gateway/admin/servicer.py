@@ -163,3 +163,8 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: pb.ListAuditEntriesRequest, context: Context
     ) -> pb.ListAuditEntriesResponse:
         return await self._reports.list_audit_entries(request)
+
+    async def ListAuditRecords(
+        self, request: pb.ListAuditRecordsRequest, context: Context
+    ) -> pb.ListAuditRecordsResponse:
+        return await self._reports.list_audit_records(request)

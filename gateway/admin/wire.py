@@ -7,6 +7,7 @@ from typing import Final
 from chassis.checks import Checks
 from gateway import wire
 from gateway.admin.wire_keys import render_time
+from gateway.audit_store import ChainRecord
 from gateway.domain.calls import Candidate, Route
 from gateway.store import AuditRecord
 from headgate.api.common.v1 import call_pb2
@@ -90,6 +91,26 @@ def render_entry(entry: AuditRecord) -> pb.AuditEntry:
         request_json=entry.request_json,
         state=_STATES[entry.done],
         error=entry.error,
+        reason=entry.reason,
+    )
+
+
+def render_record(record: ChainRecord) -> pb.AuditRecord:
+    """Renders a link of the audit log's chain."""
+    kind = pb.AUDIT_RECORD_KIND_INTENT if record.is_intent else pb.AUDIT_RECORD_KIND_OUTCOME
+    return pb.AuditRecord(
+        position=record.position,
+        kind=kind,
+        audit_id=record.audit_id,
+        create_time=render_time(record.create_time),
+        actor=record.actor,
+        action=record.action,
+        target=record.target,
+        reason=record.reason,
+        request_json=record.request_json,
+        done=bool(record.done),
+        error=record.error,
+        hash=record.hash,
     )
 
 

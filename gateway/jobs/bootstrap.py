@@ -64,6 +64,8 @@ async def bootstrap(settings: GatewaySettings) -> None:
     async with pool:
         store = Store(pool)
         async with store.transaction() as transaction:
+            # Everybody else writes to the audit log first, too.
+            await transaction.lock_audit()
             key_count = await _store_keys(transaction, wanted)
             route_count = await _store_routes(transaction)
             if settings.bootstrap_staff_token is not None:

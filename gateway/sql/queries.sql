@@ -77,33 +77,3 @@ RETURNING operation;
 DELETE FROM route
 WHERE operation = $1::text
 RETURNING operation;
-
--- name: insert_audit_entry
--- Appends what somebody wants to change.
-INSERT INTO audit_entry (actor, action, target, request_json)
-VALUES ($1::text, $2::text, $3::text, $4::text)
-RETURNING audit_id;
-
--- name: insert_audit_outcome!
--- Appends what became of it; the first outcome stands.
-INSERT INTO audit_outcome (audit_id, done, error)
-VALUES ($1::uuid, $2::boolean, $3::text)
-ON CONFLICT (audit_id) DO NOTHING;
-
--- name: list_audit_entries
--- A page of the audit log, newest first, from below a position.
-SELECT
-    entry.audit_id,
-    entry.position,
-    entry.create_time,
-    entry.actor,
-    entry.action,
-    entry.target,
-    entry.request_json,
-    outcome.done,
-    outcome.error
-FROM audit_entry AS entry
-LEFT JOIN audit_outcome AS outcome ON outcome.audit_id = entry.audit_id
-WHERE entry.position < $1::bigint
-ORDER BY entry.position DESC
-LIMIT $2::integer;

@@ -1,22 +1,33 @@
-"""`headgate audit`: who changed what."""
+"""`headgate audit`: who changed what, and that nobody has rewritten it."""
 
 from __future__ import annotations
 
+import json as json_module
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from google.protobuf.json_format import MessageToDict, Parse, ParseError
 
 from headgate.api.gateway.v1 import admin_pb2
-from headgate.cli import wording
-from headgate.cli.output import Json, show_json, show_table
+from headgate.cli import chain, wording
+from headgate.cli.config import WrongUse
+from headgate.cli.output import Json, say, show_json, show_table
 from headgate.cli.session import open_session
 
+app = typer.Typer(
+    name="audit", help="Who changed what, and that nobody rewrote it.", no_args_is_help=True
+)
 
-def audit(
+
+@app.command("list")
+def list_entries(
     context: typer.Context,
     last: Annotated[int, typer.Option(min=1, max=1000, help="How many entries.")] = 50,
     requests: Annotated[
-        bool, typer.Option("--requests", help="Show what exactly was asked for.")
+        bool, typer.Option("--requests", help="Show what exactly was asked for, and why.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -32,7 +43,8 @@ def audit(
         state = wording.word(admin_pb2.AuditState.DESCRIPTOR, each.state)
         time = wording.instant(each, "create_time")
         row = [time, each.actor, each.action, each.target, state, each.error or wording.NOTHING]
-        rows.append([*row, each.request_json] if requests else row)
+        more = [each.reason or wording.NOTHING, each.request_json]
+        rows.append([*row, *more] if requests else row)
     show_table(
         [
             "TIME",
@@ -41,8 +53,82 @@ def audit(
             "TARGET",
             "STATE",
             "ERROR",
-            *(["REQUEST"] if requests else []),
+            *(["REASON", "REQUEST"] if requests else []),
         ],
         rows,
         empty="Nothing has been changed yet.",
     )
+
+
+@app.command("verify")
+def verify(
+    context: typer.Context,
+    file: Annotated[
+        Path | None, typer.Option(help="An export to verify, instead of the log itself.")
+    ] = None,
+    head: Annotated[
+        str, typer.Option(help="A hash that you kept: the log must still run through it.")
+    ] = "",
+) -> None:
+    """Computes the chain of hashes over the audit log anew. Keep the hash that it prints."""
+    kept = _read_hash(head)
+    if file is not None:
+        records: Sequence[admin_pb2.AuditRecord] = _read_file(file)
+    else:
+        answer = _fetch(context)
+        records = answer.records
+        if answer.unlinked_count:
+            _fail(f"{answer.unlinked_count} records stand outside of the chain")
+    try:
+        last = chain.verify(records, head=kept)
+    except chain.BrokenChainError as broken:
+        _fail(str(broken))
+    say(f"The audit log is whole: {len(records)} records. Its last hash is {last.hex() or 'none'}")
+
+
+@app.command("export")
+def export(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="File to write, one record a line, as JSON.")],
+) -> None:
+    """Writes the whole audit log into a file, which `verify --file` can verify."""
+    records = _fetch(context).records
+    lines = [
+        json_module.dumps(
+            MessageToDict(each, preserving_proto_field_name=True), ensure_ascii=False
+        )
+        for each in records
+    ]
+    try:
+        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    except OSError as error:
+        raise WrongUse(f"can't write {file}: {error.strerror}") from None
+    say(f"{len(records)} records are in {file}.")
+
+
+def _fetch(context: typer.Context) -> admin_pb2.ListAuditRecordsResponse:
+    return open_session(context).collect(
+        lambda admin: admin.ListAuditRecords, admin_pb2.ListAuditRecordsRequest()
+    )
+
+
+def _read_file(file: Path) -> list[admin_pb2.AuditRecord]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        return [Parse(line, admin_pb2.AuditRecord()) for line in lines]
+    except OSError as error:
+        raise WrongUse(f"can't read {file}: {error.strerror}") from None
+    except (ParseError, UnicodeDecodeError):
+        raise WrongUse(f"{file} is no export of the audit log") from None
+
+
+def _read_hash(text: str) -> bytes | None:
+    try:
+        return bytes.fromhex(text) or None
+    except ValueError:
+        raise WrongUse(f"--head: {text!r} is no hash; give the hexadecimal digits") from None
+
+
+def _fail(message: str) -> None:
+    print(f"headgate: the audit log is not whole: {message}", file=sys.stderr)
+    raise typer.Exit(1)

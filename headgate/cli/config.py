@@ -34,6 +34,8 @@ class Options:
     ca_file: Path | None
     insecure: bool
     timeout_seconds: float
+    # Why, for the audit log.
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,7 @@ class Access:
     tls: channel.Tls | None
     insecure: bool
     timeout_seconds: float
+    reason: str = ""
 
 
 def find_access(options: Options, *, needs_key: bool = True) -> Access:
@@ -66,6 +69,7 @@ def find_access(options: Options, *, needs_key: bool = True) -> Access:
         tls=channel.Tls(root_certificates=certificates) if certificates is not None else None,
         insecure=options.insecure,
         timeout_seconds=options.timeout_seconds,
+        reason=options.reason,
     )
     try:
         channel.check_target(access.target, tls=access.tls, insecure=access.insecure)

@@ -52,6 +52,7 @@ for _group in (
     alerts.app,
     channels.app,
     staff.app,
+    audit.app,
 ):
     app.add_typer(_group)
 for _command in (
@@ -62,7 +63,6 @@ for _command in (
     explain.explain,
     usage.usage,
     forecasts.forecast,
-    audit.audit,
     staff.login,
     staff.logout,
 ):
@@ -106,6 +106,7 @@ def _take_options(
     timeout: Annotated[
         float, typer.Option(min=0.1, max=600, metavar="SECONDS", help="Bound of each answer.")
     ] = 10.0,
+    why: Annotated[str, typer.Option(help="Why, in your words, for the audit log.")] = "",
 ) -> None:
     context.obj = Options(
         target=target,
@@ -114,6 +115,7 @@ def _take_options(
         ca_file=ca_file,
         insecure=insecure,
         timeout_seconds=timeout,
+        reason=why,
     )
 
 

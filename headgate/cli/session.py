@@ -42,6 +42,8 @@ P = TypeVar("P", bound=_Page)
 L = TypeVar("L", bound=_PageRequest)
 
 _PAGE_SIZE_MAX: Final = 1_000
+# Where the audit log finds why, if a request has no place for it.
+REASON_METADATA: Final = "headgate-reason-bin"
 
 
 class Session:
@@ -52,7 +54,11 @@ class Session:
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._metadata = channel.authorization(access.key) if access.key else ()
+        self._metadata: tuple[tuple[str, str | bytes], ...] = (
+            channel.authorization(access.key) if access.key else ()
+        )
+        if access.reason:
+            self._metadata += ((REASON_METADATA, access.reason.encode()),)
 
     def ask(
         self,

@@ -7,6 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Final
 
+from chassis.changes import add_changes
 from chassis.process import Deployable, Process, run
 from chassis.server import ServiceTokenAuthenticator
 from headgate.api.accounting.v1 import accounting_pb2_grpc
@@ -26,7 +27,7 @@ from services.accounting.ledger import Ledger
 from services.accounting.partitions import ensure_coming_days
 from services.accounting.price_store import PriceStore
 from services.accounting.prices import Prices
-from services.accounting.queries import SCHEMA, SQL
+from services.accounting.queries import QUERIES, SCHEMA, SQL
 from services.accounting.servicer import AccountingServicer
 from services.accounting.store import LogWriter, UsageStore
 from services.accounting.summaries import Summaries
@@ -63,6 +64,7 @@ async def serve(settings: AccountingSettings, process: Process) -> AsyncIterator
             )
             alerting.add_to(process, settings, prices)
             add_books(process, settings, pool=pool, ledger=ledger, prices=prices)
+            add_changes(process.server, settings, pool, QUERIES.find_changes.sql)
             process.spawn("prices", prices.follow())
             yield
 

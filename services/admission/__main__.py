@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from chassis.changes import add_changes
 from chassis.peers import open_channel
 from chassis.process import Deployable, Process, run
 from chassis.server import ServiceTokenAuthenticator
@@ -82,6 +83,7 @@ def _add_servicer(
         await engine.pool.execute("SELECT 1")
 
     process.server.add_readiness("database", check_database)
+    add_changes(process.server, settings, engine.pool)
     books, records = Books(engine.pool, engine.copy), Records(engine.pool)
     process.server.add(
         admission_pb2_grpc.add_AdmissionServiceServicer_to_server,

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from chassis import database, notifications
+from chassis.changes import add_changes
 from chassis.peers import open_channel
 from chassis.process import Deployable, Process, run
 from chassis.server import ServiceTokenAuthenticator
@@ -67,6 +68,7 @@ async def serve(settings: HealthSettings, process: Process) -> AsyncIterator[Non
             service_name=SERVICE_NAME,
             authenticate=ServiceTokenAuthenticator(settings.service_token),
         )
+        add_changes(process.server, settings, store.pool)
         process.server.add_readiness("database", check_database)
         process.server.on_drain(breakers.close)
         process.spawn("watchers", watchers.run())

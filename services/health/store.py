@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
+from chassis.database import Pool
 from services.health import circuit_rows, kill_rows
 from services.health.circuit_store import CircuitStore
 from services.health.domain.states import HealthState
@@ -21,6 +22,11 @@ CHANNEL: Final = "headgate_health"
 
 class Store(CircuitStore, KillStore, ToggleStore):
     """Runs health's queries on a pool of the runtime role. Raises what asyncpg raises."""
+
+    @property
+    def pool(self) -> Pool:
+        """The pool, for whoever reads the log of changes."""
+        return self._pool
 
     async def read_state(self) -> HealthState:
         """Reads everything in one snapshot."""

@@ -114,7 +114,7 @@ async def test_every_change_by_the_command_line_is_on_the_audit_log(system: Syst
     )
     await system.operate("limits", "delete", "e2e-audited")
 
-    entries = (await system.operate("audit", "--last", "50"))["entries"]
+    entries = (await system.operate("audit", "list", "--last", "50"))["entries"]
     ours = [each for each in entries if each["target"] == "limit/e2e-audited"]
     assert [each["action"] for each in ours] == ["DeleteLimit", "PutLimit"]
     assert {each["state"] for each in ours} == {"AUDIT_STATE_DONE"}

@@ -170,3 +170,41 @@ INSERT INTO model_price (provider, model, org, source, meters, variants, since_v
 SELECT m.provider, m.model, '', 'catalogue', m.meters, m.variants, $5::bigint
 FROM unnest($1::text[], $2::text[], $3::jsonb[], $4::jsonb[])
     AS m (provider, model, meters, variants);
+
+-- name: find_changes
+-- Changes of prices, channels and alerts by the ids of the gateway's audit entries.
+SELECT
+    audit_id,
+    target,
+    before::text AS before,
+    after::text AS after,
+    change_time
+FROM change_log
+WHERE audit_id = any($1::text[])
+UNION ALL
+SELECT
+    audit_id,
+    'channel/' || org || '/' || channel_id,
+    before::text,
+    after::text,
+    change_time
+FROM channel_change
+WHERE audit_id = any($1::text[])
+UNION ALL
+SELECT
+    audit_id,
+    'alert/' || alert_id::text,
+    NULL,
+    NULL,
+    change_time
+FROM alert_change
+WHERE audit_id = any($1::text[])
+UNION ALL
+SELECT
+    audit_id,
+    'mute/' || mute_id::text,
+    NULL,
+    NULL,
+    create_time
+FROM alert_mute
+WHERE audit_id = any($1::text[]);

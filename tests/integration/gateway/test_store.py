@@ -46,7 +46,9 @@ def open_pool(url: str) -> database.Pool:
 
 
 async def test_the_schema_is_what_the_migrations_make(clone: Clone) -> None:
-    await assert_schema_equals_migrations(clone, SCHEMA, files=("schema.sql", "schema_staff.sql"))
+    await assert_schema_equals_migrations(
+        clone, SCHEMA, files=("schema.sql", "schema_staff.sql", "schema_audit.sql")
+    )
 
 
 async def test_every_query_prepares_and_is_used(url: str) -> None:

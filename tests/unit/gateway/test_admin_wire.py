@@ -132,6 +132,7 @@ def test_an_entry_says_where_its_change_stands(done: bool | None, state: int) ->
         action="PutLimit",
         target="limit/x",
         request_json="{}",
+        reason="",
         done=done,
         error="",
     )

@@ -27,6 +27,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _AuditRecordKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AuditRecordKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditRecordKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AUDIT_RECORD_KIND_UNSPECIFIED: _AuditRecordKind.ValueType  # 0
+    """Never sent."""
+    AUDIT_RECORD_KIND_INTENT: _AuditRecordKind.ValueType  # 1
+    """An entry: what somebody wanted to change."""
+    AUDIT_RECORD_KIND_OUTCOME: _AuditRecordKind.ValueType  # 2
+    """What became of an entry."""
+
+class AuditRecordKind(_AuditRecordKind, metaclass=_AuditRecordKindEnumTypeWrapper):
+    """What a link of the audit log's chain is. More may be added."""
+
+AUDIT_RECORD_KIND_UNSPECIFIED: AuditRecordKind.ValueType  # 0
+"""Never sent."""
+AUDIT_RECORD_KIND_INTENT: AuditRecordKind.ValueType  # 1
+"""An entry: what somebody wanted to change."""
+AUDIT_RECORD_KIND_OUTCOME: AuditRecordKind.ValueType  # 2
+"""What became of an entry."""
+Global___AuditRecordKind: _TypeAlias = AuditRecordKind  # noqa: Y015
+
 class _Role:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -211,6 +235,7 @@ class AuditEntry(_message.Message):
     REQUEST_JSON_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     audit_id: _builtins.str
     """Identifies the entry; services store it with the change."""
     actor: _builtins.str
@@ -225,6 +250,10 @@ class AuditEntry(_message.Message):
     """Where the change stands."""
     error: _builtins.str
     """Why it failed, if it did."""
+    reason: _builtins.str
+    """Why it was asked for, if they said: in the request's `reason`, or as metadata
+    `headgate-reason-bin`.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When, by the gateway's database clock."""
@@ -240,14 +269,88 @@ class AuditEntry(_message.Message):
         request_json: _builtins.str = ...,
         state: Global___AuditState.ValueType = ...,
         error: _builtins.str = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "audit_id", b"audit_id", "create_time", b"create_time", "error", b"error", "request_json", b"request_json", "state", b"state", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "audit_id", b"audit_id", "create_time", b"create_time", "error", b"error", "reason", b"reason", "request_json", b"request_json", "state", b"state", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AuditEntry: _TypeAlias = AuditEntry  # noqa: Y015
+
+@_typing.final
+class AuditRecord(_message.Message):
+    """One link of the audit log's chain: an entry as it was made, or what became of it. The hash is the
+    SHA-256 of: the hash before it, nothing in the first; the position, 8 bytes; the kind, "intent" or
+    "outcome"; the audit id; the time in microseconds since 1970, 8 bytes; then of an intent actor,
+    action, target, reason and request, of an outcome "done" or "failed" and the error. Numbers are
+    big-endian; each text is UTF-8 with its length before it, 4 bytes.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    AUDIT_ID_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_JSON_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """1 in the first, one more in each."""
+    kind: Global___AuditRecordKind.ValueType
+    """Whether it is an intent or an outcome."""
+    audit_id: _builtins.str
+    """Id of the entry."""
+    actor: _builtins.str
+    """Who asked for the change."""
+    action: _builtins.str
+    """Method, such as "PutLimit"."""
+    target: _builtins.str
+    """What was to be changed, such as "limit/acme-monthly"."""
+    reason: _builtins.str
+    """Why. Empty: they did not say."""
+    request_json: _builtins.str
+    """The request as JSON, without secrets."""
+    done: _builtins.bool
+    """Whether it was done. Only in an outcome."""
+    error: _builtins.str
+    """Why it failed. Only in an outcome."""
+    hash: _builtins.bytes
+    """The hash, 32 bytes."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was written, by the gateway's database clock."""
+
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        kind: Global___AuditRecordKind.ValueType = ...,
+        audit_id: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        actor: _builtins.str = ...,
+        action: _builtins.str = ...,
+        target: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_json: _builtins.str = ...,
+        done: _builtins.bool = ...,
+        error: _builtins.str = ...,
+        hash: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "audit_id", b"audit_id", "create_time", b"create_time", "done", b"done", "error", b"error", "hash", b"hash", "kind", b"kind", "position", b"position", "reason", b"reason", "request_json", b"request_json", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditRecord: _TypeAlias = AuditRecord  # noqa: Y015
 
 @_typing.final
 class CreateApiKeyRequest(_message.Message):
@@ -1721,3 +1824,61 @@ class ListAuditEntriesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListAuditEntriesResponse: _TypeAlias = ListAuditEntriesResponse  # noqa: Y015
+
+@_typing.final
+class ListAuditRecordsRequest(_message.Message):
+    """A page of the chain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many; 0: 100; more than 1,000: 1,000."""
+    page_token: _builtins.str
+    """From an earlier answer. Empty: the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditRecordsRequest: _TypeAlias = ListAuditRecordsRequest  # noqa: Y015
+
+@_typing.final
+class ListAuditRecordsResponse(_message.Message):
+    """A page of the chain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    UNLINKED_COUNT_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    unlinked_count: _builtins.int
+    """Entries and outcomes that stand in no chain, on the last page. Anything but 0 is a forgery."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditRecord]:
+        """Links, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[Global___AuditRecord] | None = ...,
+        next_page_token: _builtins.str = ...,
+        unlinked_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "records", b"records", "unlinked_count", b"unlinked_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditRecordsResponse: _TypeAlias = ListAuditRecordsResponse  # noqa: Y015
