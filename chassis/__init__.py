@@ -17,6 +17,8 @@ Its promises, each with the tests that hold it to them (under tests/):
 7. A server's database role can use its own schema and nothing else
    (integration/chassis/test_provision.py).
 8. Calls to a peer go to whichever of its replicas lives (integration/chassis/test_peers.py).
+9. With TLS, nobody without a good certificate is served or asked, and certificates are renewed
+   without a restart (integration/chassis/test_tls.py).
 """
 
 from __future__ import annotations

@@ -140,11 +140,19 @@ class Settings(BaseSettings):
     tls_client_ca_file: Path | None = Field(
         default=None, description="PEM file of the authority that signed the peers' certificates."
     )
+    tls_require_client_certificate: bool = Field(
+        default=True,
+        description="Refuses whoever shows no certificate of that authority; services need it.",
+    )
+    probe_address: str | None = Field(
+        default=None,
+        description="Host and port that answers probes alone, in plain text; unset is off.",
+    )
     allow_plaintext: bool = Field(
         default=False, description="Allows an address beyond loopback without TLS."
     )
 
-    @field_validator("listen_address", "metrics_address")
+    @field_validator("listen_address", "metrics_address", "probe_address")
     @classmethod
     def _check_address(cls, value: str | None) -> str | None:
         if value is not None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final, Self
 
 import grpc
@@ -13,12 +13,17 @@ import grpc
 from chassis.config import ConfigError, Settings, is_loopback, split_address
 from chassis.probes import READINESS
 from chassis.telemetry import trace_metadata
+from chassis.tls import Certificates, channel_credentials
 
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 KEEPALIVE_MS: Final = 10_000
 KEEPALIVE_TIMEOUT_MS: Final = 5_000
 RECONNECT_MS_MIN: Final = 100
 RECONNECT_MS_MAX: Final = 2_000
+# How often the certificate's files are looked at, by an RPC that begins.
+CERTIFICATE_CHECK_SECONDS: Final = 5.0
+# What began on a connection with an old certificate may go on for so long.
+OLD_CHANNEL_SECONDS: Final = 120.0
 
 # Channels watch the readiness of each replica: whoever drains gets no more RPCs before it stops
 # to take them. Without that, RPCs on their way to it would end as CANCELLED.
@@ -57,20 +62,34 @@ def open_channel(target: tuple[str, ...], settings: Settings) -> grpc.aio.Channe
     `target` is one host:port, whose name may have many addresses, or several IP addresses. Raises
     ConfigError when they cannot be one target, or would get the token in plain text.
     """
-    uri = _target_uri(target)
+    uri, token = _target_uri(target), settings.service_token.get_secret_value()
     if settings.tls_certificate_file is None:
         _refuse_plaintext(target, settings)
-        channel = grpc.aio.insecure_channel(uri, options=_OPTIONS)
-    else:
-        channel = grpc.aio.secure_channel(uri, _credentials(settings), options=_OPTIONS)
-    return _PeerChannel(channel, settings.service_token.get_secret_value())
+        return _PeerChannel(lambda: grpc.aio.insecure_channel(uri, options=_OPTIONS), token)
+    certificates = Certificates(settings)
+
+    def connect() -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(uri, channel_credentials(certificates), options=_OPTIONS)
+
+    return _PeerChannel(connect, token, certificates)
 
 
 class _PeerChannel(grpc.aio.Channel):
-    """Adds metadata to every RPC. An interceptor would do the same at a task per RPC."""
+    """Adds metadata to every RPC, and connects anew when the certificates were renewed. An
+    interceptor would do the former at a task per RPC.
+    """
 
-    def __init__(self, channel: grpc.aio.Channel, token: str) -> None:
-        self._channel = channel
+    def __init__(
+        self,
+        connect: Callable[[], grpc.aio.Channel],
+        token: str,
+        certificates: Certificates | None = None,
+    ) -> None:
+        self._connect = connect
+        self._certificates = certificates
+        self._check_time = 0.0
+        self._channel = connect()
+        self._closing: set[asyncio.Task[None]] = set()
         self._authorization = ("authorization", f"Bearer {token}")
 
     async def __aenter__(self) -> Self:
@@ -81,6 +100,8 @@ class _PeerChannel(grpc.aio.Channel):
         await self.close()
 
     async def close(self, grace: float | None = None) -> None:
+        for closing in self._closing:
+            closing.cancel()
         await self._channel.close(grace)
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
@@ -93,25 +114,46 @@ class _PeerChannel(grpc.aio.Channel):
         await self._channel.channel_ready()
 
     def unary_unary(self, *arguments: Any, **options: Any) -> Any:
-        return self._bind(self._channel.unary_unary(*arguments, **options))
+        return self._bind(lambda channel: channel.unary_unary(*arguments, **options))
 
     def unary_stream(self, *arguments: Any, **options: Any) -> Any:
-        return self._bind(self._channel.unary_stream(*arguments, **options))
+        return self._bind(lambda channel: channel.unary_stream(*arguments, **options))
 
     def stream_unary(self, *arguments: Any, **options: Any) -> Any:
-        return self._bind(self._channel.stream_unary(*arguments, **options))
+        return self._bind(lambda channel: channel.stream_unary(*arguments, **options))
 
     def stream_stream(self, *arguments: Any, **options: Any) -> Any:
-        return self._bind(self._channel.stream_stream(*arguments, **options))
+        return self._bind(lambda channel: channel.stream_stream(*arguments, **options))
 
-    def _bind(self, method: Any) -> _Call:
+    def _bind(self, make: Callable[[grpc.aio.Channel], Any]) -> _Call:
         authorization = self._authorization
+        channel = self._channel
+        method = make(channel)
 
         def call(request: Any = None, *, metadata: _Metadata = (), **options: Any) -> Any:
+            nonlocal channel, method
+            if self._certificates is not None:
+                self._renew(self._certificates)
+                if channel is not self._channel:
+                    channel = self._channel
+                    method = make(channel)
             own = (authorization, trace_metadata())
             return method(request, metadata=(*own, *metadata), **options)
 
         return call
+
+    def _renew(self, certificates: Certificates) -> None:
+        """Replaces the channel if the files changed; RPCs under way end on the one they began."""
+        now = asyncio.get_running_loop().time()
+        if now < self._check_time:
+            return
+        self._check_time = now + CERTIFICATE_CHECK_SECONDS
+        if not certificates.refresh():
+            return
+        old, self._channel = self._channel, self._connect()
+        closing = asyncio.create_task(old.close(OLD_CHANNEL_SECONDS))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
 
 def _target_uri(target: Sequence[str]) -> str:
@@ -142,14 +184,3 @@ def _refuse_plaintext(target: Sequence[str], settings: Settings) -> None:
                 f"{address} is not loopback: set the three TLS files, or allow plaintext "
                 "if the network encrypts"
             )
-
-
-def _credentials(settings: Settings) -> grpc.ChannelCredentials:
-    def read(path: Path | None) -> bytes | None:
-        return None if path is None else path.read_bytes()
-
-    return grpc.ssl_channel_credentials(
-        root_certificates=read(settings.tls_client_ca_file),
-        private_key=read(settings.tls_key_file),
-        certificate_chain=read(settings.tls_certificate_file),
-    )

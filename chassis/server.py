@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -34,6 +33,7 @@ from chassis.handlers import (
 )
 from chassis.probes import Probes, ReadinessCheck
 from chassis.telemetry import Telemetry
+from chassis.tls import Certificates, server_credentials
 
 __all__ = [
     "Authenticator",
@@ -71,6 +71,9 @@ class Server:
         self._drain_callbacks: list[DrainCallback] = []
         self._probes = Probes()
         self._server: grpc.aio.Server | None = None
+        self._probe_server: grpc.aio.Server | None = None
+        # Where probes are answered in plain text; None: nowhere of their own.
+        self.probe_port: int | None = None
         self._checking: asyncio.Task[None] | None = None
         self._register(
             health_pb2_grpc.add_HealthServicer_to_server,
@@ -113,10 +116,32 @@ class Server:
             [*self._service_names, reflection.SERVICE_NAME], self._server
         )
         port = _bind(self._server, self._settings)
+        await self._start_probe_server()
         await self._server.start()
         await self._probes.check_once()
         self._checking = asyncio.create_task(self._probes.run(), name="readiness")
         return port
+
+    async def _start_probe_server(self) -> None:
+        """Answers the health service alone, in plain text, for probes that speak no TLS."""
+        address = self._settings.probe_address
+        if address is None:
+            return
+        methods = Methods()
+        prefix = f"/{_HEALTH}/"
+        methods.handlers = {
+            name: handler
+            for name, handler in self._methods.handlers.items()
+            if name.startswith(prefix)
+        }
+        server = grpc.aio.server(options=_options(self._settings))
+        server.add_generic_rpc_handlers((methods,))
+        try:
+            self.probe_port = server.add_insecure_port(address)
+        except RuntimeError:
+            raise ConfigError(f"cannot listen for probes on {address}: choose another") from None
+        await server.start()
+        self._probe_server = server
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serves until the event is set, then drains. Starts the server if nobody has."""
@@ -141,6 +166,8 @@ class Server:
         await stopping
         for callback in self._drain_callbacks:
             await callback()
+        if self._probe_server is not None:
+            await self._probe_server.stop(None)
         if self._checking is not None:
             self._checking.cancel()
             await asyncio.wait({self._checking})
@@ -228,26 +255,12 @@ def _bind(server: grpc.aio.Server, settings: Settings) -> int:
     try:
         if settings.tls_certificate_file is None:
             return server.add_insecure_port(settings.listen_address)
-        return server.add_secure_port(settings.listen_address, _credentials(settings))
+        credentials = server_credentials(
+            Certificates(settings), require_client=settings.tls_require_client_certificate
+        )
+        return server.add_secure_port(settings.listen_address, credentials)
     except RuntimeError:
         raise ConfigError(
             f"cannot listen on {settings.listen_address}: it is taken, or not this machine's, "
             "or the TLS files do not fit; choose another address, or port 0"
         ) from None
-
-
-def _credentials(settings: Settings) -> grpc.ServerCredentials:
-    key, certificate, client_ca = (
-        _read(settings.tls_key_file),
-        _read(settings.tls_certificate_file),
-        _read(settings.tls_client_ca_file),
-    )
-    return grpc.ssl_server_credentials(
-        [(key, certificate)], root_certificates=client_ca, require_client_auth=True
-    )
-
-
-def _read(path: Path | None) -> bytes:
-    if path is None:
-        raise ConfigError("set all three TLS files, or none")
-    return path.read_bytes()

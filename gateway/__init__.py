@@ -21,7 +21,7 @@ Its promises, each with the tests that hold it to them (under tests/):
    at the latest by the feed (test_a_report_is_booked_once_however_often_it_comes,
    test_without_admission_nothing_is_admitted_and_reports_are_booked).
 8. A wrong field is named and changes nothing; a wrong member of a batch fails alone
-   (tests/integration/gateway/test_bad_input.py,
+   (tests/integration/gateway/test_bad_input.py, tests/integration/gateway/test_fuzzing.py,
    test_each_member_of_a_batch_is_answered_by_itself).
 9. Every change by staff is on the audit log before it happens, failures included, and nobody can
    rewrite that log unnoticed (tests/integration/gateway/test_admin.py,

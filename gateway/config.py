@@ -34,6 +34,10 @@ class GatewaySettings(Settings):
         description="Host and port of the HTTP face, such as 127.0.0.1:7480; port 0 takes a free "
         "one. Empty: there is none.",
     )
+    tls_require_client_certificate: bool = Field(
+        default=False,
+        description="Refuses whoever shows no certificate of the peers' authority, besides a key.",
+    )
     admission_addresses: Addresses = Field(
         description="Addresses of admission, which decides rates and budgets."
     )

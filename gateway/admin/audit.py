@@ -10,8 +10,7 @@ from typing import Final, TypeVar
 
 import grpc
 import structlog
-from google.protobuf import text_format
-from google.protobuf.json_format import MessageToDict
+from google.protobuf import json_format, text_format
 from google.protobuf.message import Message
 
 from chassis import server
@@ -93,8 +92,8 @@ def _read_facts(request: Message) -> dict[str, object]:
         if field.GetOptions().debug_redact:
             shown.ClearField(field.name)
     try:
-        return MessageToDict(shown, preserving_proto_field_name=True)
-    except ValueError:
+        return json_format.MessageToDict(shown, preserving_proto_field_name=True)
+    except (json_format.Error, ValueError):
         # A time or a duration that is none.
         return {"text": text_format.MessageToString(shown, as_one_line=True)}
 

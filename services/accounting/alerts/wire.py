@@ -105,13 +105,9 @@ def parse_mute(request: pb.CreateAlertMuteRequest) -> MuteOrder:
     """Returns what to mute. Raises InvalidArgument."""
     checks = Checks()
     _check_type(checks, request.type)
-    duration = dt.timedelta(
-        seconds=checks.integer(
-            "duration.seconds",
-            request.duration.seconds,
-            minimum=1,
-            maximum=int(MUTE_DURATION_MAX.total_seconds()),
-        )
+    seconds_max = int(MUTE_DURATION_MAX.total_seconds())
+    seconds = checks.integer(
+        "duration.seconds", request.duration.seconds, minimum=1, maximum=seconds_max
     )
     text = checks.text
     order = MuteOrder(
@@ -119,7 +115,8 @@ def parse_mute(request: pb.CreateAlertMuteRequest) -> MuteOrder:
         type=request.type,
         org=text("org", request.org, min_length=0, max_length=ORG_LENGTH_MAX),
         subject=text("subject", request.subject, min_length=0, max_length=SUBJECT_LENGTH_MAX),
-        duration=duration,
+        # A wrong one is refused below; it need not fit a timedelta.
+        duration=dt.timedelta(seconds=min(max(seconds, 0), seconds_max)),
         reason=text("reason", request.reason, max_length=TEXT_LENGTH_MAX),
         actor=text("actor", request.actor, max_length=ACTOR_LENGTH_MAX),
         audit_id=text("audit_id", request.audit_id, max_length=AUDIT_ID_LENGTH_MAX),
