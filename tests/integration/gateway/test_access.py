@@ -30,6 +30,7 @@ FOR_ALL: Final = {"ListRoutes", "ListPrices"}
 # What staff of one org may do, as long as they name it.
 OF_ORG: Final = {
     "GetUsage",
+    "ExportUsage",
     "ListCounters",
     "CreateApiKey",
     "ListApiKeys",
