@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 
@@ -36,6 +36,7 @@ from services.admission.sweeper import sweep
 # Statistics and records may be a little old.
 SHARES_SECONDS: Final = 5.0
 VIOLATIONS_SECONDS: Final = 1.0
+AccountingStub: TypeAlias = "accounting_pb2_grpc.AccountingServiceAsyncStub"
 SERVICE_NAME: Final = "headgate.api.admission.v1.AdmissionService"
 
 log = structlog.get_logger()
@@ -74,10 +75,7 @@ async def serve(settings: AdmissionSettings, process: Process) -> AsyncIterator[
 
 
 def _add_servicer(
-    settings: AdmissionSettings,
-    process: Process,
-    engine: Engine,
-    accounting: accounting_pb2_grpc.AccountingServiceAsyncStub,
+    settings: AdmissionSettings, process: Process, engine: Engine, accounting: AccountingStub
 ) -> None:
     async def check_database() -> None:
         await engine.pool.execute("SELECT 1")
