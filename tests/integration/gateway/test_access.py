@@ -22,7 +22,9 @@ UNKNOWN_KEY = "hg_nobody_" + "N" * 43
 UNAUTHENTICATED = ("UNAUTHENTICATED", "UNAUTHENTICATED")
 PERMISSION_DENIED = ("PERMISSION_DENIED", "PERMISSION_DENIED")
 # By the first word of a method's name: a new one is open to no more than its name says.
-READS: Final = ("Get", "List", "Watch", "Export", "Explain", "Estimate", "Simulate")
+READS: Final = (
+    "Get", "List", "Watch", "Export", "Explain", "Estimate", "Simulate", "Forecast",
+)  # fmt: skip
 # What only admins may touch.
 IDENTITY: Final = ("ApiKey", "Staff", "Invitation")
 # Reads of what is no org's secret: whoever may read anything may read these.
@@ -32,6 +34,11 @@ OF_ORG: Final = {
     "GetUsage",
     "ExportUsage",
     "ListCounters",
+    "ExplainLimits",
+    "SimulateLimits",
+    "ListViolations",
+    "GetForecast",
+    "ForecastCalls",
     "CreateApiKey",
     "ListApiKeys",
     "ListInvitations",

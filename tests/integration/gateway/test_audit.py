@@ -24,7 +24,7 @@ from headgate.api.gateway.v1 import admin_pb2 as pb
 from headgate.api.gateway.v1 import admin_pb2_grpc
 from headgate.channel import authorization
 from headgate.cli import chain
-from tests.integration.gateway.system import ADMIN_KEY, TOKEN, System, eventually
+from tests.integration.gateway.system import ADMIN_KEY, TOKEN, System, eventually, kill
 from tests.integration.gateway.test_admin import LIMIT, entries
 from tests.postgres import ROLE_PASSWORD, Clone
 from tests.schemas import owner_url, runtime_url
@@ -208,22 +208,22 @@ async def test_why_somebody_asks_is_on_the_log(system: System) -> None:
     await stub.DeleteRoute(
         pb.DeleteRouteRequest(operation="chat"), metadata=(*authorization(ADMIN_KEY), *why)
     )
-    await system.staff().Kill(pb.KillRequest(reason="drill"))
+    await kill(system.staff(), reason="drill")
 
     assert [each.reason for each in await entries(system, 2)] == ["T-17: für später?", "drill"]
 
 
 async def test_a_change_whose_answer_was_lost_is_found(system: System) -> None:
     await system.staff().PutLimit(pb.PutLimitRequest(limit=LIMIT))
-    await system.staff().Kill(pb.KillRequest(reason="drill"))
-    (put, kill) = await entries(system, 2)
+    await kill(system.staff(), reason="drill")
+    (put, stop) = await entries(system, 2)
     never = str(uuid.uuid4())
     # As if the gateway had been killed before it wrote the outcomes.
     await as_owner(
         system.url,
         f"DELETE FROM audit_link WHERE kind = 'outcome' AND audit_id IN "
-        f"('{put.audit_id}', '{kill.audit_id}')",
-        f"DELETE FROM audit_outcome WHERE audit_id IN ('{put.audit_id}', '{kill.audit_id}')",
+        f"('{put.audit_id}', '{stop.audit_id}')",
+        f"DELETE FROM audit_outcome WHERE audit_id IN ('{put.audit_id}', '{stop.audit_id}')",
         "UPDATE audit_entry SET create_time = now() - interval '3 minutes'",
         f"INSERT INTO audit_entry (audit_id, actor, action, target, request_json, create_time)"
         f" VALUES ('{never}', 'admin', 'PutLimit', 'limit/x', '{{}}',"
@@ -254,7 +254,7 @@ async def test_a_change_whose_answer_was_lost_is_found(system: System) -> None:
         running.cancel()
 
     found = {each.audit_id: each for each in await entries(system, 10)}
-    assert found[put.audit_id].state == found[kill.audit_id].state == pb.AUDIT_STATE_DONE
+    assert found[put.audit_id].state == found[stop.audit_id].state == pb.AUDIT_STATE_DONE
     assert (found[never].state, found[never].error) == (pb.AUDIT_STATE_FAILED, NEVER_STORED)
 
 
