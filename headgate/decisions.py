@@ -85,6 +85,8 @@ class CostBasis(enum.Enum):
     METERS = "METERS"
     HOLD = "HOLD"
     NONE = "NONE"
+    # Staff said how much.
+    STATED = "STATED"
     UNRECOGNIZED = "UNRECOGNIZED"
 
 

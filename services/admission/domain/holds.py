@@ -7,10 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 from services.admission.domain.bindings import Binding, BoundLimit
-from services.admission.domain.calls import Candidate, Reservation, Reserve, Violation
+from services.admission.domain.calls import (
+    UNKNOWN_WAIT,
+    Candidate,
+    Reservation,
+    Reserve,
+    RetryKind,
+    Violation,
+    Wait,
+)
 from services.admission.domain.counters import Counter
 from services.admission.domain.estimates import STRICT_FROM_PERCENT, Amounts, Kind, adapt
-from services.admission.domain.limits import PERCENT, Metric, Mode
+from services.admission.domain.limits import PERCENT, Limit, Metric, Mode
+from services.admission.domain.windows import FOREVER
 
 # The limits of a binding, each with its counter in the batch that decides.
 Bounds: TypeAlias = Sequence[tuple[BoundLimit, Counter]]
@@ -111,6 +120,16 @@ def _violation(
         requested=amount,
         excess=counter.settled + counter.held + amount - cap,
         reset_time=bound.key.span.end,
-        wait=counter.wait(amount, cap, now),
+        wait=_wait(bound.limit, counter.wait(amount, cap, now), now),
         candidate=candidate,
     )
+
+
+def _wait(limit: Limit, wait: Wait, now: dt.datetime) -> Wait:
+    """Returns what a delay is worth if another limit takes this one's place before it is over."""
+    if limit.end == FOREVER:
+        return wait
+    if wait.delay is None:
+        # The next one may have room.
+        return UNKNOWN_WAIT
+    return wait if now + wait.delay <= limit.end else Wait(RetryKind.AT_LATEST, wait.delay)

@@ -183,3 +183,20 @@ def test_a_fence_on_a_model_drops_this_candidate_only() -> None:
     (limited,) = books.run(make_call(3, candidates=dear))
     assert isinstance(limited, Denied)
     assert limited.reason is DenialReason.BUDGET_EXCEEDED
+
+
+def test_a_temporary_limit_promises_no_more_than_it_can() -> None:
+    hour = 3_600 * SECOND
+    fields = {"start": NOON - hour}
+    books = Bookkeeping(make_limit("low", Metric.COST, 15, end=NOON + hour, **fields))
+    books.run(make_call(1, 10), Settle(key(1), 1, 10))
+    full, dear = books.run(make_call(2, 10), make_call(3, 16))
+    assert isinstance(full, Denied)
+    assert isinstance(dear, Denied)
+    # Another limit decides in an hour, before the day ends: there may be room earlier.
+    assert full.wait == (RetryKind.AT_LATEST, 12 * hour)
+    assert dear.wait == (RetryKind.UNKNOWN, None)
+    books.limits = [make_limit("low", Metric.COST, 15, end=NOON + 24 * hour, **fields)]
+    (sure,) = books.run(make_call(2, 10))
+    assert isinstance(sure, Denied)
+    assert sure.wait == (RetryKind.AT, 12 * hour)
