@@ -195,12 +195,9 @@ def _level(worths: Sequence[float]) -> float:
 
 def _errors(worths: Sequence[float]) -> tuple[float, ...]:
     """What days were worth of the level that was known before them."""
-    errors: list[float] = []
-    for place in range(max(1, len(worths) - ERROR_DAYS), len(worths)):
-        level = _level(worths[:place])
-        if level > 0:
-            errors.append(worths[place] / level)
-    return tuple(errors) or (1.0,)
+    places = range(max(1, len(worths) - ERROR_DAYS), len(worths))
+    levels = ((place, _level(worths[:place])) for place in places)
+    return tuple(worths[place] / level for place, level in levels if level > 0) or (1.0,)
 
 
 def _hour_of_week(instant: dt.datetime) -> int:

@@ -9,8 +9,9 @@ from headgate.testing import API_KEY, INPUT_NANOS, OUTPUT_NANOS, FakeGateway
 
 
 async def test_the_example_of_the_docstring_runs(gateway: FakeGateway) -> None:
-    lines = (headgate.__doc__ or "").splitlines()
-    code = "\n".join(line for line in lines if line.startswith("    "))
+    # The first block that is set in; promises further down are continued so, too.
+    after = (headgate.__doc__ or "").split("\n    ", 1)[1]
+    code = "    " + after.split("\n\n", 1)[0]
     asked: list[tuple[str, str, int]] = []
 
     async def ask_provider(model: str, prompt: str, *, max_tokens: int) -> SimpleNamespace:
