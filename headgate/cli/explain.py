@@ -16,7 +16,7 @@ from headgate.api.common.v1 import (
     simulation_pb2,
     violation_pb2,
 )
-from headgate.api.gateway.v1 import gateway_pb2
+from headgate.api.gateway.v1 import admin_pb2, gateway_pb2
 from headgate.api.gateway.v1 import limit_admin_pb2 as pb
 from headgate.api.gateway.v1.limit_admin_pb2_grpc import LimitAdminServiceStub
 from headgate.cli import wording
@@ -129,7 +129,7 @@ def simulate(
 def _read_limits(file: Path) -> Iterable[limit_pb2.Limit]:
     try:
         text = file.read_text(encoding="utf-8")
-        return json_format.Parse(text, pb.SimulateLimitsRequest()).limits
+        return json_format.Parse(text, admin_pb2.ListLimitsResponse()).limits
     except (OSError, UnicodeDecodeError) as error:
         raise WrongUse(f"{file}: {error}") from None
     except json_format.ParseError as error:

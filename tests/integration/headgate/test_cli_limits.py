@@ -152,10 +152,14 @@ async def test_limits_are_tried_on_the_past(
     interval = ("--from", (now - day).isoformat(), "--to", (now + day).isoformat())
     simulated = await command("limits", "simulate", str(limits), *interval, "--json")
     told = await command("limits", "simulate", str(limits), *interval)
+    limits.write_text((await command("limits", "list", "--json")).out)
+    listed = await command("limits", "simulate", str(limits), *interval)
     limits.write_text("{")
     broken = await command("limits", "simulate", str(limits), *interval)
 
     report = simulated.json()
+    # What is in force today would have let it pass.
+    assert listed.out.startswith("0 calls would have been denied")
     assert report["denied_count"] == "1"
     assert [each["limit_id"] for each in report["denials"]] == ["none"]
     assert "would have been denied" in told.out
