@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
@@ -16,8 +15,7 @@ from typing import IO, Final
 from local.accounts import Account
 from local.errors import LocalError
 
-# The number of prctl's operation in the Linux headers.
-PR_SET_PDEATHSIG: Final = 1
+TIED: Final = Path(__file__).with_name("tied.py")
 LOCK_POLL_SECONDS: Final = 0.05
 
 
@@ -34,36 +32,17 @@ def spawn(
     On Linux the kernel sends it `death_signal` when the calling thread ends; elsewhere an orphan
     is left to the next start.
     """
+    user = "-" if account is None else f"{account.uid}:{account.gid}"
+    # No `preexec_fn`, no `user`: with them Python forks, without it may spawn.
     return subprocess.Popen(
-        [str(word) for word in argv],
+        [sys.executable, "-I", "-S", TIED, str(os.getpid()), str(death_signal), user, *argv],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
         cwd="/",
         env=dict(environment),
         start_new_session=True,
-        user=None if account is None else account.uid,
-        group=None if account is None else account.gid,
-        extra_groups=None if account is None else [],
-        # Runs after the change of user, which would clear the setting.
-        preexec_fn=die_with_parent(death_signal),  # noqa: PLW1509 - makes two system calls only
     )
-
-
-def die_with_parent(death_signal: int) -> Callable[[], None] | None:
-    """Builds the step between fork and exec that ties the child to this process."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-
-    def tie() -> None:
-        prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
-        # The parent may have ended before the line above: then no signal comes.
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return tie
 
 
 @contextmanager

@@ -23,7 +23,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 from local import databases, up
 from local.accounts import make_folder
-from local.children import PR_SET_PDEATHSIG
 from local.config import CHECKOUT
 from local.credentials import load_or_make
 from local.layout import FRONT, MODULES, Layout, ReplicaPlan
@@ -31,6 +30,7 @@ from local.postgres import EmbeddedPostgres
 from local.readiness import is_ready
 from local.replica import Replica
 from local.supervisor import Interruption, Supervisor, say_error
+from local.tied import PR_SET_PDEATHSIG
 
 POSTGRES: Final = "postgres"
 START_SECONDS_MAX: Final = 150.0
