@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 PYTHON := $(BIN)/python
 # Exists once the environment holds exactly what the lock files say.
 READY := $(VENV)/.ready
+# The contracts and what they import, compiled: what the tools for contracts read.
+CONTRACTS := $(VENV)/contracts.binpb
 # The interpreters that are tried, in this order, for the one that makes the environment.
 INTERPRETERS := python3.11 python3.12 python3.13 python3.14 python3
 # The packages' own list of trusted authorities does not know a company's proxy; the system's does.
@@ -61,12 +63,20 @@ lint: $(READY) ## Formatting, lint, types, layers, contracts, SQL
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
+	@$(MAKE) --no-print-directory contracts-check
 	$(BIN)/sqlfluff lint --disable-progress-bar -q services gateway
+
+.PHONY: contracts-check
+contracts-check: $(READY) ## Style of the contracts; part of `lint`
+	$(PYTHON) protos/generate.py --image $(CONTRACTS)
+	cd protos && ../$(BIN)/buf lint ../$(CONTRACTS) --config buf.yaml --path headgate
+	cd protos && ../$(BIN)/buf format --diff --exit-code
 
 .PHONY: breaking
 breaking: $(READY) ## Finds changes of the contracts that would break clients of the last release
-	cd protos && ../$(BIN)/buf breaking --against image.binpb
+	$(PYTHON) protos/generate.py --image $(CONTRACTS)
+	cd protos && ../$(BIN)/buf breaking ../$(CONTRACTS) --config buf.yaml --path headgate \
+		--against image.binpb
 
 .PHONY: unit
 unit: $(READY) ## Tests of pure code and of the style

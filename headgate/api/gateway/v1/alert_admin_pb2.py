@@ -22,50 +22,67 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from headgate.api.common.v1 import alert_pb2 as headgate_dot_api_dot_common_dot_v1_dot_alert__pb2
 from headgate.api.common.v1 import event_pb2 as headgate_dot_api_dot_common_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)headgate/api/gateway/v1/alert_admin.proto\x12\x17headgate.api.gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\"headgate/api/common/v1/alert.proto\x1a\"headgate/api/common/v1/event.proto\"\xe3\x01\n\x11ListAlertsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x03org\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x31\n\x05state\x18\x04 \x01(\x0e\x32\".headgate.api.common.v1.AlertState\x12\x14\n\x0cresolved_too\x18\x05 \x01(\x08\x12\x36\n\x0cseverity_min\x18\x06 \x01(\x0e\x32 .headgate.api.common.v1.Severity\x12\x0c\n\x04type\x18\x07 \x01(\tB\x06\n\x04_org\"\\\n\x12ListAlertsResponse\x12-\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x1d.headgate.api.common.v1.Alert\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"=\n\x0fGetAlertRequest\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\x03\x12\x10\n\x03org\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x06\n\x04_org\"v\n\x10GetAlertResponse\x12,\n\x05\x61lert\x18\x01 \x01(\x0b\x32\x1d.headgate.api.common.v1.Alert\x12\x34\n\x07\x63hanges\x18\x02 \x03(\x0b\x32#.headgate.api.common.v1.AlertChange\"S\n\x17\x41\x63knowledgeAlertRequest\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\x03\x12\x0c\n\x04note\x18\x02 \x01(\t\x12\x10\n\x03org\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x06\n\x04_org\"H\n\x18\x41\x63knowledgeAlertResponse\x12,\n\x05\x61lert\x18\x01 \x01(\x0b\x32\x1d.headgate.api.common.v1.Alert\"O\n\x13ResolveAlertRequest\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\x03\x12\x0c\n\x04note\x18\x02 \x01(\t\x12\x10\n\x03org\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x06\n\x04_org\"D\n\x14ResolveAlertResponse\x12,\n\x05\x61lert\x18\x01 \x01(\x0b\x32\x1d.headgate.api.common.v1.Alert\"\x92\x01\n\x16\x43reateAlertMuteRequest\x12\x0f\n\x07mute_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12+\n\x08\x64uration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06reason\x18\x06 \x01(\t\"J\n\x17\x43reateAlertMuteResponse\x12/\n\x04mute\x18\x01 \x01(\x0b\x32!.headgate.api.common.v1.AlertMute\"C\n\x16\x44\x65leteAlertMuteRequest\x12\x0f\n\x07mute_id\x18\x01 \x01(\t\x12\x10\n\x03org\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x06\n\x04_org\"\x19\n\x17\x44\x65leteAlertMuteResponse\"1\n\x15ListAlertMutesRequest\x12\x10\n\x03org\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x06\n\x04_org\"J\n\x16ListAlertMutesResponse\x12\x30\n\x05mutes\x18\x01 \x03(\x0b\x32!.headgate.api.common.v1.AlertMute\"b\n\x11ListEventsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x03org\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04type\x18\x04 \x01(\tB\x06\n\x04_org\"\\\n\x12ListEventsResponse\x12-\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1d.headgate.api.common.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x87\x07\n\x11\x41lertAdminService\x12\x65\n\nListAlerts\x12*.headgate.api.gateway.v1.ListAlertsRequest\x1a+.headgate.api.gateway.v1.ListAlertsResponse\x12_\n\x08GetAlert\x12(.headgate.api.gateway.v1.GetAlertRequest\x1a).headgate.api.gateway.v1.GetAlertResponse\x12w\n\x10\x41\x63knowledgeAlert\x12\x30.headgate.api.gateway.v1.AcknowledgeAlertRequest\x1a\x31.headgate.api.gateway.v1.AcknowledgeAlertResponse\x12k\n\x0cResolveAlert\x12,.headgate.api.gateway.v1.ResolveAlertRequest\x1a-.headgate.api.gateway.v1.ResolveAlertResponse\x12t\n\x0f\x43reateAlertMute\x12/.headgate.api.gateway.v1.CreateAlertMuteRequest\x1a\x30.headgate.api.gateway.v1.CreateAlertMuteResponse\x12t\n\x0f\x44\x65leteAlertMute\x12/.headgate.api.gateway.v1.DeleteAlertMuteRequest\x1a\x30.headgate.api.gateway.v1.DeleteAlertMuteResponse\x12q\n\x0eListAlertMutes\x12..headgate.api.gateway.v1.ListAlertMutesRequest\x1a/.headgate.api.gateway.v1.ListAlertMutesResponse\x12\x65\n\nListEvents\x12*.headgate.api.gateway.v1.ListEventsRequest\x1a+.headgate.api.gateway.v1.ListEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)headgate/api/gateway/v1/alert_admin.proto\x12\x17headgate.api.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\"headgate/api/common/v1/alert.proto\x1a\"headgate/api/common/v1/event.proto\"\xe3\x01\n\x11ListAlertsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x03org\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x31\n\x05state\x18\x04 \x01(\x0e\x32\".headgate.api.common.v1.AlertState\x12\x14\n\x0cresolved_too\x18\x05 \x01(\x08\x12\x36\n\x0cseverity_min\x18\x06 \x01(\x0e\x32 .headgate.api.common.v1.Severity\x12\x0c\n\x04type\x18\x07 \x01(\tB\x06\n\x04_org\"\\\n\x12ListAlertsResponse\x12-\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x1d.headgate.api.common.v1.Alert\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"=\n\x0fGetAlertRequest\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\x03\x12\x10\n\x03org\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x06\n\x04_org\"v\n\x10GetAlertResponse\x12,\n\x05\x61lert\x18\x01 \x01(\x0b\x32\x1d.headgate.api.common.v1.Alert\x12\x34\n\x07\x63hanges\x18\x02 \x03(\x0b\x32#.headgate.api.common.v1.AlertChange\"S\n\x17\x41\x63knowledgeAlertRequest\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\x03\x12\x0c\n\x04note\x18\x02 \x01(\t\x12\x10\n\x03org\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x06\n\x04_org\"H\n\x18\x41\x63knowledgeAlertResponse\x12,\n\x05\x61lert\x18\x01 \x01(\x0b\x32\x1d.headgate.api.common.v1.Alert\"O\n\x13ResolveAlertRequest\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\x03\x12\x0c\n\x04note\x18\x02 \x01(\t\x12\x10\n\x03org\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x06\n\x04_org\"D\n\x14ResolveAlertResponse\x12,\n\x05\x61lert\x18\x01 \x01(\x0b\x32\x1d.headgate.api.common.v1.Alert\"\x92\x01\n\x16\x43reateAlertMuteRequest\x12\x0f\n\x07mute_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12+\n\x08\x64uration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06reason\x18\x06 \x01(\t\"J\n\x17\x43reateAlertMuteResponse\x12/\n\x04mute\x18\x01 \x01(\x0b\x32!.headgate.api.common.v1.AlertMute\"C\n\x16\x44\x65leteAlertMuteRequest\x12\x0f\n\x07mute_id\x18\x01 \x01(\t\x12\x10\n\x03org\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x06\n\x04_org\"\x19\n\x17\x44\x65leteAlertMuteResponse\"1\n\x15ListAlertMutesRequest\x12\x10\n\x03org\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x06\n\x04_org\"J\n\x16ListAlertMutesResponse\x12\x30\n\x05mutes\x18\x01 \x03(\x0b\x32!.headgate.api.common.v1.AlertMute\"b\n\x11ListEventsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x03org\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04type\x18\x04 \x01(\tB\x06\n\x04_org\"\\\n\x12ListEventsResponse\x12-\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1d.headgate.api.common.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x80\t\n\x11\x41lertAdminService\x12y\n\nListAlerts\x12*.headgate.api.gateway.v1.ListAlertsRequest\x1a+.headgate.api.gateway.v1.ListAlertsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/alerts\x12~\n\x08GetAlert\x12(.headgate.api.gateway.v1.GetAlertRequest\x1a).headgate.api.gateway.v1.GetAlertResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/alerts/{alert_id}\x12\xa5\x01\n\x10\x41\x63knowledgeAlert\x12\x30.headgate.api.gateway.v1.AcknowledgeAlertRequest\x1a\x31.headgate.api.gateway.v1.AcknowledgeAlertResponse\",\x82\xd3\xe4\x93\x02&\"!/v1/alerts/{alert_id}:acknowledge:\x01*\x12\x95\x01\n\x0cResolveAlert\x12,.headgate.api.gateway.v1.ResolveAlertRequest\x1a-.headgate.api.gateway.v1.ResolveAlertResponse\"(\x82\xd3\xe4\x93\x02\"\"\x1d/v1/alerts/{alert_id}:resolve:\x01*\x12\x8f\x01\n\x0f\x43reateAlertMute\x12/.headgate.api.gateway.v1.CreateAlertMuteRequest\x1a\x30.headgate.api.gateway.v1.CreateAlertMuteResponse\"\x19\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/alertMutes:\x01*\x12\x96\x01\n\x0f\x44\x65leteAlertMute\x12/.headgate.api.gateway.v1.DeleteAlertMuteRequest\x1a\x30.headgate.api.gateway.v1.DeleteAlertMuteResponse\" \x82\xd3\xe4\x93\x02\x1a*\x18/v1/alertMutes/{mute_id}\x12\x89\x01\n\x0eListAlertMutes\x12..headgate.api.gateway.v1.ListAlertMutesRequest\x1a/.headgate.api.gateway.v1.ListAlertMutesResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/alertMutes\x12y\n\nListEvents\x12*.headgate.api.gateway.v1.ListEventsRequest\x1a+.headgate.api.gateway.v1.ListEventsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/eventsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate.api.gateway.v1.alert_admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTALERTSREQUEST']._serialized_start=175
-  _globals['_LISTALERTSREQUEST']._serialized_end=402
-  _globals['_LISTALERTSRESPONSE']._serialized_start=404
-  _globals['_LISTALERTSRESPONSE']._serialized_end=496
-  _globals['_GETALERTREQUEST']._serialized_start=498
-  _globals['_GETALERTREQUEST']._serialized_end=559
-  _globals['_GETALERTRESPONSE']._serialized_start=561
-  _globals['_GETALERTRESPONSE']._serialized_end=679
-  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_start=681
-  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_end=764
-  _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_start=766
-  _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_end=838
-  _globals['_RESOLVEALERTREQUEST']._serialized_start=840
-  _globals['_RESOLVEALERTREQUEST']._serialized_end=919
-  _globals['_RESOLVEALERTRESPONSE']._serialized_start=921
-  _globals['_RESOLVEALERTRESPONSE']._serialized_end=989
-  _globals['_CREATEALERTMUTEREQUEST']._serialized_start=992
-  _globals['_CREATEALERTMUTEREQUEST']._serialized_end=1138
-  _globals['_CREATEALERTMUTERESPONSE']._serialized_start=1140
-  _globals['_CREATEALERTMUTERESPONSE']._serialized_end=1214
-  _globals['_DELETEALERTMUTEREQUEST']._serialized_start=1216
-  _globals['_DELETEALERTMUTEREQUEST']._serialized_end=1283
-  _globals['_DELETEALERTMUTERESPONSE']._serialized_start=1285
-  _globals['_DELETEALERTMUTERESPONSE']._serialized_end=1310
-  _globals['_LISTALERTMUTESREQUEST']._serialized_start=1312
-  _globals['_LISTALERTMUTESREQUEST']._serialized_end=1361
-  _globals['_LISTALERTMUTESRESPONSE']._serialized_start=1363
-  _globals['_LISTALERTMUTESRESPONSE']._serialized_end=1437
-  _globals['_LISTEVENTSREQUEST']._serialized_start=1439
-  _globals['_LISTEVENTSREQUEST']._serialized_end=1537
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=1539
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=1631
-  _globals['_ALERTADMINSERVICE']._serialized_start=1634
-  _globals['_ALERTADMINSERVICE']._serialized_end=2537
+  _globals['_ALERTADMINSERVICE'].methods_by_name['ListAlerts']._loaded_options = None
+  _globals['_ALERTADMINSERVICE'].methods_by_name['ListAlerts']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/alerts'
+  _globals['_ALERTADMINSERVICE'].methods_by_name['GetAlert']._loaded_options = None
+  _globals['_ALERTADMINSERVICE'].methods_by_name['GetAlert']._serialized_options = b'\202\323\344\223\002\027\022\025/v1/alerts/{alert_id}'
+  _globals['_ALERTADMINSERVICE'].methods_by_name['AcknowledgeAlert']._loaded_options = None
+  _globals['_ALERTADMINSERVICE'].methods_by_name['AcknowledgeAlert']._serialized_options = b'\202\323\344\223\002&\"!/v1/alerts/{alert_id}:acknowledge:\001*'
+  _globals['_ALERTADMINSERVICE'].methods_by_name['ResolveAlert']._loaded_options = None
+  _globals['_ALERTADMINSERVICE'].methods_by_name['ResolveAlert']._serialized_options = b'\202\323\344\223\002\"\"\035/v1/alerts/{alert_id}:resolve:\001*'
+  _globals['_ALERTADMINSERVICE'].methods_by_name['CreateAlertMute']._loaded_options = None
+  _globals['_ALERTADMINSERVICE'].methods_by_name['CreateAlertMute']._serialized_options = b'\202\323\344\223\002\023\"\016/v1/alertMutes:\001*'
+  _globals['_ALERTADMINSERVICE'].methods_by_name['DeleteAlertMute']._loaded_options = None
+  _globals['_ALERTADMINSERVICE'].methods_by_name['DeleteAlertMute']._serialized_options = b'\202\323\344\223\002\032*\030/v1/alertMutes/{mute_id}'
+  _globals['_ALERTADMINSERVICE'].methods_by_name['ListAlertMutes']._loaded_options = None
+  _globals['_ALERTADMINSERVICE'].methods_by_name['ListAlertMutes']._serialized_options = b'\202\323\344\223\002\020\022\016/v1/alertMutes'
+  _globals['_ALERTADMINSERVICE'].methods_by_name['ListEvents']._loaded_options = None
+  _globals['_ALERTADMINSERVICE'].methods_by_name['ListEvents']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/events'
+  _globals['_LISTALERTSREQUEST']._serialized_start=205
+  _globals['_LISTALERTSREQUEST']._serialized_end=432
+  _globals['_LISTALERTSRESPONSE']._serialized_start=434
+  _globals['_LISTALERTSRESPONSE']._serialized_end=526
+  _globals['_GETALERTREQUEST']._serialized_start=528
+  _globals['_GETALERTREQUEST']._serialized_end=589
+  _globals['_GETALERTRESPONSE']._serialized_start=591
+  _globals['_GETALERTRESPONSE']._serialized_end=709
+  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_start=711
+  _globals['_ACKNOWLEDGEALERTREQUEST']._serialized_end=794
+  _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_start=796
+  _globals['_ACKNOWLEDGEALERTRESPONSE']._serialized_end=868
+  _globals['_RESOLVEALERTREQUEST']._serialized_start=870
+  _globals['_RESOLVEALERTREQUEST']._serialized_end=949
+  _globals['_RESOLVEALERTRESPONSE']._serialized_start=951
+  _globals['_RESOLVEALERTRESPONSE']._serialized_end=1019
+  _globals['_CREATEALERTMUTEREQUEST']._serialized_start=1022
+  _globals['_CREATEALERTMUTEREQUEST']._serialized_end=1168
+  _globals['_CREATEALERTMUTERESPONSE']._serialized_start=1170
+  _globals['_CREATEALERTMUTERESPONSE']._serialized_end=1244
+  _globals['_DELETEALERTMUTEREQUEST']._serialized_start=1246
+  _globals['_DELETEALERTMUTEREQUEST']._serialized_end=1313
+  _globals['_DELETEALERTMUTERESPONSE']._serialized_start=1315
+  _globals['_DELETEALERTMUTERESPONSE']._serialized_end=1340
+  _globals['_LISTALERTMUTESREQUEST']._serialized_start=1342
+  _globals['_LISTALERTMUTESREQUEST']._serialized_end=1391
+  _globals['_LISTALERTMUTESRESPONSE']._serialized_start=1393
+  _globals['_LISTALERTMUTESRESPONSE']._serialized_end=1467
+  _globals['_LISTEVENTSREQUEST']._serialized_start=1469
+  _globals['_LISTEVENTSREQUEST']._serialized_end=1567
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=1569
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=1661
+  _globals['_ALERTADMINSERVICE']._serialized_start=1664
+  _globals['_ALERTADMINSERVICE']._serialized_end=2816
 # @@protoc_insertion_point(module_scope)

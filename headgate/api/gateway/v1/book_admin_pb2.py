@@ -22,42 +22,55 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from headgate.api.common.v1 import book_pb2 as headgate_dot_api_dot_common_dot_v1_dot_book__pb2
 from headgate.api.common.v1 import price_pb2 as headgate_dot_api_dot_common_dot_v1_dot_price__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(headgate/api/gateway/v1/book_admin.proto\x12\x17headgate.api.gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/book.proto\x1a\"headgate/api/common/v1/price.proto\"N\n\x18RecordManualUsageRequest\x12\x32\n\x05usage\x18\x01 \x01(\x0b\x32#.headgate.api.common.v1.ManualUsage\"B\n\x19RecordManualUsageResponse\x12\x13\n\x0btotal_nanos\x18\x01 \x01(\x03\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"U\n\x12\x41\x64justUsageRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65lta_nanos\x18\x03 \x01(\x03\x12\x0c\n\x04note\x18\x04 \x01(\t\"<\n\x13\x41\x64justUsageResponse\x12\x13\n\x0btotal_nanos\x18\x01 \x01(\x03\x12\x10\n\x08revision\x18\x02 \x01(\x05\"\xc5\x01\n\x0eRepriceRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\r\n\x05\x61pply\x18\x06 \x01(\x08\x12\x18\n\x10\x65xpected_version\x18\x07 \x01(\x03\"\x91\x01\n\x0fRepriceResponse\x12\x36\n\x06models\x18\x01 \x03(\x0b\x32&.headgate.api.common.v1.CorrectionSums\x12\x35\n\x05total\x18\x02 \x01(\x0b\x32&.headgate.api.common.v1.CorrectionSums\x12\x0f\n\x07version\x18\x03 \x01(\x03\"`\n\x13ImportPricesRequest\x12\x32\n\x06prices\x18\x01 \x03(\x0b\x32\".headgate.api.common.v1.ModelPrice\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"W\n\x14ImportPricesResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x15\n\rchanged_count\x18\x02 \x01(\x05\x12\x17\n\x0funchanged_count\x18\x03 \x01(\x05\"\x9a\x01\n\x14ReconcileBillRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x32\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\".headgate.api.common.v1.BillFormat\x12\x0b\n\x03org\x18\x04 \x01(\t\x12\x1e\n\x16tolerance_basis_points\x18\x05 \x01(\x05\"\x80\x01\n\x15ReconcileBillResponse\x12\x35\n\ndeviations\x18\x01 \x03(\x0b\x32!.headgate.api.common.v1.Deviation\x12\x30\n\x05total\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.Deviation\"\xb5\x01\n\x12\x45xportUsageRequest\x12\x34\n\x06\x66ormat\x18\x01 \x01(\x0e\x32$.headgate.api.common.v1.ExportFormat\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03org\x18\x04 \x01(\t\"K\n\x13\x45xportUsageResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\trow_count\x18\x02 \x01(\x03\x12\x13\n\x0btotal_count\x18\x03 \x01(\x03\x32\x9f\x05\n\x10\x42ookAdminService\x12z\n\x11RecordManualUsage\x12\x31.headgate.api.gateway.v1.RecordManualUsageRequest\x1a\x32.headgate.api.gateway.v1.RecordManualUsageResponse\x12h\n\x0b\x41\x64justUsage\x12+.headgate.api.gateway.v1.AdjustUsageRequest\x1a,.headgate.api.gateway.v1.AdjustUsageResponse\x12\\\n\x07Reprice\x12\'.headgate.api.gateway.v1.RepriceRequest\x1a(.headgate.api.gateway.v1.RepriceResponse\x12k\n\x0cImportPrices\x12,.headgate.api.gateway.v1.ImportPricesRequest\x1a-.headgate.api.gateway.v1.ImportPricesResponse\x12n\n\rReconcileBill\x12-.headgate.api.gateway.v1.ReconcileBillRequest\x1a..headgate.api.gateway.v1.ReconcileBillResponse\x12j\n\x0b\x45xportUsage\x12+.headgate.api.gateway.v1.ExportUsageRequest\x1a,.headgate.api.gateway.v1.ExportUsageResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(headgate/api/gateway/v1/book_admin.proto\x12\x17headgate.api.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/book.proto\x1a\"headgate/api/common/v1/price.proto\"N\n\x18RecordManualUsageRequest\x12\x32\n\x05usage\x18\x01 \x01(\x0b\x32#.headgate.api.common.v1.ManualUsage\"B\n\x19RecordManualUsageResponse\x12\x13\n\x0btotal_nanos\x18\x01 \x01(\x03\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"U\n\x12\x41\x64justUsageRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65lta_nanos\x18\x03 \x01(\x03\x12\x0c\n\x04note\x18\x04 \x01(\t\"<\n\x13\x41\x64justUsageResponse\x12\x13\n\x0btotal_nanos\x18\x01 \x01(\x03\x12\x10\n\x08revision\x18\x02 \x01(\x05\"\xc5\x01\n\x0eRepriceRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\r\n\x05\x61pply\x18\x06 \x01(\x08\x12\x18\n\x10\x65xpected_version\x18\x07 \x01(\x03\"\x91\x01\n\x0fRepriceResponse\x12\x36\n\x06models\x18\x01 \x03(\x0b\x32&.headgate.api.common.v1.CorrectionSums\x12\x35\n\x05total\x18\x02 \x01(\x0b\x32&.headgate.api.common.v1.CorrectionSums\x12\x0f\n\x07version\x18\x03 \x01(\x03\"`\n\x13ImportPricesRequest\x12\x32\n\x06prices\x18\x01 \x03(\x0b\x32\".headgate.api.common.v1.ModelPrice\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"W\n\x14ImportPricesResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x15\n\rchanged_count\x18\x02 \x01(\x05\x12\x17\n\x0funchanged_count\x18\x03 \x01(\x05\"\x9a\x01\n\x14ReconcileBillRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x32\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\".headgate.api.common.v1.BillFormat\x12\x0b\n\x03org\x18\x04 \x01(\t\x12\x1e\n\x16tolerance_basis_points\x18\x05 \x01(\x05\"\x80\x01\n\x15ReconcileBillResponse\x12\x35\n\ndeviations\x18\x01 \x03(\x0b\x32!.headgate.api.common.v1.Deviation\x12\x30\n\x05total\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.Deviation\"\xb5\x01\n\x12\x45xportUsageRequest\x12\x34\n\x06\x66ormat\x18\x01 \x01(\x0e\x32$.headgate.api.common.v1.ExportFormat\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03org\x18\x04 \x01(\t\"K\n\x13\x45xportUsageResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\trow_count\x18\x02 \x01(\x03\x12\x13\n\x0btotal_count\x18\x03 \x01(\x03\x32\xe1\x06\n\x10\x42ookAdminService\x12\xa1\x01\n\x11RecordManualUsage\x12\x31.headgate.api.gateway.v1.RecordManualUsageRequest\x1a\x32.headgate.api.gateway.v1.RecordManualUsageResponse\"%\x82\xd3\xe4\x93\x02\x1f\"\x16/v1/usage:recordManual:\x05usage\x12\x85\x01\n\x0b\x41\x64justUsage\x12+.headgate.api.gateway.v1.AdjustUsageRequest\x1a,.headgate.api.gateway.v1.AdjustUsageResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/usage:adjust:\x01*\x12z\n\x07Reprice\x12\'.headgate.api.gateway.v1.RepriceRequest\x1a(.headgate.api.gateway.v1.RepriceResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/usage:reprice:\x01*\x12\x89\x01\n\x0cImportPrices\x12,.headgate.api.gateway.v1.ImportPricesRequest\x1a-.headgate.api.gateway.v1.ImportPricesResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/prices:import:\x01*\x12\x8e\x01\n\rReconcileBill\x12-.headgate.api.gateway.v1.ReconcileBillRequest\x1a..headgate.api.gateway.v1.ReconcileBillResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\x13/v1/bills:reconcile:\x01*\x12\x87\x01\n\x0b\x45xportUsage\x12+.headgate.api.gateway.v1.ExportUsageRequest\x1a,.headgate.api.gateway.v1.ExportUsageResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/usage:export:\x01*0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate.api.gateway.v1.book_admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RECORDMANUALUSAGEREQUEST']._serialized_start=173
-  _globals['_RECORDMANUALUSAGEREQUEST']._serialized_end=251
-  _globals['_RECORDMANUALUSAGERESPONSE']._serialized_start=253
-  _globals['_RECORDMANUALUSAGERESPONSE']._serialized_end=319
-  _globals['_ADJUSTUSAGEREQUEST']._serialized_start=321
-  _globals['_ADJUSTUSAGEREQUEST']._serialized_end=406
-  _globals['_ADJUSTUSAGERESPONSE']._serialized_start=408
-  _globals['_ADJUSTUSAGERESPONSE']._serialized_end=468
-  _globals['_REPRICEREQUEST']._serialized_start=471
-  _globals['_REPRICEREQUEST']._serialized_end=668
-  _globals['_REPRICERESPONSE']._serialized_start=671
-  _globals['_REPRICERESPONSE']._serialized_end=816
-  _globals['_IMPORTPRICESREQUEST']._serialized_start=818
-  _globals['_IMPORTPRICESREQUEST']._serialized_end=914
-  _globals['_IMPORTPRICESRESPONSE']._serialized_start=916
-  _globals['_IMPORTPRICESRESPONSE']._serialized_end=1003
-  _globals['_RECONCILEBILLREQUEST']._serialized_start=1006
-  _globals['_RECONCILEBILLREQUEST']._serialized_end=1160
-  _globals['_RECONCILEBILLRESPONSE']._serialized_start=1163
-  _globals['_RECONCILEBILLRESPONSE']._serialized_end=1291
-  _globals['_EXPORTUSAGEREQUEST']._serialized_start=1294
-  _globals['_EXPORTUSAGEREQUEST']._serialized_end=1475
-  _globals['_EXPORTUSAGERESPONSE']._serialized_start=1477
-  _globals['_EXPORTUSAGERESPONSE']._serialized_end=1552
-  _globals['_BOOKADMINSERVICE']._serialized_start=1555
-  _globals['_BOOKADMINSERVICE']._serialized_end=2226
+  _globals['_BOOKADMINSERVICE'].methods_by_name['RecordManualUsage']._loaded_options = None
+  _globals['_BOOKADMINSERVICE'].methods_by_name['RecordManualUsage']._serialized_options = b'\202\323\344\223\002\037\"\026/v1/usage:recordManual:\005usage'
+  _globals['_BOOKADMINSERVICE'].methods_by_name['AdjustUsage']._loaded_options = None
+  _globals['_BOOKADMINSERVICE'].methods_by_name['AdjustUsage']._serialized_options = b'\202\323\344\223\002\025\"\020/v1/usage:adjust:\001*'
+  _globals['_BOOKADMINSERVICE'].methods_by_name['Reprice']._loaded_options = None
+  _globals['_BOOKADMINSERVICE'].methods_by_name['Reprice']._serialized_options = b'\202\323\344\223\002\026\"\021/v1/usage:reprice:\001*'
+  _globals['_BOOKADMINSERVICE'].methods_by_name['ImportPrices']._loaded_options = None
+  _globals['_BOOKADMINSERVICE'].methods_by_name['ImportPrices']._serialized_options = b'\202\323\344\223\002\026\"\021/v1/prices:import:\001*'
+  _globals['_BOOKADMINSERVICE'].methods_by_name['ReconcileBill']._loaded_options = None
+  _globals['_BOOKADMINSERVICE'].methods_by_name['ReconcileBill']._serialized_options = b'\202\323\344\223\002\030\"\023/v1/bills:reconcile:\001*'
+  _globals['_BOOKADMINSERVICE'].methods_by_name['ExportUsage']._loaded_options = None
+  _globals['_BOOKADMINSERVICE'].methods_by_name['ExportUsage']._serialized_options = b'\202\323\344\223\002\025\"\020/v1/usage:export:\001*'
+  _globals['_RECORDMANUALUSAGEREQUEST']._serialized_start=203
+  _globals['_RECORDMANUALUSAGEREQUEST']._serialized_end=281
+  _globals['_RECORDMANUALUSAGERESPONSE']._serialized_start=283
+  _globals['_RECORDMANUALUSAGERESPONSE']._serialized_end=349
+  _globals['_ADJUSTUSAGEREQUEST']._serialized_start=351
+  _globals['_ADJUSTUSAGEREQUEST']._serialized_end=436
+  _globals['_ADJUSTUSAGERESPONSE']._serialized_start=438
+  _globals['_ADJUSTUSAGERESPONSE']._serialized_end=498
+  _globals['_REPRICEREQUEST']._serialized_start=501
+  _globals['_REPRICEREQUEST']._serialized_end=698
+  _globals['_REPRICERESPONSE']._serialized_start=701
+  _globals['_REPRICERESPONSE']._serialized_end=846
+  _globals['_IMPORTPRICESREQUEST']._serialized_start=848
+  _globals['_IMPORTPRICESREQUEST']._serialized_end=944
+  _globals['_IMPORTPRICESRESPONSE']._serialized_start=946
+  _globals['_IMPORTPRICESRESPONSE']._serialized_end=1033
+  _globals['_RECONCILEBILLREQUEST']._serialized_start=1036
+  _globals['_RECONCILEBILLREQUEST']._serialized_end=1190
+  _globals['_RECONCILEBILLRESPONSE']._serialized_start=1193
+  _globals['_RECONCILEBILLRESPONSE']._serialized_end=1321
+  _globals['_EXPORTUSAGEREQUEST']._serialized_start=1324
+  _globals['_EXPORTUSAGEREQUEST']._serialized_end=1505
+  _globals['_EXPORTUSAGERESPONSE']._serialized_start=1507
+  _globals['_EXPORTUSAGERESPONSE']._serialized_end=1582
+  _globals['_BOOKADMINSERVICE']._serialized_start=1585
+  _globals['_BOOKADMINSERVICE']._serialized_end=2450
 # @@protoc_insertion_point(module_scope)

@@ -22,26 +22,31 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from headgate.api.common.v1 import forecast_pb2 as headgate_dot_api_dot_common_dot_v1_dot_forecast__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,headgate/api/gateway/v1/forecast_admin.proto\x12\x17headgate.api.gateway.v1\x1a%headgate/api/common/v1/forecast.proto\"4\n\x12GetForecastRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x11\n\toperation\x18\x02 \x01(\t\"\xe9\x01\n\x13GetForecastResponse\x12\x32\n\x03\x64\x61y\x18\x01 \x01(\x0b\x32%.headgate.api.common.v1.SpendForecast\x12\x34\n\x05month\x18\x02 \x01(\x0b\x32%.headgate.api.common.v1.SpendForecast\x12\x16\n\x0elast_day_nanos\x18\x03 \x01(\x03\x12\x17\n\x0fusual_day_nanos\x18\x04 \x01(\x03\x12\x37\n\x07\x62udgets\x18\x05 \x03(\x0b\x32&.headgate.api.common.v1.BudgetForecast\"W\n\x14\x46orecastCallsRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x32\n\x05\x63\x61lls\x18\x02 \x03(\x0b\x32#.headgate.api.common.v1.PlannedCall\"x\n\x15\x46orecastCallsResponse\x12\x33\n\x05\x63osts\x18\x01 \x03(\x0b\x32$.headgate.api.gateway.v1.PlannedCost\x12\x13\n\x0btotal_nanos\x18\x02 \x01(\x03\x12\x15\n\rprice_version\x18\x03 \x01(\x03\"_\n\x0bPlannedCost\x12\x17\n\ncall_nanos\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x18\n\x0btotal_nanos\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\r\n\x0b_call_nanosB\x0e\n\x0c_total_nanos2\xf0\x01\n\x14\x46orecastAdminService\x12h\n\x0bGetForecast\x12+.headgate.api.gateway.v1.GetForecastRequest\x1a,.headgate.api.gateway.v1.GetForecastResponse\x12n\n\rForecastCalls\x12-.headgate.api.gateway.v1.ForecastCallsRequest\x1a..headgate.api.gateway.v1.ForecastCallsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,headgate/api/gateway/v1/forecast_admin.proto\x12\x17headgate.api.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a%headgate/api/common/v1/forecast.proto\"4\n\x12GetForecastRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x11\n\toperation\x18\x02 \x01(\t\"\xe9\x01\n\x13GetForecastResponse\x12\x32\n\x03\x64\x61y\x18\x01 \x01(\x0b\x32%.headgate.api.common.v1.SpendForecast\x12\x34\n\x05month\x18\x02 \x01(\x0b\x32%.headgate.api.common.v1.SpendForecast\x12\x16\n\x0elast_day_nanos\x18\x03 \x01(\x03\x12\x17\n\x0fusual_day_nanos\x18\x04 \x01(\x03\x12\x37\n\x07\x62udgets\x18\x05 \x03(\x0b\x32&.headgate.api.common.v1.BudgetForecast\"W\n\x14\x46orecastCallsRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x32\n\x05\x63\x61lls\x18\x02 \x03(\x0b\x32#.headgate.api.common.v1.PlannedCall\"x\n\x15\x46orecastCallsResponse\x12\x33\n\x05\x63osts\x18\x01 \x03(\x0b\x32$.headgate.api.gateway.v1.PlannedCost\x12\x13\n\x0btotal_nanos\x18\x02 \x01(\x03\x12\x15\n\rprice_version\x18\x03 \x01(\x03\"_\n\x0bPlannedCost\x12\x17\n\ncall_nanos\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x18\n\x0btotal_nanos\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\r\n\x0b_call_nanosB\x0e\n\x0c_total_nanos2\xa6\x02\n\x14\x46orecastAdminService\x12~\n\x0bGetForecast\x12+.headgate.api.gateway.v1.GetForecastRequest\x1a,.headgate.api.gateway.v1.GetForecastResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/forecast\x12\x8d\x01\n\rForecastCalls\x12-.headgate.api.gateway.v1.ForecastCallsRequest\x1a..headgate.api.gateway.v1.ForecastCallsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/forecast:calls:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate.api.gateway.v1.forecast_admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETFORECASTREQUEST']._serialized_start=112
-  _globals['_GETFORECASTREQUEST']._serialized_end=164
-  _globals['_GETFORECASTRESPONSE']._serialized_start=167
-  _globals['_GETFORECASTRESPONSE']._serialized_end=400
-  _globals['_FORECASTCALLSREQUEST']._serialized_start=402
-  _globals['_FORECASTCALLSREQUEST']._serialized_end=489
-  _globals['_FORECASTCALLSRESPONSE']._serialized_start=491
-  _globals['_FORECASTCALLSRESPONSE']._serialized_end=611
-  _globals['_PLANNEDCOST']._serialized_start=613
-  _globals['_PLANNEDCOST']._serialized_end=708
-  _globals['_FORECASTADMINSERVICE']._serialized_start=711
-  _globals['_FORECASTADMINSERVICE']._serialized_end=951
+  _globals['_FORECASTADMINSERVICE'].methods_by_name['GetForecast']._loaded_options = None
+  _globals['_FORECASTADMINSERVICE'].methods_by_name['GetForecast']._serialized_options = b'\202\323\344\223\002\016\022\014/v1/forecast'
+  _globals['_FORECASTADMINSERVICE'].methods_by_name['ForecastCalls']._loaded_options = None
+  _globals['_FORECASTADMINSERVICE'].methods_by_name['ForecastCalls']._serialized_options = b'\202\323\344\223\002\027\"\022/v1/forecast:calls:\001*'
+  _globals['_GETFORECASTREQUEST']._serialized_start=142
+  _globals['_GETFORECASTREQUEST']._serialized_end=194
+  _globals['_GETFORECASTRESPONSE']._serialized_start=197
+  _globals['_GETFORECASTRESPONSE']._serialized_end=430
+  _globals['_FORECASTCALLSREQUEST']._serialized_start=432
+  _globals['_FORECASTCALLSREQUEST']._serialized_end=519
+  _globals['_FORECASTCALLSRESPONSE']._serialized_start=521
+  _globals['_FORECASTCALLSRESPONSE']._serialized_end=641
+  _globals['_PLANNEDCOST']._serialized_start=643
+  _globals['_PLANNEDCOST']._serialized_end=738
+  _globals['_FORECASTADMINSERVICE']._serialized_start=741
+  _globals['_FORECASTADMINSERVICE']._serialized_end=1035
 # @@protoc_insertion_point(module_scope)

@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from headgate.api.common.v1 import call_pb2 as headgate_dot_api_dot_common_dot_v1_dot_call__pb2
 from headgate.api.common.v1 import explanation_pb2 as headgate_dot_api_dot_common_dot_v1_dot_explanation__pb2
@@ -31,31 +32,39 @@ from headgate.api.common.v1 import violation_pb2 as headgate_dot_api_dot_common_
 from headgate.api.gateway.v1 import gateway_pb2 as headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)headgate/api/gateway/v1/limit_admin.proto\x12\x17headgate.api.gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\x1a(headgate/api/common/v1/explanation.proto\x1a\"headgate/api/common/v1/limit.proto\x1a\'headgate/api/common/v1/simulation.proto\x1a&headgate/api/common/v1/violation.proto\x1a%headgate/api/gateway/v1/gateway.proto\"p\n\x14\x45xplainLimitsRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x37\n\x04\x63\x61ll\x18\x02 \x01(\x0b\x32).headgate.api.gateway.v1.AdmitCallRequest\x12\x12\n\napi_key_id\x18\x03 \x01(\t\"q\n\x15\x45xplainLimitsResponse\x12@\n\ncandidates\x18\x01 \x03(\x0b\x32,.headgate.api.common.v1.CandidateExplanation\x12\x16\n\x0elimits_version\x18\x02 \x01(\x03\"\xb1\x01\n\x15SimulateLimitsRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x06limits\x18\x03 \x03(\x0b\x32\x1d.headgate.api.common.v1.Limit\x12\x0b\n\x03org\x18\x04 \x01(\t\"\x7f\n\x16SimulateLimitsResponse\x12\x16\n\x0ereplayed_count\x18\x01 \x01(\x03\x12\x13\n\x0btotal_count\x18\x02 \x01(\x03\x12\x38\n\x06report\x18\x03 \x01(\x0b\x32(.headgate.api.common.v1.SimulationReport\"]\n\x15ListViolationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08limit_id\x18\x03 \x01(\t\x12\x0b\n\x03org\x18\x04 \x01(\t\"\xa7\x01\n\x16ListViolationsResponse\x12:\n\nviolations\x18\x01 \x03(\x0b\x32&.headgate.api.common.v1.ViolationCount\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x38\n\x07samples\x18\x03 \x03(\x0b\x32\'.headgate.api.common.v1.ViolationSample\"E\n\x14WriteOffCallsRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61ll_ids\x18\x02 \x03(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"O\n\x15WriteOffCallsResponse\x12\x36\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\'.headgate.api.gateway.v1.WrittenOffCall\"\x89\x01\n\x0eWrittenOffCall\x12\x39\n\x08\x66inished\x18\x01 \x01(\x0b\x32%.headgate.api.gateway.v1.FinishedCallH\x00\x12\x32\n\x05\x65rror\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.CallErrorH\x00\x42\x08\n\x06result2\xdb\x03\n\x11LimitAdminService\x12n\n\rExplainLimits\x12-.headgate.api.gateway.v1.ExplainLimitsRequest\x1a..headgate.api.gateway.v1.ExplainLimitsResponse\x12s\n\x0eSimulateLimits\x12..headgate.api.gateway.v1.SimulateLimitsRequest\x1a/.headgate.api.gateway.v1.SimulateLimitsResponse0\x01\x12q\n\x0eListViolations\x12..headgate.api.gateway.v1.ListViolationsRequest\x1a/.headgate.api.gateway.v1.ListViolationsResponse\x12n\n\rWriteOffCalls\x12-.headgate.api.gateway.v1.WriteOffCallsRequest\x1a..headgate.api.gateway.v1.WriteOffCallsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)headgate/api/gateway/v1/limit_admin.proto\x12\x17headgate.api.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\x1a(headgate/api/common/v1/explanation.proto\x1a\"headgate/api/common/v1/limit.proto\x1a\'headgate/api/common/v1/simulation.proto\x1a&headgate/api/common/v1/violation.proto\x1a%headgate/api/gateway/v1/gateway.proto\"p\n\x14\x45xplainLimitsRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x37\n\x04\x63\x61ll\x18\x02 \x01(\x0b\x32).headgate.api.gateway.v1.AdmitCallRequest\x12\x12\n\napi_key_id\x18\x03 \x01(\t\"q\n\x15\x45xplainLimitsResponse\x12@\n\ncandidates\x18\x01 \x03(\x0b\x32,.headgate.api.common.v1.CandidateExplanation\x12\x16\n\x0elimits_version\x18\x02 \x01(\x03\"\xb1\x01\n\x15SimulateLimitsRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x06limits\x18\x03 \x03(\x0b\x32\x1d.headgate.api.common.v1.Limit\x12\x0b\n\x03org\x18\x04 \x01(\t\"\x7f\n\x16SimulateLimitsResponse\x12\x16\n\x0ereplayed_count\x18\x01 \x01(\x03\x12\x13\n\x0btotal_count\x18\x02 \x01(\x03\x12\x38\n\x06report\x18\x03 \x01(\x0b\x32(.headgate.api.common.v1.SimulationReport\"]\n\x15ListViolationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08limit_id\x18\x03 \x01(\t\x12\x0b\n\x03org\x18\x04 \x01(\t\"\xa7\x01\n\x16ListViolationsResponse\x12:\n\nviolations\x18\x01 \x03(\x0b\x32&.headgate.api.common.v1.ViolationCount\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x38\n\x07samples\x18\x03 \x03(\x0b\x32\'.headgate.api.common.v1.ViolationSample\"E\n\x14WriteOffCallsRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61ll_ids\x18\x02 \x03(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"O\n\x15WriteOffCallsResponse\x12\x36\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\'.headgate.api.gateway.v1.WrittenOffCall\"\x89\x01\n\x0eWrittenOffCall\x12\x39\n\x08\x66inished\x18\x01 \x01(\x0b\x32%.headgate.api.gateway.v1.FinishedCallH\x00\x12\x32\n\x05\x65rror\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.CallErrorH\x00\x42\x08\n\x06result2\xd5\x04\n\x11LimitAdminService\x12\x8d\x01\n\rExplainLimits\x12-.headgate.api.gateway.v1.ExplainLimitsRequest\x1a..headgate.api.gateway.v1.ExplainLimitsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/limits:explain:\x01*\x12\x93\x01\n\x0eSimulateLimits\x12..headgate.api.gateway.v1.SimulateLimitsRequest\x1a/.headgate.api.gateway.v1.SimulateLimitsResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\x13/v1/limits:simulate:\x01*0\x01\x12\x89\x01\n\x0eListViolations\x12..headgate.api.gateway.v1.ListViolationsRequest\x1a/.headgate.api.gateway.v1.ListViolationsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/violations\x12\x8d\x01\n\rWriteOffCalls\x12-.headgate.api.gateway.v1.WriteOffCallsRequest\x1a..headgate.api.gateway.v1.WriteOffCallsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/calls:writeOff:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate.api.gateway.v1.limit_admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EXPLAINLIMITSREQUEST']._serialized_start=336
-  _globals['_EXPLAINLIMITSREQUEST']._serialized_end=448
-  _globals['_EXPLAINLIMITSRESPONSE']._serialized_start=450
-  _globals['_EXPLAINLIMITSRESPONSE']._serialized_end=563
-  _globals['_SIMULATELIMITSREQUEST']._serialized_start=566
-  _globals['_SIMULATELIMITSREQUEST']._serialized_end=743
-  _globals['_SIMULATELIMITSRESPONSE']._serialized_start=745
-  _globals['_SIMULATELIMITSRESPONSE']._serialized_end=872
-  _globals['_LISTVIOLATIONSREQUEST']._serialized_start=874
-  _globals['_LISTVIOLATIONSREQUEST']._serialized_end=967
-  _globals['_LISTVIOLATIONSRESPONSE']._serialized_start=970
-  _globals['_LISTVIOLATIONSRESPONSE']._serialized_end=1137
-  _globals['_WRITEOFFCALLSREQUEST']._serialized_start=1139
-  _globals['_WRITEOFFCALLSREQUEST']._serialized_end=1208
-  _globals['_WRITEOFFCALLSRESPONSE']._serialized_start=1210
-  _globals['_WRITEOFFCALLSRESPONSE']._serialized_end=1289
-  _globals['_WRITTENOFFCALL']._serialized_start=1292
-  _globals['_WRITTENOFFCALL']._serialized_end=1429
-  _globals['_LIMITADMINSERVICE']._serialized_start=1432
-  _globals['_LIMITADMINSERVICE']._serialized_end=1907
+  _globals['_LIMITADMINSERVICE'].methods_by_name['ExplainLimits']._loaded_options = None
+  _globals['_LIMITADMINSERVICE'].methods_by_name['ExplainLimits']._serialized_options = b'\202\323\344\223\002\027\"\022/v1/limits:explain:\001*'
+  _globals['_LIMITADMINSERVICE'].methods_by_name['SimulateLimits']._loaded_options = None
+  _globals['_LIMITADMINSERVICE'].methods_by_name['SimulateLimits']._serialized_options = b'\202\323\344\223\002\030\"\023/v1/limits:simulate:\001*'
+  _globals['_LIMITADMINSERVICE'].methods_by_name['ListViolations']._loaded_options = None
+  _globals['_LIMITADMINSERVICE'].methods_by_name['ListViolations']._serialized_options = b'\202\323\344\223\002\020\022\016/v1/violations'
+  _globals['_LIMITADMINSERVICE'].methods_by_name['WriteOffCalls']._loaded_options = None
+  _globals['_LIMITADMINSERVICE'].methods_by_name['WriteOffCalls']._serialized_options = b'\202\323\344\223\002\027\"\022/v1/calls:writeOff:\001*'
+  _globals['_EXPLAINLIMITSREQUEST']._serialized_start=366
+  _globals['_EXPLAINLIMITSREQUEST']._serialized_end=478
+  _globals['_EXPLAINLIMITSRESPONSE']._serialized_start=480
+  _globals['_EXPLAINLIMITSRESPONSE']._serialized_end=593
+  _globals['_SIMULATELIMITSREQUEST']._serialized_start=596
+  _globals['_SIMULATELIMITSREQUEST']._serialized_end=773
+  _globals['_SIMULATELIMITSRESPONSE']._serialized_start=775
+  _globals['_SIMULATELIMITSRESPONSE']._serialized_end=902
+  _globals['_LISTVIOLATIONSREQUEST']._serialized_start=904
+  _globals['_LISTVIOLATIONSREQUEST']._serialized_end=997
+  _globals['_LISTVIOLATIONSRESPONSE']._serialized_start=1000
+  _globals['_LISTVIOLATIONSRESPONSE']._serialized_end=1167
+  _globals['_WRITEOFFCALLSREQUEST']._serialized_start=1169
+  _globals['_WRITEOFFCALLSREQUEST']._serialized_end=1238
+  _globals['_WRITEOFFCALLSRESPONSE']._serialized_start=1240
+  _globals['_WRITEOFFCALLSRESPONSE']._serialized_end=1319
+  _globals['_WRITTENOFFCALL']._serialized_start=1322
+  _globals['_WRITTENOFFCALL']._serialized_end=1459
+  _globals['_LIMITADMINSERVICE']._serialized_start=1462
+  _globals['_LIMITADMINSERVICE']._serialized_end=2059
 # @@protoc_insertion_point(module_scope)
