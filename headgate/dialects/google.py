@@ -101,14 +101,22 @@ class GenerateContent(_Google):
 
     def speak(self, asked: Asked, text: str) -> Spoken | None:
         """Returns a text as a candidate."""
-        content = {"role": "model", "parts": [{"text": text}]}
-        answer = {
-            "candidates": [{"content": content, "finishReason": "STOP", "index": 0}],
-            "usageMetadata": {"promptTokenCount": 0, "totalTokenCount": 0},
-            "modelVersion": asked.model,
-            "responseId": "headgate",
-        }
+        answer = _say(asked, text)
         return speak_events(event(answer)) if asked.streams else speak_whole(answer)
+
+    def conclude(self, asked: Asked, text: str) -> bytes | None:
+        """Returns what ends a stream that has begun with a text."""
+        return event(_say(asked, text))
+
+
+def _say(asked: Asked, text: str) -> dict[str, Any]:
+    content = {"role": "model", "parts": [{"text": text}]}
+    return {
+        "candidates": [{"content": content, "finishReason": "STOP", "index": 0}],
+        "usageMetadata": {"promptTokenCount": 0, "totalTokenCount": 0},
+        "modelVersion": asked.model,
+        "responseId": "headgate",
+    }
 
 
 class EmbedContent(_Google):

@@ -102,26 +102,38 @@ class ChatCompletions(Shape):
 
     def speak(self, asked: Asked, text: str) -> Spoken | None:
         """Returns a text as an assistant's message."""
-        kind = f"{self.kind}.chunk" if asked.streams else self.kind
-        frame = {
+        said = {"role": "assistant", "content": text}
+        if asked.streams:
+            return speak_events(*self._chunks(asked, self._piece(said)))
+        only = {"index": 0, **self._whole(said), "finish_reason": "stop"}
+        frame = self._frame(asked, self.kind)
+        return speak_whole({**frame, "choices": [only], "usage": _NO_USAGE})
+
+    def conclude(self, asked: Asked, text: str) -> bytes | None:
+        """Returns what ends a stream that has begun with a text."""
+        # Whose message it is, the stream has said: some packages add up what is said again.
+        return b"".join(self._chunks(asked, self._piece({"content": text})))
+
+    def _chunks(self, asked: Asked, piece: Mapping[str, Any]) -> list[bytes]:
+        first = {"index": 0, **piece, "finish_reason": None}
+        last = {"index": 0, **self._piece({}), "finish_reason": "stop"}
+        frame = self._frame(asked, f"{self.kind}.chunk")
+        chunks = [event({**frame, "choices": [each]}) for each in (first, last)]
+        return [*chunks, b"data: [DONE]\n\n"]
+
+    def _frame(self, asked: Asked, kind: str) -> Mapping[str, Any]:
+        return {
             "id": "chatcmpl-headgate",
             "object": kind,
             "created": int(time.time()),
             "model": asked.model,
         }
-        said = self._say(text, streams=asked.streams)
-        first = {"index": 0, **said, "finish_reason": None if asked.streams else "stop"}
-        if not asked.streams:
-            return speak_whole({**frame, "choices": [first], "usage": _NO_USAGE})
-        last = {"index": 0, **self._say("", streams=True), "finish_reason": "stop"}
-        chunks = [event({**frame, "choices": [each]}) for each in (first, last)]
-        return speak_events(*chunks, b"data: [DONE]\n\n")
 
-    def _say(self, text: str, *, streams: bool) -> Mapping[str, Any]:
-        message = {"role": "assistant", "content": text}
-        if streams:
-            return {"delta": message if text else {}}
+    def _whole(self, message: Mapping[str, str]) -> Mapping[str, Any]:
         return {"message": message}
+
+    def _piece(self, message: Mapping[str, str]) -> Mapping[str, Any]:
+        return {"delta": message}
 
 
 class TextCompletions(ChatCompletions):
@@ -138,5 +150,8 @@ class TextCompletions(ChatCompletions):
     ) -> None:
         super().__init__(bound="max_tokens", asks_for_usage=asks_for_usage, read_usage=read_usage)
 
-    def _say(self, text: str, *, streams: bool) -> Mapping[str, Any]:
-        return {"text": text}
+    def _whole(self, message: Mapping[str, str]) -> Mapping[str, Any]:
+        return {"text": message["content"]}
+
+    def _piece(self, message: Mapping[str, str]) -> Mapping[str, Any]:
+        return {"text": message.get("content", "")}

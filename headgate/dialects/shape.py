@@ -102,6 +102,10 @@ class Shape(ABC):
         """Returns a text as this endpoint's answer. None: its answers are no texts."""
         return None
 
+    def conclude(self, asked: Asked, text: str) -> bytes | None:
+        """Returns what ends a stream that has begun with a text. None: it can't be ended so."""
+        return None
+
 
 def parse_object(content: bytes) -> dict[str, Any]:
     """Returns the JSON object. Raises UnreadableError."""

@@ -185,8 +185,14 @@ class Governor:
             if response.status_code >= _REDIRECT_STATUS:
                 return await self._read_failure(response, call)
             if not _is_json(response):
+                falls_back = exchange.terms.on_refused == "fallback"
                 watched = GovernedStream(
-                    response, call=call, call_exit=call_exit.pop_all(), shape=shape, asked=asked
+                    response,
+                    call=call,
+                    call_exit=call_exit.pop_all(),
+                    shape=shape,
+                    asked=asked,
+                    fallback_text=call.fallback_text if falls_back else "",
                 )
                 return stream(self._http, response, watched, call)
             answer = _parse(await response.aread())

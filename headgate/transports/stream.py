@@ -31,17 +31,23 @@ class GovernedStream:
         call_exit: AsyncExitStack,
         shape: Shape,
         asked: Asked,
+        fallback_text: str = "",
     ) -> None:
+        """`fallback_text` ends an answer that the provider breaks off; empty: its error does."""
         self._response = response
         self._call = call
         self._call_exit = call_exit
+        self._shape = shape
+        self._asked = asked
+        self._fallback_text = fallback_text
         self._watch = watch = shape.watch(asked)
         self._ending: asyncio.Task[None] | None = None
 
         def see(event: Mapping[str, Any] | None) -> bool:
             if event is not None:
                 call.service_tier = service_tier(event) or call.service_tier
-                return shape.see(asked, watch, event)
+                may_pass = shape.see(asked, watch, event)
+                return may_pass and not (watch.failure and self._last_words())
             watch.ended = True
             return True
 
@@ -63,8 +69,18 @@ class GovernedStream:
             raise
         except BaseException as error:
             await self._end(error)
-            raise
-        await self._end(None)
+            if not self._call.survivable or not self._last_words():
+                raise
+        else:
+            await self._end(None)
+        if self._call.survivable and (words := self._last_words()):
+            yield words
+
+    def _last_words(self) -> bytes | None:
+        """Returns what ends an answer that was broken off, as if the provider had said it."""
+        if self._tap is None or not self._fallback_text:
+            return None
+        return self._shape.conclude(self._asked, f"\n\n{self._fallback_text}")
 
     async def aclose(self) -> None:
         """Closes the provider's answer; a call whose answer is not complete was aborted."""
