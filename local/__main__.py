@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 Options(
                     gateways=arguments.gateways,
                     admissions=arguments.admissions,
+                    healths=arguments.healths,
                     state=arguments.state,
                 )
             )
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     starting = commands.add_parser("up", parents=[state], help="start everything and keep it up")
     starting.add_argument("--gateways", type=_count, default=1, metavar="N")
     starting.add_argument("--admissions", type=_count, default=1, metavar="N")
+    starting.add_argument("--healths", type=_count, default=1, metavar="N")
     showing = commands.add_parser("status", parents=[state], help="show what runs, and where")
     showing.add_argument("--json", action="store_true", help="for programs")
     commands.add_parser("keys", parents=[state], help="print the API keys again")

@@ -22,7 +22,7 @@ FRONT: Final = "gateway"
 # Distance of a deployable's first port from the block's first.
 PORTS: Final = {"gateway": 0, "admission": 1, "accounting": 2, "health": 3}
 # Where further replicas follow, counted from 1: gateway-1 has 11.
-FURTHER_PORTS: Final = {"gateway": 10, "admission": 20}
+FURTHER_PORTS: Final = {"gateway": 10, "admission": 20, "health": 30}
 REPLICA_COUNT_MAX: Final = 10
 # A developer who watches a breaker recover should not wait for a minute, nor for ten if the probe
 # dies with its gateway.
@@ -77,6 +77,13 @@ class Layout:
         fields["METRICS_ADDRESS"] = f"{HOST}:{plan.metrics_port}"
         return _variables(plan.deployable, fields)
 
+    def preferences(self, plan: ReplicaPlan) -> dict[str, str]:
+        """Settings that suit a developer, if the user chose no others."""
+        if plan.deployable != "health":
+            return {}
+        fields = {"OPEN_SECONDS": str(BREAKER_OPEN_SECONDS), "PROBE_SECONDS": str(PROBE_SECONDS)}
+        return _variables(plan.deployable, fields)
+
     def bootstrap_environment(self) -> dict[str, str]:
         """The settings of the gateway's job that stores the demo's keys and routes."""
         keys = self.credentials.api_keys
@@ -93,9 +100,6 @@ class Layout:
         }
         for peer in _PEERS[deployable]:
             fields[f"{peer.upper()}_ADDRESSES"] = ",".join(self.addresses(peer))
-        if deployable == "health":
-            fields["OPEN_SECONDS"] = str(BREAKER_OPEN_SECONDS)
-            fields["PROBE_SECONDS"] = str(PROBE_SECONDS)
         if deployable == "accounting":
             fields["CHANNEL_KEYS"] = f"local:{self.credentials.channel_key}"
             # A developer's receiver listens on this machine.
@@ -113,9 +117,16 @@ _PEERS: Final[Mapping[str, Sequence[str]]] = {
 }
 
 
-def lay_out(*, base: int, gateways: int, admissions: int) -> tuple[ReplicaPlan, ...]:
+def lay_out(
+    *, base: int, gateways: int, admissions: int, healths: int = 1
+) -> tuple[ReplicaPlan, ...]:
     """Plans the processes on the ports from `base` on, in the order in which they start."""
-    counts = {"admission": admissions, "accounting": 1, "health": 1, "gateway": gateways}
+    counts = {
+        "admission": admissions,
+        "accounting": 1,
+        "health": healths,
+        "gateway": gateways,
+    }
     return tuple(
         ReplicaPlan(
             name=f"{deployable}-{index}",

@@ -46,6 +46,7 @@ class Options:
 
     gateways: int = 1
     admissions: int = 1
+    healths: int = 1
     state: Path | None = None
 
 
@@ -72,7 +73,12 @@ def up(options: Options) -> None:
 
 def lay_out_of(options: Options, base: int) -> tuple[ReplicaPlan, ...]:
     """The processes that the options ask for."""
-    return lay_out(base=base, gateways=options.gateways, admissions=options.admissions)
+    return lay_out(
+        base=base,
+        gateways=options.gateways,
+        admissions=options.admissions,
+        healths=options.healths,
+    )
 
 
 def find_supervisor(state: Path) -> Identity | None:
@@ -152,7 +158,11 @@ def _replica(state: Path, layout: Layout, plan: ReplicaPlan) -> Replica:
         name=plan.name,
         argv=["-m", plan.module, "serve"],
         # What the user chose for the server, but not where it is and whom it trusts.
-        environment={**settings_of(plan.deployable), **layout.environment(plan)},
+        environment={
+            **layout.preferences(plan),
+            **settings_of(plan.deployable),
+            **layout.environment(plan),
+        },
         log=state / LOGS / f"{plan.name}.log",
     )
 

@@ -35,6 +35,12 @@ class StandInProcess:
             body = {"provider": provider, "seconds": seconds}
             (await http.post(f"{self.url}/control/outage", json=body)).raise_for_status()
 
+    async def set_trouble(self, provider: str, **trouble: float) -> None:
+        """Troubles a provider (provider/troubles.py) until told otherwise; nothing ends it."""
+        async with httpx2.AsyncClient() as http:
+            body = {"provider": provider, **trouble}
+            (await http.post(f"{self.url}/control/trouble", json=body)).raise_for_status()
+
 
 @contextlib.asynccontextmanager
 async def running(

@@ -17,11 +17,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from local.demo.provider.bill import Bill, Price, Usage, charge
+from local.demo.provider.control import Control, refuse
 from local.demo.provider.generation import PIECE_COUNT_MAX, generate
+from local.demo.provider.troubles import NONE, Trouble
 from local.demo.provider.voices import anthropic, google, media, openai
 from local.demo.provider.voices.voice import BadRequestError, Call, Voice
-
-OUTAGE_SECONDS_MAX = 3600.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,6 +37,8 @@ class StandIn:
     error_rate: float = 0.0
     # Until when each provider is out, by the monotonic clock.
     outages: dict[str, float] = field(default_factory=dict)
+    # What else is wrong with whom.
+    troubles: dict[str, Trouble] = field(default_factory=dict)
 
     def is_out(self, provider: str) -> bool:
         """Tells whether the provider is in an outage."""
@@ -107,11 +109,14 @@ class Conversation:
             error_rate=stand_in.error_rate,
             headers=headers,
         )
+        trouble = stand_in.troubles.get(provider, NONE)
+        course = trouble.befall(course, call_id, streams=request.stream)
         match course.fault:
             case "500" | "400" as status:
                 return self._refuse(int(status), "an injected fault")
             case "429":
-                return self._refuse(429, "too many requests", {"retry-after": "1"})
+                delay = str(course.retry_after_seconds)
+                return self._refuse(429, "too many requests", {"retry-after": delay})
         return Call(call_id=call_id, provider=provider, request=request, course=course)
 
     async def _answer(self, call: Call, gone: asyncio.Task[None], send: Send) -> None:
@@ -186,15 +191,15 @@ class Exhibition:
     ) -> Response:
         stand_in, provider = self._stand_in, params["provider"]
         if stand_in.is_out(provider):
-            return _error(503, "the provider is out of service")
+            return refuse(503, "the provider is out of service")
         is_form = headers.get("content-type", "").startswith("multipart/")
         try:
             body = {} if is_form else _parse_object(content)
             model, usage = self._medium.parse(params, content, body)
         except (ValueError, BadRequestError) as error:
-            return _error(400, str(error))
+            return refuse(400, str(error))
         if (provider, model) not in stand_in.prices:
-            return _error(404, f"no model {model!r} at {provider!r}")
+            return refuse(404, f"no model {model!r} at {provider!r}")
         call_id = headers.get("x-headgate-call-id", "")
         stand_in.charge(call_id, provider, model, usage, ended="full")
         answer = self._medium.answer(body, usage)
@@ -227,38 +232,10 @@ def build(stand_in: StandIn) -> Starlette:
         routes=[
             *(Route(path, door, methods=["POST"]) for path, door in doors.items()),
             Route("/control/outage", control.set_outage, methods=["POST"]),
+            Route("/control/trouble", control.set_trouble, methods=["POST"]),
             Route("/control/state", control.get_state, methods=["GET"]),
         ]
     )
-
-
-class Control:
-    """The switches, and what can be read."""
-
-    def __init__(self, stand_in: StandIn) -> None:
-        self._stand_in = stand_in
-
-    async def set_outage(self, request: Request) -> Response:
-        """Puts a provider out of service: POST {"provider": …, "seconds": …}; 0 ends it."""
-        body = await request.json()
-        provider, seconds = body.get("provider"), body.get("seconds")
-        if provider not in {provider for provider, _ in self._stand_in.prices}:
-            return _error(404, f"no provider {provider!r}")
-        if not isinstance(seconds, int | float) or not 0 <= seconds <= OUTAGE_SECONDS_MAX:
-            return _error(400, f"seconds must be a number from 0 to {OUTAGE_SECONDS_MAX:.0f}")
-        self._stand_in.outages[provider] = time.monotonic() + seconds
-        return JSONResponse({"provider": provider, "seconds": seconds})
-
-    async def get_state(self, _: Request) -> Response:
-        """Shows the bill's sum and who is out."""
-        stand_in = self._stand_in
-        return JSONResponse(
-            {
-                "billed_call_count": stand_in.bill.call_count,
-                "billed_nanos": stand_in.bill.total_nanos,
-                "out": sorted(name for name in stand_in.outages if stand_in.is_out(name)),
-            }
-        )
 
 
 def _parse_object(body: bytes) -> dict[str, Any]:
@@ -279,8 +256,3 @@ async def _never() -> dict[str, str]:
 
 async def _send_part(send: Send, part: bytes) -> None:
     await send({"type": "http.response.body", "body": part, "more_body": True})
-
-
-def _error(status: int, message: str) -> Response:
-    body = {"error": {"message": message, "type": "stand_in", "code": str(status)}}
-    return JSONResponse(body, status_code=status)

@@ -55,6 +55,8 @@ class Generation:
     fault: str | None
     # True if the bound ended the output.
     truncated: bool
+    # What a 429 asks for.
+    retry_after_seconds: int = 1
 
     def token_count_after(self, seconds: float) -> int:
         """Returns how many output tokens exist so long after the start."""

@@ -127,7 +127,7 @@ def _replica(plan: Plan, layout: Layout, each: ReplicaPlan) -> Replica:
     state = Path(plan.state)
     clock = clock_file(state, each.name)
     clock.write_bytes(struct.pack("d", 0.0))
-    environment = layout.environment(each)
+    environment = {**layout.preferences(each), **layout.environment(each)}
     environment["PYTHONPATH"] = f"{SKEW_FOLDER}{os.pathsep}{CHECKOUT}"
     environment["CLOCK_OFFSET_FILE"] = str(clock)
     return Replica(

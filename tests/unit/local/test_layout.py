@@ -52,7 +52,7 @@ def test_no_two_ports_of_all_blocks_are_the_same() -> None:
     bases = [BASE_FIRST + BLOCK_SIZE * index for index in range(BLOCK_COUNT)]
     ports = [base + CLAIM_OFFSET for base in bases]
     for base in bases:
-        for plan in lay_out(base=base, gateways=10, admissions=10):
+        for plan in lay_out(base=base, gateways=10, admissions=10, healths=10):
             ports += [plan.port, plan.metrics_port]
 
     assert len(ports) == len(set(ports))
@@ -64,6 +64,18 @@ def test_every_replica_of_a_peer_is_told() -> None:
 
     assert environment["HEADGATE_GATEWAY_ADMISSION_ADDRESSES"] == "127.0.0.1:7401,127.0.0.1:7421"
     assert environment["HEADGATE_GATEWAY_LISTEN_ADDRESS"] == "127.0.0.1:7411"
+
+
+def test_a_breaker_suits_a_developer_unless_the_user_chose_otherwise() -> None:
+    system = layout()
+    preferred = {plan.name: system.preferences(plan) for plan in system.plans}
+
+    assert preferred.pop("health-0") == {
+        "HEADGATE_HEALTH_OPEN_SECONDS": "15",
+        "HEADGATE_HEALTH_PROBE_SECONDS": "20",
+    }
+    assert not any(preferred.values())
+    assert not any("OPEN" in name for plan in system.plans for name in system.environment(plan))
 
 
 def test_a_server_gets_no_secret_that_it_does_not_need() -> None:
