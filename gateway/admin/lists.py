@@ -11,6 +11,8 @@ from chassis.errors import FieldViolation, InvalidArgument
 from gateway.store import TOP
 
 PAGE_SIZE_DEFAULT: Final = 100
+# Less than a message may have; one row of the audit log has up to half a megabyte.
+PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 
 Row = TypeVar("Row")
 Cursor = TypeVar("Cursor", int, str)
@@ -54,12 +56,25 @@ def in_order(request: PageRequest, list_name: str) -> Place[str]:
 
 
 def take_page(
-    rows: Sequence[Row], place: Place[Cursor], key: Callable[[Row], Cursor]
+    rows: Sequence[Row],
+    place: Place[Cursor],
+    key: Callable[[Row], Cursor],
+    *,
+    weigh: Callable[[Row], int] = lambda _: 0,
 ) -> tuple[Sequence[Row], str]:
-    """Returns the page and the token of the next one, from up to one row more than fit."""
-    if len(rows) <= place.size:
+    """Returns the page and the token of the next one, from up to one row more than fit.
+
+    Rows that are `weigh` bytes long are fewer on a page, but never none.
+    """
+    count, total = 0, 0
+    for row in rows[: place.size]:
+        total += weigh(row)
+        if count and total > PAGE_BYTES_MAX:
+            break
+        count += 1
+    if count == len(rows):
         return rows, ""
-    page = rows[: place.size]
+    page = rows[:count]
     return page, paging.encode_token((key(page[-1]),), list=place.list_name)
 
 

@@ -21,8 +21,27 @@ INTERVAL_SECONDS: Final = 60.0
 # A change that a service has stored is done; its gateway had the time to say so itself.
 DONE_AFTER_SECONDS: Final = 120.0
 # A change that none has stored by then is none any more: no caller waits for so long.
-FAILED_AFTER_SECONDS: Final = 3_600.0
+LOST_AFTER_SECONDS: Final = 3_600.0
 NEVER_STORED: Final = "NEVER_STORED: the answer was lost, and no service stored a change for it"
+OUTCOME_UNKNOWN: Final = "OUTCOME_UNKNOWN: the answer was lost, and no log says if it was done"
+# Services store each of these with its audit id in the transaction that does it, whatever was
+# there before. Of others that changed nothing, or in several transactions, there may be no trace.
+ALWAYS_STORED: Final = frozenset(
+    {
+        "AdjustUsage",
+        "DeleteAlertMute",
+        "DeleteChannel",
+        "DeleteLimit",
+        "DeletePrice",
+        "PutChannel",
+        "PutLimit",
+        "PutPrice",
+        "ReplayDeliveries",
+        "RotateChannelSecret",
+        "SetBreaker",
+        "TestChannel",
+    }
+)
 _TIMEOUT_SECONDS: Final = 10.0
 
 log = structlog.get_logger()
@@ -46,12 +65,14 @@ class OpenEntries:
         if not opened:
             return 0
         stored = await self._find([entry.audit_id for entry in opened])
-        old = await self._audit.list_open_entries(after_seconds=FAILED_AFTER_SECONDS)
+        old = await self._audit.list_open_entries(after_seconds=LOST_AFTER_SECONDS)
         done = [entry.audit_id for entry in opened if entry.audit_id in stored]
-        failed = [entry.audit_id for entry in old if entry.audit_id not in stored]
+        lost = [entry for entry in old if entry.audit_id not in stored]
         await self._write(done, error=None)
-        await self._write(failed, error=NEVER_STORED)
-        return len(done) + len(failed)
+        for entry in lost:
+            error = NEVER_STORED if entry.action in ALWAYS_STORED else OUTCOME_UNKNOWN
+            await self._write([entry.audit_id], error=error)
+        return len(done) + len(lost)
 
     async def run(self, *, interval_seconds: float = INTERVAL_SECONDS) -> None:
         """Closes entries until cancelled."""

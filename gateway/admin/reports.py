@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gateway.admin.lists import newest_first, oldest_first, take_page
 from gateway.admin.wire import render_entry, render_record
-from gateway.audit_store import AuditStore
+from gateway.audit_store import AuditStore, ChainRecord
 from gateway.peers import ACCOUNTING, Accounting, call
-from gateway.store import Store
+from gateway.store import AuditRecord, Store
 from headgate.api.accounting.v1 import accounting_pb2
 from headgate.api.gateway.v1 import admin_pb2 as pb
 
@@ -45,7 +45,7 @@ class Reports:
         """Lists audit entries, newest first."""
         place = newest_first(request, "audit_entries")
         rows = await self._store.list_audit_entries(below=place.start, count_max=place.size + 1)
-        page, token = take_page(rows, place, lambda row: row.position)
+        page, token = take_page(rows, place, _position, weigh=_weigh)
         return pb.ListAuditEntriesResponse(entries=map(render_entry, page), next_page_token=token)
 
     async def list_audit_records(
@@ -54,8 +54,16 @@ class Reports:
         """Lists the audit log's chain, oldest first; the last page tells what is not in it."""
         place = oldest_first(request, "audit_records")
         rows = await self._chain.list_audit_records(above=place.start, count_max=place.size + 1)
-        page, token = take_page(rows, place, lambda row: row.position)
+        page, token = take_page(rows, place, _position, weigh=_weigh)
         unlinked_count = 0 if token else await self._chain.count_unlinked()
         return pb.ListAuditRecordsResponse(
             records=map(render_record, page), next_page_token=token, unlinked_count=unlinked_count
         )
+
+
+def _position(row: AuditRecord | ChainRecord) -> int:
+    return row.position
+
+
+def _weigh(row: AuditRecord | ChainRecord) -> int:
+    return len(row.request_json)

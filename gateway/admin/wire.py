@@ -6,6 +6,7 @@ from typing import Final
 
 from chassis.checks import Checks
 from gateway import wire
+from gateway.admin.open_entries import OUTCOME_UNKNOWN
 from gateway.admin.wire_keys import render_time
 from gateway.audit_store import ChainRecord
 from gateway.domain.calls import Candidate, Route
@@ -89,10 +90,16 @@ def render_entry(entry: AuditRecord) -> pb.AuditEntry:
         action=entry.action,
         target=entry.target,
         request_json=entry.request_json,
-        state=_STATES[entry.done],
+        state=_state(entry),
         error=entry.error,
         reason=entry.reason,
     )
+
+
+def _state(entry: AuditRecord) -> pb.AuditState.ValueType:
+    if entry.done is False and entry.error == OUTCOME_UNKNOWN:
+        return pb.AUDIT_STATE_UNKNOWN
+    return _STATES[entry.done]
 
 
 def render_record(record: ChainRecord) -> pb.AuditRecord:

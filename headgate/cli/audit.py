@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -71,19 +71,18 @@ def verify(
     ] = "",
 ) -> None:
     """Computes the chain of hashes over the audit log anew. Keep the hash that it prints."""
-    kept = _read_hash(head)
-    if file is not None:
-        records: Sequence[admin_pb2.AuditRecord] = _read_file(file)
-    else:
-        answer = _fetch(context)
-        records = answer.records
-        if answer.unlinked_count:
-            _fail(f"{answer.unlinked_count} records stand outside of the chain")
+    looked_at = chain.Chain(_read_hash(head))
     try:
-        last = chain.verify(records, head=kept)
+        if file is not None:
+            for record in _read_file(file):
+                looked_at.take(record)
+        else:
+            _read_log(context, lambda page: _look_at(looked_at, page))
+        looked_at.end()
     except chain.BrokenChainError as broken:
         _fail(str(broken))
-    say(f"The audit log is whole: {len(records)} records. Its last hash is {last.hex() or 'none'}")
+    last = looked_at.last.hex() or "none"
+    say(f"The audit log is whole: {looked_at.count} records. Its last hash is {last}")
 
 
 @app.command("export")
@@ -92,30 +91,55 @@ def export(
     file: Annotated[Path, typer.Argument(help="File to write, one record a line, as JSON.")],
 ) -> None:
     """Writes the whole audit log into a file, which `verify --file` can verify."""
-    records = _fetch(context).records
-    lines = [
-        json_module.dumps(
-            MessageToDict(each, preserving_proto_field_name=True), ensure_ascii=False
-        )
-        for each in records
-    ]
+    count = 0
     try:
-        file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        with file.open("w", encoding="utf-8") as output:
+
+            def write(page: admin_pb2.ListAuditRecordsResponse) -> None:
+                nonlocal count
+                count += len(page.records)
+                for each in page.records:
+                    fields = MessageToDict(each, preserving_proto_field_name=True)
+                    output.write(json_module.dumps(fields, ensure_ascii=False) + "\n")
+
+            _read_log(context, write)
     except OSError as error:
         raise WrongUse(f"can't write {file}: {error.strerror}") from None
-    say(f"{len(records)} records are in {file}.")
+    say(f"{count} records are in {file}.")
 
 
-def _fetch(context: typer.Context) -> admin_pb2.ListAuditRecordsResponse:
-    return open_session(context).collect(
-        lambda admin: admin.ListAuditRecords, admin_pb2.ListAuditRecordsRequest()
+def _read_log(
+    context: typer.Context, take: Callable[[admin_pb2.ListAuditRecordsResponse], None]
+) -> None:
+    """Hands the whole log on, page by page; more than one page shows its progress."""
+    count = 0
+
+    def take_page(page: admin_pb2.ListAuditRecordsResponse) -> None:
+        nonlocal count
+        take(page)
+        is_first, count = count == 0, count + len(page.records)
+        if page.next_page_token or not is_first:
+            print(f"\r{count:,} records", end="", file=sys.stderr, flush=True)
+            if not page.next_page_token:
+                print(file=sys.stderr)
+
+    open_session(context).read_pages(
+        lambda admin: admin.ListAuditRecords, admin_pb2.ListAuditRecordsRequest(), take_page
     )
 
 
-def _read_file(file: Path) -> list[admin_pb2.AuditRecord]:
+def _look_at(looked_at: chain.Chain, page: admin_pb2.ListAuditRecordsResponse) -> None:
+    for record in page.records:
+        looked_at.take(record)
+    if page.unlinked_count:
+        raise chain.BrokenChainError(f"{page.unlinked_count} records stand outside of the chain")
+
+
+def _read_file(file: Path) -> Iterator[admin_pb2.AuditRecord]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-        return [Parse(line, admin_pb2.AuditRecord()) for line in lines]
+        with file.open(encoding="utf-8") as lines:
+            for line in lines:
+                yield Parse(line, admin_pb2.AuditRecord())
     except OSError as error:
         raise WrongUse(f"can't read {file}: {error.strerror}") from None
     except (ParseError, UnicodeDecodeError):

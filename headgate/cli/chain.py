@@ -16,25 +16,43 @@ class BrokenChainError(Exception):
     """The audit log is not as it was written. Says where, and what is wrong."""
 
 
-def verify(records: Iterable[admin_pb2.AuditRecord], *, head: bytes | None = None) -> bytes:
-    """Returns the hash of the last record, empty if there is none.
+class Chain:
+    """The chain as far as it was looked at."""
 
-    `head` is a hash that somebody kept: the chain must run through it. Raises BrokenChainError.
-    """
-    previous, is_head_met = b"", head is None
-    for expected, record in enumerate(records, start=1):
+    def __init__(self, head: bytes | None = None) -> None:
+        """`head` is a hash that somebody kept: the chain must run through it."""
+        self._head = head
+        self._is_head_met = head is None
+        self.count = 0
+        # Of the last record; empty if there was none.
+        self.last = b""
+
+    def take(self, record: admin_pb2.AuditRecord) -> None:
+        """Looks at the next record. Raises BrokenChainError."""
+        expected = self.count + 1
         if record.position != expected:
             raise BrokenChainError(f"record {expected} is missing: {record.position} stands there")
-        computed = hash_record(record, previous)
+        computed = hash_record(record, self.last)
         if computed != record.hash:
             raise BrokenChainError(f"record {expected} is not what was written: its hash differs")
-        is_head_met = is_head_met or computed == head
-        previous = computed
-    if not is_head_met:
-        raise BrokenChainError(
-            "no record has the hash that was kept: the end was cut off, or rewritten"
-        )
-    return previous
+        self._is_head_met = self._is_head_met or computed == self._head
+        self.count, self.last = expected, computed
+
+    def end(self) -> None:
+        """Says that there are no more. Raises BrokenChainError."""
+        if not self._is_head_met:
+            raise BrokenChainError(
+                "no record has the hash that was kept: the end was cut off, or rewritten"
+            )
+
+
+def verify(records: Iterable[admin_pb2.AuditRecord], *, head: bytes | None = None) -> bytes:
+    """Returns the hash of the last record, empty if there is none. Raises BrokenChainError."""
+    chain = Chain(head)
+    for record in records:
+        chain.take(record)
+    chain.end()
+    return chain.last
 
 
 def hash_record(record: admin_pb2.AuditRecord, previous: bytes) -> bytes:

@@ -116,20 +116,41 @@ class Session:
         request: _PageRequest,
     ) -> P:
         """Returns all pages of a list of another of staff's services as one answer."""
+        pages: list[P] = []
+        self._read_pages(service, pick, request, pages.append)
+        whole = pages[0]
+        for page in pages[1:]:
+            whole.MergeFrom(page)
+        whole.next_page_token = ""
+        return whole
 
-        async def work(opened: grpc.aio.Channel) -> P:
+    def read_pages(
+        self,
+        pick: Callable[[AdminServiceAsyncStub], Callable[..., Awaitable[P]]],
+        request: _PageRequest,
+        take: Callable[[P], None],
+    ) -> None:
+        """Hands each page of a list on, for lists that are longer than a memory."""
+        self._read_pages(admin_pb2_grpc.AdminServiceStub, pick, request, take)
+
+    def _read_pages(
+        self,
+        service: Callable[[grpc.aio.Channel], Any],
+        pick: Callable[[Any], Callable[..., Awaitable[P]]],
+        request: _PageRequest,
+        take: Callable[[P], None],
+    ) -> None:
+        async def work(opened: grpc.aio.Channel) -> None:
             method = pick(service(opened))
             request.page_size = _PAGE_SIZE_MAX
-            whole = await self._call(method, request)
-            request.page_token = whole.next_page_token
-            while request.page_token:
+            while True:
                 page = await self._call(method, request)
+                take(page)
                 request.page_token = page.next_page_token
-                whole.MergeFrom(page)
-            whole.next_page_token = ""
-            return whole
+                if not request.page_token:
+                    return
 
-        return self._run(work)
+        self._run(work)
 
     def stream_at(
         self,

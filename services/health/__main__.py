@@ -14,7 +14,7 @@ from chassis.server import ServiceTokenAuthenticator
 from headgate.api.health.v1 import health_pb2_grpc
 from services.health.breakers import Breakers
 from services.health.config import HealthSettings
-from services.health.connections import SQL
+from services.health.connections import SQL, load_sql
 from services.health.jobs.prune_probes import prune_probes
 from services.health.kills import Kills
 from services.health.peers import AdmissionFences
@@ -68,7 +68,7 @@ async def serve(settings: HealthSettings, process: Process) -> AsyncIterator[Non
             service_name=SERVICE_NAME,
             authenticate=ServiceTokenAuthenticator(settings.service_token),
         )
-        add_changes(process.server, settings, store.pool)
+        add_changes(process.server, settings, store.pool, load_sql()["find_changes"])
         process.server.add_readiness("database", check_database)
         process.server.on_drain(breakers.close)
         process.spawn("watchers", watchers.run())

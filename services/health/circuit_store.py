@@ -51,11 +51,17 @@ class CircuitStore(Connections):
         note: ChangeNote | None = None,
     ) -> T:
         """Locks the keys' providers, decides, writes; all or nothing. `note`: who forced it."""
-        complete = _complete(keys)
+        forced = list(keys)
+        complete = _complete(forced)
         async with self._transaction() as connection:
             await self._lock(connection, complete)
             result, changes = decide(await self._read_situations(connection, complete))
             await self._write(connection, [each for each in changes if not each.is_empty], note)
+            if note is not None:
+                who = (note.actor, note.reason)
+                for key in forced:
+                    values = (note.audit_id, f"breaker/{key.text}", *who, None, None)
+                    await connection.execute(self._sql["insert_change"], *values)
         return result
 
     async def weigh(

@@ -53,7 +53,8 @@ class AlertServicer(pb_grpc.AlertServiceServicer):
     async def DeleteAlertMute(
         self, request: pb.DeleteAlertMuteRequest, context: Context
     ) -> pb.DeleteAlertMuteResponse:
-        await self._store.delete_mute(*wire.parse_mute_id(request))
+        mute_id, org, audit_id = wire.parse_mute_id(request)
+        await self._store.delete_mute(mute_id, org, audit_id=audit_id)
         return pb.DeleteAlertMuteResponse()
 
     async def ListAlertMutes(

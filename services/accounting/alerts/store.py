@@ -13,7 +13,7 @@ from chassis.database import Pool
 from chassis.errors import FailedPrecondition, NotFound
 from services.accounting.domain.alerts import AlertAction, AlertState
 from services.accounting.domain.event_types import Severity
-from services.accounting.queries import ALERTS
+from services.accounting.queries import ALERTS, QUERIES
 
 CHANGE_COUNT_MAX = 1_000
 MUTE_COUNT_MAX = 1_000
@@ -137,10 +137,13 @@ class AlertStore:
             raise NotFound("mute", str(order.mute_id))
         return row
 
-    async def delete_mute(self, mute_id: uuid.UUID, org: str | None) -> None:
+    async def delete_mute(self, mute_id: uuid.UUID, org: str | None, *, audit_id: str) -> None:
         """Ends a mute. Raises NotFound."""
-        if await self._pool.fetchval(ALERTS.delete_mute.sql, mute_id, org) is None:
-            raise NotFound("mute", str(mute_id))
+        async with self._pool.acquire() as connection, connection.transaction():
+            if await connection.fetchval(ALERTS.delete_mute.sql, mute_id, org) is None:
+                raise NotFound("mute", str(mute_id))
+            target = f"mute/{mute_id}"
+            await connection.execute(QUERIES.insert_order.sql, audit_id, target, None, None)
 
     async def list_mutes(self, org: str | None) -> Sequence[asyncpg.Record]:
         """Returns the mutes in force, newest first."""

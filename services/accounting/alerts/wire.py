@@ -125,13 +125,20 @@ def parse_mute(request: pb.CreateAlertMuteRequest) -> MuteOrder:
     return order
 
 
-def parse_mute_id(request: pb.DeleteAlertMuteRequest) -> tuple[uuid.UUID, str | None]:
-    """Returns a mute's id, and the org that it must be about. Raises InvalidArgument."""
+def parse_mute_id(request: pb.DeleteAlertMuteRequest) -> tuple[uuid.UUID, str | None, str]:
+    """Returns a mute's id, the org that it must be about, and the audit id.
+
+    Raises InvalidArgument.
+    """
     checks = Checks()
     mute_id = checks.uuid("mute_id", request.mute_id)
     org = parse_org_filter(checks, request)
+    # Gateways of the release before send none.
+    audit_id = checks.text(
+        "audit_id", request.audit_id, min_length=0, max_length=AUDIT_ID_LENGTH_MAX
+    )
     checks.raise_if_any()
-    return mute_id, org
+    return mute_id, org, audit_id
 
 
 def parse_mute_list(request: pb.ListAlertMutesRequest) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from services.accounting.domain.pricebook import PriceBook
 from services.accounting.domain.pricing import charge
 from services.accounting.domain.usage import AMOUNT_MAX, Charge, CostBasis, Outcome
 from services.accounting.prices import Prices
-from services.accounting.queries import BOOKS
+from services.accounting.queries import BOOKS, QUERIES
 from services.accounting.store import VALUE_COUNT_MAX
 
 # Calls that are corrected in one transaction.
@@ -81,14 +82,18 @@ class Corrections:
             if not 0 <= total <= AMOUNT_MAX:
                 bounds = f"would make the total {total}; it must be from 0 to {AMOUNT_MAX}"
                 raise InvalidArgument([FieldViolation("delta_nanos", bounds)])
-            corrected = await self._pool.fetchval(
-                BOOKS.correct_usage.sql,
-                *([org], [call_id], [known["admit_time"]], [known["revision"]], [total]),
-                *([CostBasis.STATED.value], [known["price_version"]], note, audit_id),
-                VALUE_COUNT_MAX,
-            )
-            if corrected:
-                return total, known["revision"] + 1
+            async with self._pool.acquire() as connection, connection.transaction():
+                corrected = await connection.fetchval(
+                    BOOKS.correct_usage.sql,
+                    *([org], [call_id], [known["admit_time"]], [known["revision"]], [total]),
+                    *([CostBasis.STATED.value], [known["price_version"]], note, audit_id),
+                    VALUE_COUNT_MAX,
+                )
+                if corrected:
+                    target = f"usage/{org}/{call_id}"
+                    totals = (_total_json(known["total_nanos"]), _total_json(total))
+                    await connection.execute(QUERIES.insert_order.sql, audit_id, target, *totals)
+                    return total, known["revision"] + 1
             # Somebody else corrected it meanwhile: look again.
 
     async def reprice(
@@ -142,6 +147,10 @@ class Corrections:
             [version] * len(changes),
             *("repriced", audit_id, VALUE_COUNT_MAX),
         )
+
+
+def _total_json(total_nanos: int) -> str:
+    return json.dumps({"total_nanos": total_nanos})
 
 
 def _price_page(

@@ -18,7 +18,7 @@ from services.accounting.delivery.notifications import Notifications
 from services.accounting.delivery.webhooks import Webhooks
 from services.accounting.delivery.wire import DeliveryQuery
 from services.accounting.domain.events import Event
-from services.accounting.queries import DELIVERY
+from services.accounting.queries import DELIVERY, QUERIES
 
 REPLAY_COUNT_MAX: Final = 10_000
 
@@ -48,7 +48,7 @@ class Desk:
             raise wire.refuse_url(problem)
         return await self.channels.put(channel, url, audit_id=audit_id)
 
-    async def test(self, key: Key, *, actor: str) -> asyncpg.Record:
+    async def test(self, key: Key, *, actor: str, audit_id: str) -> asyncpg.Record:
         """Sends a test event now; returns its delivery. Raises NotFound."""
         channel = await self.channels.find(key)
         event = Event(
@@ -60,6 +60,7 @@ class Desk:
         )
         async with self._pool.acquire() as connection, connection.transaction():
             delivery_id = await _write_test(connection, event, key)
+            await _log_order(connection, key, audit_id)
         await self._dispatcher.deliver_one(delivery_id)
         rows = await self._pool.fetch(
             DELIVERY.list_deliveries.sql, delivery_id + 1, key.org, key.channel_id, 0, None, 1
@@ -68,17 +69,19 @@ class Desk:
             raise NotFound("channel", key.channel_id)
         return rows[0]
 
-    async def replay(self, key: Key, delivery_id: int) -> int:
+    async def replay(self, key: Key, delivery_id: int, *, audit_id: str) -> int:
         """Lets ended deliveries start anew; 0: all that are dead. Raises NotFound."""
         await self.channels.find(key)
-        rows = await self._pool.fetch(
-            DELIVERY.replay_deliveries.sql,
-            key.org,
-            key.channel_id,
-            delivery_id,
-            delivery_id == 0,
-            REPLAY_COUNT_MAX,
-        )
+        async with self._pool.acquire() as connection, connection.transaction():
+            rows = await connection.fetch(
+                DELIVERY.replay_deliveries.sql,
+                key.org,
+                key.channel_id,
+                delivery_id,
+                delivery_id == 0,
+                REPLAY_COUNT_MAX,
+            )
+            await _log_order(connection, key, audit_id)
         return len(rows)
 
     async def list_deliveries(self, query: DeliveryQuery) -> Sequence[asyncpg.Record]:
@@ -106,6 +109,10 @@ class Desk:
             return await self._notifications.check_url(url)
         except DeliveryError as error:
             return str(error)
+
+
+async def _log_order(connection: Transaction, key: Key, audit_id: str) -> None:
+    await connection.execute(QUERIES.insert_order.sql, audit_id, key.place, None, None)
 
 
 async def _write_test(connection: Transaction, event: Event, key: Key) -> int:

@@ -53,8 +53,8 @@ class ChannelServicer(pb_grpc.ChannelServiceServicer):
     async def TestChannel(
         self, request: pb.TestChannelRequest, context: Context
     ) -> pb.TestChannelResponse:
-        key, actor = wire.parse_test(request)
-        delivery = await self._desk.test(key, actor=actor)
+        key, actor, audit_id = wire.parse_test(request)
+        delivery = await self._desk.test(key, actor=actor, audit_id=audit_id)
         return pb.TestChannelResponse(delivery=wire.render_delivery(delivery))
 
     async def ListDeliveries(
@@ -66,5 +66,6 @@ class ChannelServicer(pb_grpc.ChannelServiceServicer):
     async def ReplayDeliveries(
         self, request: pb.ReplayDeliveriesRequest, context: Context
     ) -> pb.ReplayDeliveriesResponse:
-        key, number = wire.parse_replay(request)
-        return pb.ReplayDeliveriesResponse(replayed_count=await self._desk.replay(key, number))
+        key, number, audit_id = wire.parse_replay(request)
+        count = await self._desk.replay(key, number, audit_id=audit_id)
+        return pb.ReplayDeliveriesResponse(replayed_count=count)

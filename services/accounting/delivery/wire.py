@@ -108,22 +108,27 @@ def parse_key(
     return key, audit_id
 
 
-def parse_test(request: pb.TestChannelRequest) -> tuple[Key, str]:
-    """Returns which channel to try, and who does. Raises InvalidArgument."""
+def parse_test(request: pb.TestChannelRequest) -> tuple[Key, str, str]:
+    """Returns which channel to try, who does, and the audit id. Raises InvalidArgument."""
     checks = Checks()
     key = _parse_key(checks, request.org, request.channel_id)
     actor = checks.text("actor", request.actor, max_length=ACTOR_LENGTH_MAX)
+    audit_id = _audit_id(checks, request.audit_id)
     checks.raise_if_any()
-    return key, actor
+    return key, actor, audit_id
 
 
-def parse_replay(request: pb.ReplayDeliveriesRequest) -> tuple[Key, int]:
-    """Returns what to replay of which channel; 0: all that is dead. Raises InvalidArgument."""
+def parse_replay(request: pb.ReplayDeliveriesRequest) -> tuple[Key, int, str]:
+    """Returns what to replay of which channel (0: all that is dead), and the audit id.
+
+    Raises InvalidArgument.
+    """
     checks = Checks()
     key = _parse_key(checks, request.org, request.channel_id)
     number = checks.integer("delivery_id", request.delivery_id, minimum=0, maximum=NUMBER_MAX)
+    audit_id = _audit_id(checks, request.audit_id)
     checks.raise_if_any()
-    return key, number
+    return key, number, audit_id
 
 
 def parse_channel_page(request: pb.ListChannelsRequest) -> ChannelPage:
@@ -219,6 +224,11 @@ def render_delivery(row: asyncpg.Record) -> channel_pb2.Delivery:
         due_time=render_time(row["due_time"]) if row["end_time"] is None else None,
         end_time=render_time(row["end_time"]),
     )
+
+
+def _audit_id(checks: Checks, audit_id: str) -> str:
+    # Gateways of the release before send none.
+    return checks.text("audit_id", audit_id, min_length=0, max_length=AUDIT_ID_LENGTH_MAX)
 
 
 def _parse_key(checks: Checks, org: str, channel_id: str) -> Key:

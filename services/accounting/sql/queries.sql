@@ -85,6 +85,12 @@ WHERE audit_id = $1::text AND target = $2::text;
 INSERT INTO change_log (audit_id, target, version, before, after)
 VALUES ($1::text, $2::text, $3::bigint, $4::jsonb, $5::jsonb);
 
+-- name: insert_order!
+-- What staff did that changes no price: 0 is no version. An RPC that comes twice is one order.
+INSERT INTO change_log (audit_id, target, version, before, after)
+VALUES ($1::text, $2::text, 0, $3::jsonb, $4::jsonb)
+ON CONFLICT DO NOTHING;
+
 -- name: end_override
 UPDATE model_price
 SET until_version = $5::bigint, end_time = clock_timestamp()
@@ -172,7 +178,7 @@ FROM unnest($1::text[], $2::text[], $3::jsonb[], $4::jsonb[])
     AS m (provider, model, meters, variants);
 
 -- name: find_changes
--- Changes of prices, channels and alerts by the ids of the gateway's audit entries.
+-- Changes and orders of staff by the ids of the gateway's audit entries.
 SELECT
     audit_id,
     target,

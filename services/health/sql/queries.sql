@@ -97,3 +97,23 @@ SET
 -- name: insert_change!
 INSERT INTO change_log (audit_id, target, actor, reason, before, after)
 VALUES ($1::text, $2::text, $3::text, $4::text, $5::jsonb, $6::jsonb);
+
+-- name: find_changes
+-- Orders of staff by the ids of the gateway's audit entries.
+SELECT
+    audit_id,
+    target,
+    before::text AS before,
+    after::text AS after,
+    change_time
+FROM change_log
+WHERE audit_id = any($1::text[])
+UNION ALL
+SELECT
+    audit_id,
+    'toggle/' || toggle_id,
+    to_jsonb(before)::text,
+    to_jsonb(after)::text,
+    change_time
+FROM toggle_change
+WHERE audit_id = any($1::text[]);

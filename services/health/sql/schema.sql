@@ -138,7 +138,7 @@ CREATE TABLE kill_switch (
     set_time timestamptz
 );
 
--- Every order to kill or resume with what it replaced, in the order's own transaction.
+-- Every order to kill, to resume or to force a breaker, in the order's own transaction.
 CREATE TABLE change_log (
     change_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- The gateway's audit entry.
@@ -147,6 +147,7 @@ CREATE TABLE change_log (
     target text NOT NULL,
     actor text NOT NULL,
     reason text NOT NULL,
+    -- What it replaced; NULL, like after, of a breaker: its moves have a table of their own.
     before jsonb,
     after jsonb,
     change_time timestamptz NOT NULL DEFAULT clock_timestamp()

@@ -62,7 +62,7 @@ class Office:
 
     async def replay(self, name: str) -> int:
         """Lets what is dead start anew."""
-        return await self.alerting.desk.replay(Key(org="", channel_id=name), 0)
+        return await self.alerting.desk.replay(Key(org="", channel_id=name), 0, audit_id="a")
 
     async def deliveries(self) -> list[asyncpg.Record]:
         """All deliveries, oldest first."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from headgate.cli import session
 from tests.integration.gateway.system import ADMIN_KEY, System
 from tests.integration.headgate.commands import Commands
 from tests.integration.headgate.real import running_system
@@ -60,3 +61,21 @@ async def test_the_audit_log_is_verified_and_exported(command: Commands, tmp_pat
     assert (cut.code, changed.code, nonsense.code) == (1, 1, 2)
     assert "the end was cut off" in cut.err
     assert "is not what was written" in changed.err
+
+
+async def test_a_long_log_is_read_in_pages_and_shows_how_far_it_is(
+    command: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_PAGE_SIZE_MAX", 3)
+    for _ in range(3):
+        await command("routes", "delete", "nonsense")
+    whole = await command("audit", "verify")
+    file = tmp_path / "audit.jsonl"
+    exported = await command("audit", "export", str(file))
+
+    count = len(file.read_text().splitlines())
+    assert (whole.code, exported.code) == (0, 0)
+    assert f"{count} records" in whole.out
+    for shown in (whole.err, exported.err):
+        assert shown.split("\r")[1:3] == ["3 records", "6 records"]
+        assert shown.endswith(f"\r{count:,} records\n")

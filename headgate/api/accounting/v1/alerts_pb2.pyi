@@ -367,19 +367,23 @@ class DeleteAlertMuteRequest(_message.Message):
 
     MUTE_ID_FIELD_NUMBER: _builtins.int
     ORG_FIELD_NUMBER: _builtins.int
+    AUDIT_ID_FIELD_NUMBER: _builtins.int
     mute_id: _builtins.str
     """The mute."""
     org: _builtins.str
     """Org that it must be about; empty: the platform. Unset: any."""
+    audit_id: _builtins.str
+    """Id of the gateway's audit entry, stored with the change. Empty: from one of before."""
     def __init__(
         self,
         *,
         mute_id: _builtins.str = ...,
         org: _builtins.str | None = ...,
+        audit_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_org", b"_org", "org", b"org"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_org", b"_org", "mute_id", b"mute_id", "org", b"org"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_org", b"_org", "audit_id", b"audit_id", "mute_id", b"mute_id", "org", b"org"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__org: _TypeAlias = _typing.Literal["org"]  # noqa: Y015
     _WhichOneofArgType__org: _TypeAlias = _typing.Literal["_org", b"_org"]  # noqa: Y015

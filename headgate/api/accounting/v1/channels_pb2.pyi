@@ -247,22 +247,26 @@ class TestChannelRequest(_message.Message):
     ORG_FIELD_NUMBER: _builtins.int
     CHANNEL_ID_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
+    AUDIT_ID_FIELD_NUMBER: _builtins.int
     org: _builtins.str
     """Org of the channel. Empty: the platform's."""
     channel_id: _builtins.str
     """Name of the channel."""
     actor: _builtins.str
     """Who. 1-128 characters."""
+    audit_id: _builtins.str
+    """Id of the gateway's audit entry, stored with the test. Empty: from a gateway of before."""
     def __init__(
         self,
         *,
         org: _builtins.str = ...,
         channel_id: _builtins.str = ...,
         actor: _builtins.str = ...,
+        audit_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "channel_id", b"channel_id", "org", b"org"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "audit_id", b"audit_id", "channel_id", b"channel_id", "org", b"org"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -373,22 +377,26 @@ class ReplayDeliveriesRequest(_message.Message):
     ORG_FIELD_NUMBER: _builtins.int
     CHANNEL_ID_FIELD_NUMBER: _builtins.int
     DELIVERY_ID_FIELD_NUMBER: _builtins.int
+    AUDIT_ID_FIELD_NUMBER: _builtins.int
     org: _builtins.str
     """Org of the channel. Empty: the platform's."""
     channel_id: _builtins.str
     """Name of the channel."""
     delivery_id: _builtins.int
     """Only this one, delivered or dead. 0: all that are dead, at most 10,000."""
+    audit_id: _builtins.str
+    """Id of the gateway's audit entry, stored with the change. Empty: from one of before."""
     def __init__(
         self,
         *,
         org: _builtins.str = ...,
         channel_id: _builtins.str = ...,
         delivery_id: _builtins.int = ...,
+        audit_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "delivery_id", b"delivery_id", "org", b"org"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_id", b"audit_id", "channel_id", b"channel_id", "delivery_id", b"delivery_id", "org", b"org"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

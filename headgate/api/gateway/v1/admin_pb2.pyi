@@ -97,6 +97,8 @@ class _AuditStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditState
     """Done."""
     AUDIT_STATE_FAILED: _AuditState.ValueType  # 3
     """Refused or failed; nothing changed, or the error says what."""
+    AUDIT_STATE_UNKNOWN: _AuditState.ValueType  # 4
+    """The answer was lost in a crash, and no log says for certain whether it was done."""
 
 class AuditState(_AuditState, metaclass=_AuditStateEnumTypeWrapper):
     """Where an audited change stands. More may be added."""
@@ -109,6 +111,8 @@ AUDIT_STATE_DONE: AuditState.ValueType  # 2
 """Done."""
 AUDIT_STATE_FAILED: AuditState.ValueType  # 3
 """Refused or failed; nothing changed, or the error says what."""
+AUDIT_STATE_UNKNOWN: AuditState.ValueType  # 4
+"""The answer was lost in a crash, and no log says for certain whether it was done."""
 Global___AuditState: _TypeAlias = AuditState  # noqa: Y015
 
 @_typing.final
