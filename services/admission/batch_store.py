@@ -19,7 +19,7 @@ from services.admission.batch_writer import BatchWriter
 from services.admission.counter_rows import counter_of
 from services.admission.domain.calls import CallKey, Operation, Reservation, State, WriteOff
 from services.admission.domain.counters import Counter
-from services.admission.domain.ids import UNDATED, id_day_of
+from services.admission.domain.ids import day_bounds, id_day_of
 from services.admission.domain.ledger import Changes
 from services.admission.queries import QUERIES
 from services.admission.rows import reservation_of
@@ -79,14 +79,12 @@ class BatchStore:
     ) -> LockedRows | None:
         """Takes the batch's locks and reads its rows; None if the policy has another version."""
         keys = [operation.key for operation in operations]
-        days = {id_day_of(key.call_id) for key in keys} - {UNDATED} or {UNDATED}
         row = await self._lock.fetchrow(
             version,
             [_id_hash(key) for key in keys],
             [key.org for key in keys],
             [key.call_id for key in keys],
-            min(days),
-            max(days),
+            *day_bounds(id_day_of(key.call_id) for key in keys),
             list(wanted),
         )
         return None if row is None else _parse(row)

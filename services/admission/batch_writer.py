@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -16,8 +17,10 @@ import asyncpg
 
 from chassis import database
 from services.admission.counter_rows import PLAIN_COLUMNS, other_columns
+from services.admission.domain.bindings import Binding
 from services.admission.domain.calls import CallKey, Reservation
 from services.admission.domain.counters import Counter
+from services.admission.domain.ids import UNDATED, day_bounds
 from services.admission.domain.ledger import Changes
 from services.admission.queries import QUERIES
 
@@ -40,8 +43,10 @@ class Part(NamedTuple):
 # which is while locks are held.
 USUAL: Final = (
     ("write_counters", "insert_opened"),
+    ("write_counters", "insert_counter_sets", "insert_opened"),
     ("write_counters", "delete_closed", "insert_ended"),
     ("write_counters", "insert_opened", "delete_closed", "insert_ended"),
+    ("write_counters", "insert_counter_sets", "insert_opened", "delete_closed", "insert_ended"),
 )
 
 
@@ -125,10 +130,23 @@ _revised = attrgetter(
     "hold_returned",
 )  # fmt: skip
 
+
+def _set(binding: Binding) -> tuple[uuid.UUID, str, dt.datetime]:
+    counters = ",".join([bound.key.counter_id.hex for bound in binding.bounds])
+    return binding.set_id, f"{{{counters}}}", binding.valid_until
+
+
+def _revised_and_days(changes: Changes, now: dt.datetime) -> Parameters:
+    columns = _rows(changes.revised, _revised)
+    days = day_bounds(each.id_day or UNDATED for each in changes.revised.values())
+    return [*columns, *days] if columns else []
+
+
 # In the order in which the parts stand in a statement.
 PARTS: Final = (
     Part("write_counters", _plain_counters),
     Part("write_other_counters", _other_counters),
+    Part("insert_counter_sets", lambda changes, now: _transpose(map(_set, changes.sets.values()))),
     Part("insert_opened", lambda changes, now: _dated(now, _rows(changes.opened, _opened))),
     Part("extend_opened", lambda changes, now: _rows(changes.extended, _extended)),
     Part("delete_closed", lambda changes, now: _rows(changes.closed, _closed)),
@@ -137,7 +155,7 @@ PARTS: Final = (
         "insert_crossings",
         lambda changes, now: _dated(now, _transpose(map(_crossing, changes.crossings))),
     ),
-    Part("update_ended", lambda changes, now: _rows(changes.revised, _revised)),
+    Part("update_ended", _revised_and_days),
 )
 
 

@@ -16,7 +16,7 @@ from services.admission.domain.bindings import CounterKey
 from services.admission.domain.calls import CallKey, Reservation, State
 from services.admission.domain.counters import Counter
 from services.admission.domain.fences import Fence
-from services.admission.domain.ids import id_day_of
+from services.admission.domain.ids import day_bounds, id_day_of
 from services.admission.domain.limits import Limit
 from services.admission.policy import PolicyCopy
 from services.admission.queries import QUERIES
@@ -76,11 +76,13 @@ class Books:
 
     async def find_reservations(self, keys: Sequence[CallKey]) -> list[Reservation | None]:
         """Returns what is known of each call, in order; None where nothing is."""
+        days = [id_day_of(key.call_id) for key in keys]
         rows = await self._pool.fetch(
             QUERIES.select_reservations.sql,
             [key.org for key in keys],
             [key.call_id for key in keys],
-            [id_day_of(key.call_id) for key in keys],
+            days,
+            *day_bounds(days),
         )
         known = {row["ordinal"]: _reservation(row) for row in rows}
         return [known.get(position) for position in range(1, len(keys) + 1)]

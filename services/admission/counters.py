@@ -1,11 +1,11 @@
-"""Rows that must exist before a batch: counters, their sets, partitions of ended calls."""
+"""Rows that must exist before a batch: counters, partitions of ended calls; and which sets do."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from chassis import database
@@ -28,24 +28,44 @@ class Counters:
         self._pool = pool
         self._known_sets: set[uuid.UUID] = set()
         self._known_days: set[dt.date] = {UNDATED}
+        # Whether the last sets that were not met before lacked counters. Scopes that are new come
+        # in rows; so do those that only this replica does not remember.
+        self._expects_new = False
 
     async def ensure(self, bindings: Iterable[Binding]) -> None:
-        """Creates the counters of these bindings, at zero, unless they exist."""
-        missing = [each for each in bindings if each.set_id not in self._known_sets]
-        if not missing:
+        """Creates the counters of sets not met before, if the last ones of those were missing."""
+        if not self._expects_new:
             return
-        keys = {bound.key.counter_id: bound.key for each in missing for bound in each.bounds}
+        keys = {
+            bound.key.counter_id: bound.key
+            for each in bindings
+            if each.set_id not in self._known_sets
+            for bound in each.bounds
+        }
         if keys:
-            await self._pool.execute(QUERIES.insert_counters.sql, *_columns(keys.values()))
-        await self._pool.execute(
-            QUERIES.insert_counter_sets.sql,
-            [each.set_id for each in missing],
-            [_list(each) for each in missing],
-            [each.valid_until for each in missing],
-        )
+            self._expects_new = await self._insert(keys.values()) > 0
+
+    async def create(self, keys: Collection[CounterKey], bindings: Iterable[Binding]) -> None:
+        """Creates counters, at zero, that the lock of these bindings has missed."""
+        self._known_sets.difference_update(each.set_id for each in bindings)
+        if keys:
+            self._expects_new = True
+            await self._insert(keys)
+
+    def drop_known(self, sets: dict[uuid.UUID, Binding]) -> None:
+        """Leaves the sets whose rows may be missing: they are written with the batch."""
+        for set_id in [each for each in sets if each in self._known_sets]:
+            del sets[set_id]
+
+    def remember(self, sets: Iterable[uuid.UUID]) -> None:
+        """Notes sets whose rows were committed."""
         if len(self._known_sets) > KNOWN_COUNT_MAX:
             self._known_sets.clear()
-        self._known_sets.update(each.set_id for each in missing)
+        self._known_sets.update(sets)
+
+    async def _insert(self, keys: Collection[CounterKey]) -> int:
+        done = await self._pool.execute(QUERIES.insert_counters.sql, *_columns(keys))
+        return int(done.rpartition(" ")[2])
 
     async def ensure_partitions(self, call_ids: Iterable[uuid.UUID], now: dt.datetime) -> None:
         """Creates the partitions that these calls may end in."""
@@ -54,10 +74,6 @@ class Counters:
             if -PAST_DAY_COUNT <= (day - now.date()).days <= COMING_DAY_COUNT:
                 await self._pool.execute(QUERIES.ensure_ended_partition.sql, day)
                 self._known_days.add(day)
-
-    def forget(self) -> None:
-        """Forgets what exists, because something turned out not to."""
-        self._known_sets.clear()
 
     async def read_clock(self) -> dt.datetime:
         """Returns the database's time."""
@@ -80,7 +96,3 @@ def _columns(keys: Iterable[CounterKey]) -> list[list[Any]]:
         for key in keys
     ]
     return [list(column) for column in zip(*rows, strict=True)]
-
-
-def _list(binding: Binding) -> str:
-    return "{" + ",".join(bound.key.counter_id.hex for bound in binding.bounds) + "}"

@@ -18,7 +18,7 @@ from chassis.errors import ServiceError
 from headgate.api.accounting.v1 import accounting_pb2
 from services.admission import wire
 from services.admission.domain.calls import Settle
-from services.admission.domain.ids import id_day_of
+from services.admission.domain.ids import day_bounds, id_day_of
 from services.admission.queries import QUERIES
 from services.admission.reservations import Reservations
 
@@ -79,12 +79,14 @@ class SettlementFeed:
                 return applied
 
     async def _apply(self, settlements: list[Settle]) -> int:
+        days = [id_day_of(each.key.call_id) for each in settlements]
         rows = await self._pool.fetch(
             QUERIES.select_unsettled.sql,
             [each.key.org for each in settlements],
             [each.key.call_id for each in settlements],
-            [id_day_of(each.key.call_id) for each in settlements],
+            days,
             [each.revision for each in settlements],
+            *day_bounds(days),
         )
         news = [settlements[row["ordinal"] - 1] for row in rows]
         for settlement, outcome in zip(

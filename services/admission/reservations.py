@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import asyncpg
@@ -18,7 +18,7 @@ from chassis.errors import StoreUnavailable
 from headgate.batching import Batcher
 from services.admission.batch_store import BatchStore, LockedRows
 from services.admission.counters import Counters
-from services.admission.domain.bindings import Binding
+from services.admission.domain.bindings import Binding, CounterKey
 from services.admission.domain.calls import Denied, Expire, Operation, Outcome, Reserve
 from services.admission.domain.ledger import Ledger
 from services.admission.domain.limits import Metric
@@ -31,6 +31,8 @@ Connect: TypeAlias = Callable[[], Awaitable[database.Connection]]
 
 # Versions move and periods roll while a batch prepares; more often than this means a bug.
 ROUND_COUNT_MAX: Final = 8
+# A guess of the database's time that is further off prepared other days than are needed.
+GUESS_ERROR_MAX: Final = dt.timedelta(hours=12)
 # Holds that one more round ends at the most; the round after it finds the others.
 DUE_COUNT_MAX: Final = 256
 
@@ -108,10 +110,10 @@ class Reservations:
         store = await self._usable_store()
         # Holds whose time has passed and that stand in the way of a limit on concurrency.
         due: list[Operation] = []
-        for _ in range(ROUND_COUNT_MAX):
-            await self._prepare(operations)
+        for number in range(ROUND_COUNT_MAX):
+            guess = await self._prepare(operations, is_first=number == 0)
             try:
-                outcomes = await self._round(store, operations, due)
+                outcomes = await self._round(store, operations, due, guess)
             except BaseException:
                 await self._abandon(store)
                 raise
@@ -120,36 +122,39 @@ class Reservations:
                 return outcomes
         raise StoreUnavailable
 
-    async def _prepare(self, operations: Sequence[Operation]) -> None:
-        """Makes sure that all rows exist which the batch may need, before it takes any lock."""
+    async def _prepare(self, operations: Sequence[Operation], *, is_first: bool) -> dt.datetime:
+        """Finds what the batch may need before it takes a lock; returns the time it guessed."""
         guess = await self._guess_now()
-        bindings: dict[uuid.UUID, Binding] = {}
         for each in operations:
             if isinstance(each, Reserve):
                 each.bindings = self._policy.bind(each, guess)
-                bindings.update((binding.set_id, binding) for binding in each.bindings)
-        await self._counters.ensure(bindings.values())
+        if is_first:
+            await self._counters.ensure(_bindings_of(operations))
         await self._counters.ensure_partitions(
             (each.key.call_id for each in operations if not isinstance(each, Reserve)), guess
         )
+        return guess
 
     async def _round(
-        self, store: BatchStore, operations: Sequence[Operation], due: list[Operation]
+        self,
+        store: BatchStore,
+        operations: Sequence[Operation],
+        due: list[Operation],
+        guess: dt.datetime,
     ) -> list[Outcome] | None:
         """Decides the batch; None if what was prepared is out of date, with nothing changed."""
-        bindings = {
-            binding.set_id: binding
-            for each in operations
-            if isinstance(each, Reserve)
-            for binding in each.bindings
-        }
-        wanted = {bound.key.counter_id for each in bindings.values() for bound in each.bounds}
+        bindings = _bindings_of(operations)
+        wanted = {bound.key.counter_id: bound.key for each in bindings for bound in each.bounds}
         limit_set = self._policy.limit_set
         await store.begin()
         locked = await store.lock(limit_set.version, [*due, *operations], wanted)
-        if locked is None or not _is_current(locked, wanted, bindings.values()):
+        if (
+            locked is None
+            or abs(locked.now - guess) > GUESS_ERROR_MAX
+            or not _is_current(locked, wanted, bindings)
+        ):
             await store.rollback()
-            await self._refresh(locked)
+            await self._refresh(locked, wanted, bindings)
             return None
         ledger = Ledger(
             now=locked.now,
@@ -169,7 +174,9 @@ class Reservations:
                 due += [Expire(key) for key in sorted(keys)]
                 await self._counters.ensure_partitions((key.call_id for key in keys), locked.now)
                 return None
+        self._counters.drop_known(ledger.changes.sets)
         await store.commit(ledger.changes, locked.now)
+        self._counters.remember(ledger.changes.sets)
         self._shares.learn(ledger.changes.closed.values())
         self._clock_guess = (locked.now, asyncio.get_running_loop().time())
         return outcomes
@@ -179,11 +186,17 @@ class Reservations:
         if self._metrics is not None:
             self._metrics.record_batch(outcomes)
 
-    async def _refresh(self, locked: LockedRows | None) -> None:
+    async def _refresh(
+        self,
+        locked: LockedRows | None,
+        wanted: Mapping[uuid.UUID, CounterKey],
+        bindings: Iterable[Binding],
+    ) -> None:
         if locked is None:
             await self._policy.reload()
             return
-        self._counters.forget()
+        missing = [key for each, key in wanted.items() if each not in locked.counters]
+        await self._counters.create(missing, bindings)
         self._clock_guess = (locked.now, asyncio.get_running_loop().time())
 
     async def _guess_now(self) -> dt.datetime:
@@ -207,6 +220,17 @@ class Reservations:
             store.terminate()
 
 
+def _bindings_of(operations: Sequence[Operation]) -> Collection[Binding]:
+    """Returns what the calls that want to start are bound by, each binding once."""
+    found = {
+        binding.set_id: binding
+        for each in operations
+        if isinstance(each, Reserve)
+        for binding in each.bindings
+    }
+    return found.values()
+
+
 def _apply_in_order(ledger: Ledger, operations: Sequence[Operation]) -> list[Outcome]:
     outcomes: dict[int, Outcome] = {}
     for starting in (False, True):
@@ -216,9 +240,11 @@ def _apply_in_order(ledger: Ledger, operations: Sequence[Operation]) -> list[Out
     return [outcomes[position] for position in range(len(operations))]
 
 
-def _is_current(locked: LockedRows, wanted: set[uuid.UUID], bindings: Iterable[Binding]) -> bool:
+def _is_current(
+    locked: LockedRows, wanted: Mapping[uuid.UUID, CounterKey], bindings: Iterable[Binding]
+) -> bool:
     """A missing counter is never taken for zero, and a period is the one at the locks."""
-    return wanted <= locked.counters.keys() and all(
+    return wanted.keys() <= locked.counters.keys() and all(
         each.valid_from <= locked.now < each.valid_until for each in bindings
     )
 

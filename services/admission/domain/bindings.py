@@ -72,13 +72,37 @@ class Binding:
     valid_until: dt.datetime
 
 
+class _Term:
+    """A period of a shape's window: what the counters of all its scopes share."""
+
+    def __init__(self, metric: Metric, window: Window, instant: dt.datetime) -> None:
+        self.span = span_at(window, instant)
+        self._metric, self._window = metric, window
+        # The end of what identifies a counter.
+        parts = [metric.value, *identity(window), self.span.start.isoformat()]
+        self._suffix = _encode(parts)[1:]
+        # The platform's counter is part of every binding.
+        self.platform_key = self.key_of(())
+
+    def key_of(self, scope: Scope) -> CounterKey:
+        """Returns the key of a scope's counter."""
+        return CounterKey(
+            counter_id=_digest(f"[{_encode(scope)},{self._suffix}"),
+            rank=-len(scope),
+            scope=scope,
+            metric=self._metric,
+            window=self._window,
+            span=self.span,
+        )
+
+
 class _Family:
     """All limits of one shape: what may override what."""
 
     def __init__(self, shape: Shape) -> None:
-        self.names, _, self._window = shape
+        self.names, self._metric, self._window = shape
         # The period that was asked for last: it is the same for hours, and costs to find.
-        self._span = span_at(self._window, EPOCH)
+        self._term = _Term(self._metric, self._window, EPOCH)
         self._by_values: dict[Values, list[Limit]] = {}
         # Which dimensions are concrete in some pattern, the most specific first.
         self._masks: list[tuple[bool, ...]] = []
@@ -93,11 +117,13 @@ class _Family:
             self._masks.append(mask)
             self._masks.sort(key=lambda each: (sum(each), each), reverse=True)
 
-    def span_at(self, instant: dt.datetime) -> Span:
-        """Returns the period of the shape's window that contains `instant`."""
-        if not self._span.start <= instant < self._span.end:
-            self._span = span_at(self._window, instant)
-        return self._span
+    def key_at(self, dimensions: Mapping[str, str], instant: dt.datetime) -> CounterKey:
+        """Returns the key of the counter that a call with these dimensions uses at `instant`."""
+        if not self._term.span.start <= instant < self._term.span.end:
+            self._term = _Term(self._metric, self._window, instant)
+        if not self.names:
+            return self._term.platform_key
+        return self._term.key_of(tuple([(name, dimensions[name]) for name in self.names]))
 
     def matching(self, dimensions: Mapping[str, str]) -> list[Limit]:
         """Returns the limits that match, in the order in which they override each other."""
@@ -156,7 +182,7 @@ class LimitSet:
             winner = _winner(matching, instant)
             if winner is None:
                 continue
-            key = _key(winner, dimensions, family.span_at(instant))
+            key = family.key_at(dimensions, instant)
             if not key.span.start <= instant < key.span.end:
                 # An interval that is over, or has not begun.
                 for change in (key.span.start, key.span.end):
@@ -189,25 +215,8 @@ class LimitSet:
 
 def counter_key(limit: Limit, dimensions: Mapping[str, str], instant: dt.datetime) -> CounterKey:
     """Returns the key of the counter that `limit` uses for a call at `instant`."""
-    return _key(limit, dimensions, span_at(limit.window, instant))
-
-
-def _key(limit: Limit, dimensions: Mapping[str, str], span: Span) -> CounterKey:
-    scope = tuple([(name, dimensions[name]) for name, _ in limit.scope])
-    parts = [
-        list(map(list, scope)),
-        limit.metric.value,
-        *identity(limit.window),
-        span.start.isoformat(),
-    ]
-    return CounterKey(
-        counter_id=_digest(_encode(parts)),
-        rank=-len(scope),
-        scope=scope,
-        metric=limit.metric,
-        window=limit.window,
-        span=span,
-    )
+    scope = tuple((name, dimensions[name]) for name, _ in limit.scope)
+    return _Term(limit.metric, limit.window, instant).key_of(scope)
 
 
 def _narrow(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Iterable
 
 # Ids that carry no usable time share one partition of ended reservations.
 UNDATED = dt.date(1970, 1, 1)
@@ -28,3 +29,9 @@ def day_of_id(call_id: uuid.UUID, admit_time: dt.datetime) -> dt.date:
     """
     day = id_day_of(call_id)
     return day if abs((day - admit_time.date()).days) <= 1 else UNDATED
+
+
+def day_bounds(days: Iterable[dt.date]) -> tuple[dt.date, dt.date]:
+    """Returns the first and the last of the days, UNDATED aside: what is outside is not opened."""
+    dated = set(days) - {UNDATED} or {UNDATED}
+    return min(dated), max(dated)

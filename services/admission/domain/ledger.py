@@ -53,6 +53,8 @@ class Changes:
     extended: dict[CallKey, Reservation] = field(default_factory=dict)
     closed: dict[CallKey, Reservation] = field(default_factory=dict)
     revised: dict[CallKey, Reservation] = field(default_factory=dict)
+    # What calls were opened under, by the id of its set of counters.
+    sets: dict[uuid.UUID, Binding] = field(default_factory=dict)
     crossings: list[Crossing] = field(default_factory=list)
     # With what the call was charged before.
     written_off: list[tuple[WriteOff, Reservation]] = field(default_factory=list)
@@ -131,6 +133,7 @@ class Ledger:
             violated, shadow = holds.check(call, candidate, bounds, amounts=amounts, now=self._now)
             if not violated:
                 opened = holds.reservation(call, candidate, binding, amounts, self._now)
+                self.changes.sets[binding.set_id] = binding
                 self._open(opened, bounds)
                 return Held(opened, replayed=False, shadow=tuple(shadow))
             violations.append(violated)

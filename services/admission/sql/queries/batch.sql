@@ -11,7 +11,7 @@ FROM lock_batch_3(
 );
 
 -- name: write_counters!
--- This and the seven that follow write what a batch changed: batch_writer.py makes one statement of
+-- This and the eight that follow write what a batch changed: batch_writer.py makes one statement of
 -- those that it needs. Counters get absolute values: their rows are locked.
 UPDATE counter AS c
 SET
@@ -56,6 +56,15 @@ FROM unnest(
     expire_time_max, arrival, slot_indices, slot_held, slot_settled
 )
 WHERE c.counter_id = n.counter_id;
+
+-- name: insert_counter_sets!
+-- Remembers which counters the holds count on, unless that is known. The lists come as texts: they
+-- differ in length.
+INSERT INTO counter_set (set_id, counter_ids, end_time)
+SELECT n.set_id, n.counter_ids::uuid [], n.end_time
+FROM unnest($1::uuid [], $2::text [], $3::timestamptz []) AS n (set_id, counter_ids, end_time)
+ORDER BY n.set_id
+ON CONFLICT DO NOTHING;
 
 -- name: insert_opened!
 INSERT INTO reservation (
@@ -145,11 +154,14 @@ FROM unnest(
 ) AS n (
     org, call_id, id_day, state, settled_nanos, settled_tokens, revision, hold_returned
 )
-WHERE e.org = n.org AND e.call_id = n.call_id AND e.id_day = n.id_day;
+WHERE
+    e.org = n.org AND e.call_id = n.call_id AND e.id_day = n.id_day
+    -- The other days' partitions are not even opened.
+    AND (e.id_day BETWEEN $9::date AND $10::date OR e.id_day = '1970-01-01');
 
 -- name: insert_counters!
--- Creates missing counters in lock order, in a transaction of its own: a batch then only locks
--- rows that exist. Counters at zero change nothing.
+-- Creates missing counters in lock order, in a transaction of its own: a batch only locks rows that
+-- exist. Counters at zero change nothing.
 INSERT INTO counter (
     counter_id, rank, org, scope, metric, window_kind, period, time_zone, anchor, length_us,
     slot_count, refill_amount, start_time, end_time
@@ -166,15 +178,6 @@ FROM unnest(
     slot_count, refill_amount, start_time, end_time
 )
 ORDER BY n.rank, n.counter_id
-ON CONFLICT DO NOTHING;
-
--- name: insert_counter_sets!
--- Remembers which counters the bindings' holds count on. The lists come as texts: they differ in
--- length.
-INSERT INTO counter_set (set_id, counter_ids, end_time)
-SELECT n.set_id, n.counter_ids::uuid [], n.end_time
-FROM unnest($1::uuid [], $2::text [], $3::timestamptz []) AS n (set_id, counter_ids, end_time)
-ORDER BY n.set_id
 ON CONFLICT DO NOTHING;
 
 -- name: ensure_ended_partition

@@ -38,4 +38,7 @@ FROM unnest($1::text [], $2::uuid [], $3::date []) WITH ORDINALITY
     AS k (org, call_id, id_day, ordinal)
 INNER JOIN ended_reservation AS e
     ON k.org = e.org AND k.call_id = e.call_id AND e.id_day IN (k.id_day, '1970-01-01')
-WHERE e.set_id IS NOT NULL;
+WHERE
+    e.set_id IS NOT NULL
+    -- The other days' partitions are not even opened.
+    AND (e.id_day BETWEEN $4::date AND $5::date OR e.id_day = '1970-01-01');

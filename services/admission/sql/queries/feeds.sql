@@ -15,6 +15,8 @@ WHERE NOT EXISTS (
     WHERE
         e.org = k.org AND e.call_id = k.call_id AND e.id_day IN (k.id_day, '1970-01-01')
         AND e.revision >= k.revision
+        -- The other days' partitions are not even opened.
+        AND (e.id_day BETWEEN $5::date AND $6::date OR e.id_day = '1970-01-01')
 );
 
 -- name: lease_feed
