@@ -75,7 +75,8 @@ class InvalidArgument(ServiceError):  # noqa: N818 - named like the status it be
 
     def __init__(self, violations: Sequence[FieldViolation]) -> None:
         super().__init__(
-            "; ".join(f"{v.field}: {v.description}" for v in violations) or "the message is wrong",
+            "; ".join(f"{v.field}: {v.description}".removeprefix(": ") for v in violations)
+            or "the message is wrong",
             code=grpc.StatusCode.INVALID_ARGUMENT,
             reason="INVALID_ARGUMENT",
             violations=violations,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -72,6 +73,8 @@ class Server:
         self._probes = Probes()
         self._server: grpc.aio.Server | None = None
         self._probe_server: grpc.aio.Server | None = None
+        # A path at which it listens too, for this process alone; None: nowhere else.
+        self.local_path: Path | None = None
         # Where probes are answered in plain text; None: nowhere of their own.
         self.probe_port: int | None = None
         self._checking: asyncio.Task[None] | None = None
@@ -116,6 +119,8 @@ class Server:
             [*self._service_names, reflection.SERVICE_NAME], self._server
         )
         port = _bind(self._server, self._settings)
+        if self.local_path is not None:
+            self._server.add_insecure_port(f"unix:{self.local_path}")
         await self._start_probe_server()
         await self._server.start()
         await self._probes.check_once()

@@ -1,7 +1,7 @@
-"""Generates the reference pages: configuration.md, errors.md, events.md and mutants.md.
+"""Generates the reference pages: configuration, errors, events, mutants, and the OpenAPI document.
 
-Run as `python -m docs.generate [FOLDER]`; the default is this folder. A test generates into a
-temporary folder and compares. The sources are the settings classes, the contract's
+Run as `python -m docs.generate [ROOT]`; the default is this checkout. A test generates into a
+temporary folder and compares. The sources are the settings classes, the contracts with their
 comments, the catalogue of events and the planted bugs of the tests.
 """
 
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from pydantic_core import PydanticUndefined
 from chassis.config import Settings, variable
 from docs.event_page import render_events
 from docs.mutant_page import render_mutants
+from docs.openapi_page import render_openapi
 
 DOCS = Path(__file__).resolve().parent
 PROTOS = DOCS.parent / "protos"
@@ -182,13 +183,21 @@ def _reasons() -> Iterator[tuple[str, str]]:
             yield value.name.removeprefix(REASON_PREFIX), comment
 
 
-def main(folder: Path) -> None:
-    """Writes the pages into the folder."""
-    (folder / "errors.md").write_text(render_errors())
-    (folder / "configuration.md").write_text(render_configuration())
-    (folder / "events.md").write_text(render_events(MARK))
-    (folder / "mutants.md").write_text(render_mutants(MARK))
+def main(root: Path) -> None:
+    """Writes the pages below the root of a checkout."""
+    for path, render in PAGES.items():
+        page = root / path
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(render())
 
+
+PAGES: dict[str, Callable[[], str]] = {
+    "docs/errors.md": render_errors,
+    "docs/configuration.md": render_configuration,
+    "docs/events.md": lambda: render_events(MARK),
+    "docs/mutants.md": lambda: render_mutants(MARK),
+    "gateway/web/static/openapi.json": render_openapi,
+}
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS)
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS.parent)

@@ -47,8 +47,10 @@ from gateway.status_tokens import StatusTokens
 from gateway.status_watch import StatusWatch
 from gateway.store import Store
 from gateway.uses import Uses
-from gateway.web.app import build_app
+from gateway.web.app import SERVICES, build_app
+from gateway.web.loopback import Loopback
 from gateway.web.ofrep import Flags
+from gateway.web.rest.transcoder import Transcoder
 from gateway.web.server import WebServer
 from gateway.web.status import StatusPages
 from headgate.api.gateway.v1 import (
@@ -160,10 +162,16 @@ class Parts:
             return await self.authenticator({"authorization": shown}, GET_STATUS)
 
         tokens = StatusTokens(settings.signing_keys())
-        app = build_app(Flags(self.copy, authenticate), StatusPages(self.statuses, tokens))
+        loopback = Loopback(process.server)
+        app = build_app(
+            Flags(self.copy, authenticate),
+            StatusPages(self.statuses, tokens),
+            Transcoder(loopback.channel, SERVICES),
+        )
         self.web = WebServer(app, settings.http_listen_address)
         process.spawn("web", self.web.run())
         process.server.on_drain(self.web.close)
+        process.server.on_drain(loopback.close)
 
     def _add_servicers(
         self, process: Process, settings: GatewaySettings, observations: Observations

@@ -2,18 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+import structlog
+from google.protobuf.descriptor import ServiceDescriptor
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount, Route
 
+from chassis.errors import Internal
 from gateway.web.ofrep import Flags
+from gateway.web.rest import problems
+from gateway.web.rest.problems import RequestRefusedError
+from gateway.web.rest.transcoder import Transcoder
 from gateway.web.status import StatusPages
+from headgate.api.gateway.v1 import (
+    admin_pb2,
+    alert_admin_pb2,
+    book_admin_pb2,
+    channel_admin_pb2,
+    forecast_admin_pb2,
+    gateway_pb2,
+    limit_admin_pb2,
+    staff_pb2,
+)
+
+# What is served over HTTP: the backends' API first, then all that staff do.
+SERVICES: Final[tuple[ServiceDescriptor, ...]] = tuple(
+    service
+    for module in (
+        gateway_pb2,
+        admin_pb2,
+        limit_admin_pb2,
+        book_admin_pb2,
+        alert_admin_pb2,
+        channel_admin_pb2,
+        forecast_admin_pb2,
+        staff_pb2,
+    )
+    for service in module.DESCRIPTOR.services_by_name.values()
+)
+OPENAPI_FILE: Final = Path(__file__).parent / "static" / "openapi.json"
+
+log = structlog.get_logger()
 
 
-def build_app(flags: Flags, status: StatusPages) -> Starlette:
+def build_app(flags: Flags, status: StatusPages, transcoder: Transcoder) -> Starlette:
     """Returns the application; each part brings its own routes."""
     return Starlette(
         routes=[
             Mount("/ofrep/v1", routes=flags.routes()),
             Mount("/status", routes=status.routes()),
-        ]
+            Route("/openapi.json", _send_openapi),
+            *transcoder.routes(),
+        ],
+        exception_handlers={HTTPException: _refuse, Exception: _fail},
     )
+
+
+async def _send_openapi(request: Request) -> Response:
+    headers = {"access-control-allow-origin": "*"}
+    return FileResponse(OPENAPI_FILE, media_type="application/json", headers=headers)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    """Answers what the router refuses: an unknown path, another verb."""
+    status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.NOT_FOUND
+    headers: Mapping[str, str] | None = getattr(error, "headers", None)
+    name = HTTPStatus(status).name
+    response = problems.respond(
+        RequestRefusedError(status, name, "see /openapi.json for the paths and their verbs")
+    )
+    response.headers.update(headers or {})
+    return response
+
+
+async def _fail(request: Request, error: Exception) -> Response:
+    log.error("http_request_failed", path=request.url.path, exc_info=error)
+    return problems.respond(Internal())

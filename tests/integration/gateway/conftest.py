@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
@@ -21,3 +22,12 @@ async def system(clone: Clone) -> AsyncIterator[System]:
         yield system
     finally:
         await system.close()
+
+
+@pytest_asyncio.fixture
+async def web(system: System) -> AsyncIterator[str]:
+    """The address of a gateway's HTTP face."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = "{}:{}".format(*free.getsockname())
+    await system.start("web", http_listen_address=address)
+    yield f"http://{address}"

@@ -20,7 +20,6 @@ from tests.integration.gateway.system import (
     kill,
     refusal,
 )
-from tests.integration.gateway.test_toggles import web  # noqa: F401 - a fixture
 
 pb = gateway_pb2
 CRITICAL = pb.BANNER_SEVERITY_CRITICAL
@@ -90,7 +89,7 @@ async def token_of(system: System) -> str:
     return str(answer.token)
 
 
-async def test_nobody_reads_events_without_a_token(web: str) -> None:  # noqa: F811 - the fixture
+async def test_nobody_reads_events_without_a_token(web: str) -> None:
     async with httpx2.AsyncClient(base_url=web) as http:
         answers = [
             await http.get("/status/events", params={"token": token})
@@ -100,7 +99,7 @@ async def test_nobody_reads_events_without_a_token(web: str) -> None:  # noqa: F
     assert {each.status_code for each in answers} == {401}
 
 
-async def test_the_page_runs_nothing_that_is_not_its_own(web: str) -> None:  # noqa: F811 - the fixture
+async def test_the_page_runs_nothing_that_is_not_its_own(web: str) -> None:
     async with httpx2.AsyncClient(base_url=web) as http:
         page = await http.get("/status/banner", params={"token": '"><script>alert(1)</script>'})
 
@@ -113,7 +112,7 @@ async def test_the_page_runs_nothing_that_is_not_its_own(web: str) -> None:  # n
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 async def test_the_banner_appears_and_disappears_in_a_browser(
     system: System,
-    web: str,  # noqa: F811 - the fixture
+    web: str,
     tmp_path: Any,
 ) -> None:
     from playwright.async_api import async_playwright  # noqa: PLC0415 - only where it can run

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import pytest
-import pytest_asyncio
 from openfeature import api
 from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
@@ -21,15 +18,6 @@ from tests.integration.gateway.system import ACME_KEY, GLOBEX_KEY, System, event
 from tests.integration.gateway.test_kills import decide
 
 PATH = "/ofrep/v1/evaluate/flags"
-
-
-@pytest_asyncio.fixture
-async def web(system: System) -> AsyncIterator[str]:
-    """The address of a gateway's HTTP face."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = "{}:{}".format(*free.getsockname())
-    await system.start("web", http_listen_address=address)
-    yield f"http://{address}"
 
 
 def put(toggle_id: str, *, enabled: bool, org: str = "") -> admin_pb2.PutToggleRequest:

@@ -1,0 +1,1 @@
+"""The RPCs as HTTP/JSON: the contracts declare the paths, one transcoder serves them all."""

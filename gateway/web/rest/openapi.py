@@ -1,0 +1,147 @@
+"""The OpenAPI 3.1 document of what the transcoder serves, from the same descriptors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
+
+from gateway.web.rest import schemas
+from gateway.web.rest.bindings import WHOLE_BODY, Binding, last_name, read_bindings
+from gateway.web.rest.schemas import Schema, describe_field, find_field
+
+# By the full name of a service, method, message or field.
+Comments = Mapping[str, str]
+
+_DESCRIPTION: Final = (
+    "Every RPC of the gateway as HTTP and JSON. Messages are in protobuf's JSON form: 64-bit "
+    "integers are strings, times are RFC 3339, durations are seconds with an `s`. Send an API key "
+    "or a session as `authorization: Bearer ...`. A failure is `application/problem+json`. Why "
+    "something is changed may stand in the header `headgate-reason`; the audit keeps it."
+)
+_PROBLEM: Final[Schema] = {
+    "type": "object",
+    "description": "What failed, as RFC 9457 says.",
+    "required": ["type", "title", "status", "detail", "reason"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "reason": {"type": "string", "description": "Branch on this: see the page of errors."},
+        "code": {"type": "string", "description": "The RPC's status."},
+        "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
+        "violations": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "description"],
+                "properties": {"field": {"type": "string"}, "description": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+def build_document(
+    services: Iterable[ServiceDescriptor], comments: Comments, *, version: str
+) -> dict[str, Any]:
+    """Returns the document. `comments` may be empty: then nothing is described."""
+    services = list(services)
+    bindings = read_bindings(services)
+    paths: dict[str, dict[str, Any]] = {}
+    for binding in sorted(bindings, key=lambda b: b.path):
+        operation = _describe(binding, comments)
+        paths.setdefault(binding.path, {})[binding.verb.lower()] = operation
+    roots = [d for b in bindings for d in (b.request, b.response)]
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Headgate", "version": version, "description": _DESCRIPTION},
+        "tags": [
+            {"name": service.name, "description": comments.get(service.full_name, "")}
+            for service in services
+        ],
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "schemas": {"Problem": _PROBLEM, **schemas.describe_messages(roots, comments)},
+        },
+    }
+
+
+def _describe(binding: Binding, comments: Comments) -> dict[str, Any]:
+    method = binding.method
+    said = comments.get(method.full_name, "")
+    operation: dict[str, Any] = {
+        "operationId": method.name[0].lower() + method.name[1:],
+        "tags": [method.containing_service.name],
+        "summary": re.split(r"(?<=[.;:])\s", said, maxsplit=1)[0].rstrip(".;:") or method.name,
+        "description": said,
+        "responses": _responses(binding),
+    }
+    parameters = [*_path_parameters(binding, comments), *_query_parameters(binding, comments)]
+    if parameters:
+        operation["parameters"] = parameters
+    if binding.body:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": _body(binding)}},
+        }
+    if binding.deprecated:
+        operation["deprecated"] = True
+    return operation
+
+
+def _responses(binding: Binding) -> dict[str, Any]:
+    media = "application/x-ndjson" if binding.streams else "application/json"
+    content = {media: {"schema": schemas.refer(binding.response)}}
+    if binding.streams:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        "200": {
+            "description": "A line for each message." if binding.streams else "The answer.",
+            "content": content,
+        },
+        "default": {"description": "The request failed.", "content": problem},
+    }
+
+
+def _body(binding: Binding) -> Schema:
+    if binding.body == WHOLE_BODY:
+        return schemas.refer(binding.request)
+    return describe_field(binding.request.fields_by_name[binding.body], {})
+
+
+def _path_parameters(binding: Binding, comments: Comments) -> Iterator[dict[str, Any]]:
+    for name in binding.variables:
+        field = find_field(binding.request, name)
+        schema: Schema = {**describe_field(field, comments), "minLength": 1}
+        yield {"name": last_name(name), "in": "path", "required": True, "schema": schema}
+
+
+def _query_parameters(binding: Binding, comments: Comments) -> Iterator[dict[str, Any]]:
+    if binding.body == WHOLE_BODY:
+        return
+    taken = {binding.body, *(name.partition(".")[0] for name in binding.variables)}
+    for field in binding.request.fields:
+        if field.name not in taken:
+            yield from _query(field, "", comments)
+
+
+def _query(field: FieldDescriptor, prefix: str, comments: Comments) -> Iterator[dict[str, Any]]:
+    inside = field.message_type
+    if inside is not None and not schemas.is_scalar(inside):
+        if not field.is_repeated:
+            for each in inside.fields:
+                yield from _query(each, f"{prefix}{field.json_name}.", comments)
+        return
+    yield {
+        "name": prefix + field.json_name,
+        "in": "query",
+        "schema": describe_field(field, comments),
+        "description": comments.get(field.full_name, ""),
+    }

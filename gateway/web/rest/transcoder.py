@@ -1,0 +1,143 @@
+"""Serves every RPC that declares an HTTP path, by calling it.
+
+The call goes through this gateway's own server, so that who may call, what is written to the
+audit, deadlines and shedding are the same as for gRPC.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterable
+from http import HTTPMethod
+from typing import Any, Final
+
+import grpc
+from google.protobuf import message_factory
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from gateway.web.rest import problems
+from gateway.web.rest.bindings import Binding, last_name, read_bindings
+from gateway.web.rest.bodies import read_body
+from gateway.web.rest.messages import read_message, refuse_type, write_message
+from gateway.web.rest.problems import RequestRefusedError
+
+# How long an RPC may take: longer than its own default, which then says what happened.
+TIMEOUT_SECONDS: Final = 15.0
+# What goes on to the RPC: its header, and the name of its metadata.
+_PASSED_ON: Final = (
+    ("authorization", "authorization"),
+    ("traceparent", "traceparent"),
+    ("tracestate", "tracestate"),
+)
+REASON_HEADER: Final = "headgate-reason"
+_REASON_METADATA: Final = "headgate-reason-bin"
+_JSON: Final = "application/json"
+_LINES: Final = "application/x-ndjson"
+_EVENTS: Final = "text/event-stream"
+_HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+_BODY_VERBS: Final = frozenset({HTTPMethod.POST, HTTPMethod.PUT, HTTPMethod.PATCH})
+
+
+class Transcoder:
+    """Answers the declared requests of some services."""
+
+    def __init__(self, channel: grpc.aio.Channel, services: Iterable[ServiceDescriptor]) -> None:
+        """`channel` leads to the server of the services. Raises ValueError."""
+        self._endpoints = [_Endpoint(channel, binding) for binding in read_bindings(services)]
+
+    def routes(self) -> list[Route]:
+        """Returns the paths."""
+        return [
+            Route(each.binding.path, each.answer, methods=[each.binding.verb])
+            for each in self._endpoints
+        ]
+
+
+class _Endpoint:
+    def __init__(self, channel: grpc.aio.Channel, binding: Binding) -> None:
+        self.binding = binding
+        answers = message_factory.GetMessageClass(binding.response)
+        make = channel.unary_stream if binding.streams else channel.unary_unary
+        self._call: Callable[..., Any] = make(
+            binding.rpc,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=answers.FromString,
+        )
+
+    async def answer(self, request: Request) -> Response:
+        try:
+            message = await self._read(request)
+            metadata = _metadata(request)
+            if self.binding.streams:
+                return await self._stream(request, message, metadata)
+            answered = await self._call(message, metadata=metadata, timeout=TIMEOUT_SECONDS)
+        except RequestRefusedError as error:
+            return problems.respond(error)
+        except grpc.aio.AioRpcError as error:
+            return problems.respond(problems.translate(error))
+        return Response(_dump(answered), media_type=_JSON, headers=self._headers())
+
+    async def _read(self, request: Request) -> Message:
+        body = await read_body(request)
+        if body and request.method in _BODY_VERBS:
+            shown = request.headers.get("content-type", "")
+            if shown.partition(";")[0].strip().lower() != _JSON:
+                raise refuse_type(shown)
+        path = {name: request.path_params[last_name(name)] for name in self.binding.variables}
+        return read_message(self.binding, path, request.query_params.multi_items(), body)
+
+    async def _stream(
+        self, request: Request, message: Message, metadata: list[tuple[str, str | bytes]]
+    ) -> Response:
+        call = self._call(message, metadata=metadata)
+        # What fails at once is an answer with a status of its own.
+        first = await call.read()
+        as_events = _EVENTS in request.headers.get("accept", "")
+        lines = _follow(call, first, "data: {}\n\n" if as_events else "{}\n")
+        return StreamingResponse(
+            lines, media_type=_EVENTS if as_events else _LINES, headers=self._headers()
+        )
+
+    def _headers(self) -> dict[str, str]:
+        return {**_HEADERS, "deprecation": "true"} if self.binding.deprecated else _HEADERS
+
+
+async def _follow(call: Any, first: Any, line: str) -> AsyncIterator[str]:
+    """Yields the messages, and at the end why it ended if it failed."""
+    try:
+        message = first
+        while message is not grpc.aio.EOF:
+            yield line.format(_dump(message))
+            message = await call.read()
+    except grpc.aio.AioRpcError as error:
+        problem = problems.describe(problems.translate(error))
+        yield line.format(json.dumps({"error": problem}))
+    finally:
+        call.cancel()
+
+
+def _metadata(request: Request) -> list[tuple[str, str | bytes]]:
+    """Returns what the RPC is told beside its message. Raises RequestRefusedError."""
+    told: list[tuple[str, str | bytes]] = []
+    for header, name in _PASSED_ON:
+        value = request.headers.get(header)
+        if value is None:
+            continue
+        if not (value.isascii() and value.isprintable()):
+            raise RequestRefusedError(
+                400, "INVALID_HEADER", f"the header `{header}` must be printable ASCII"
+            )
+        told.append((name, value))
+    reason = request.headers.get(REASON_HEADER)
+    if reason is not None:
+        # Headers are bytes that Starlette reads as Latin-1; people write UTF-8.
+        told.append((_REASON_METADATA, reason.encode("latin-1")))
+    return told
+
+
+def _dump(message: Message) -> str:
+    return json.dumps(write_message(message), separators=(",", ":"))
