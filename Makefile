@@ -110,6 +110,10 @@ bench: $(READY) ## Measures speed against a bare echo of the same run
 bench-health: $(READY) ## Measures how fast stops and breakers spread
 	@exec $(PYTHON) -m bench.health $(ARGS)
 
+.PHONY: outage
+outage: $(READY) ## Lets a provider fail in every way under load (a quarter of an hour); ARGS=--short: a minute
+	@exec $(PYTHON) -m bench.outage $(ARGS)
+
 .PHONY: scale
 scale: $(READY) ## Measures what a call costs as orgs, open holds and finished calls grow (an hour)
 	@exec $(PYTHON) -m bench.scale $(ARGS)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -75,7 +76,9 @@ def _processor_seconds(process: psutil.Process) -> float:
 
 
 @contextlib.contextmanager
-def running_system(*options: str) -> Iterator[Endpoints]:
+def running_system(
+    *options: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Endpoints]:
     """Starts the system as `make up` does, with these options, and stops it at the end."""
     scratch = config.places().scratch
     make_folder(scratch, mode=0o755)
@@ -85,6 +88,7 @@ def running_system(*options: str) -> Iterator[Endpoints]:
         process = subprocess.Popen(
             [sys.executable, "-m", "local", "up", "--state", str(state), *options],
             cwd=config.CHECKOUT,
+            env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

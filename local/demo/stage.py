@@ -47,7 +47,7 @@ async def set_up(operator: Operator) -> None:
     await _clear(operator)
     prices = load_prices()
     for provider, model in (OPENAI, ANTHROPIC, GOOGLE):
-        price = _render_price(provider, model, prices[provider, model])
+        price = render_price(provider, model, prices[provider, model])
         await operator.put_price(price)
     for operation, (candidates, hold_seconds) in ROUTES.items():
         route = admin_pb2.Route(
@@ -90,7 +90,8 @@ async def set_cap(operator: Operator, books: Books, *, room_nanos: int) -> None:
     )
 
 
-def _render_price(provider: str, model: str, price: Price) -> price_pb2.ModelPrice:
+def render_price(provider: str, model: str, price: Price) -> price_pb2.ModelPrice:
+    """Returns the stand-in's price as accounting wants it."""
     meters = {
         price_pb2.METER_INPUT: price.input,
         price_pb2.METER_CACHE_READ: price.cached_input,
