@@ -40,6 +40,7 @@ def summarize(result: Result) -> dict[str, Any]:
         "seconds": round(result.seconds, 1),
         "seen": count(result.seen),
         "nanos": verdict.sums(result.evidence),
+        "incidents": result.incident_count,
         "breaker_moves": len(moves),
         "openings": sum(move.after == "open" and move.before == "closed" for move in moves),
         "recovery_seconds": result.recovery_seconds,

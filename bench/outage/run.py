@@ -45,6 +45,8 @@ class Result:
     windows: Sequence[Window]
     evidence: Evidence
     seconds: float
+    # Of Headgate itself.
+    incident_count: int
     # From the end of the script until the provider had its calls back. None: it never did.
     recovery_seconds: float | None
 
@@ -74,6 +76,7 @@ async def play(script: Script, endpoints: Endpoints, folder: Path, say: Say) -> 
         windows=windows,
         evidence=evidence,
         seconds=seconds,
+        incident_count=len(callers.incidents),
         recovery_seconds=seconds - ended if recovered else None,
     )
 

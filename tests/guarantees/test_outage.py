@@ -37,7 +37,7 @@ async def play(picture: Path, *options: str, seconds: float) -> dict[str, Any]:
 
 
 def check(figures: dict[str, Any]) -> None:
-    assert figures["broken"] == []
+    assert figures["broken"][:5] == []
     # It had something to find.
     assert {"answered gpt-4o-mini", "answered claude-haiku", "fallback"} <= set(figures["seen"])
     assert figures["openings"] >= 2
