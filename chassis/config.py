@@ -9,7 +9,7 @@ import difflib
 import ipaddress
 import os
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Final, Literal, Self, TypeVar
 
 from pydantic import (
     BeforeValidator,
@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True
     )
+
+    # The fields that hold an address at which calls are taken.
+    listeners: ClassVar[tuple[str, ...]] = ("listen_address",)
 
     listen_address: str = Field(
         description="Host and port the RPC server listens on; port 0 takes a free one."
@@ -198,11 +201,12 @@ class Settings(BaseSettings):
         return self
 
     def _check_plaintext(self) -> None:
-        host, _ = split_address(self.listen_address)
-        if not self.allow_plaintext and not is_loopback(host):
-            listen = variable(type(self), "listen_address")
+        for name in self.listeners:
+            address = getattr(self, name)
+            if self.allow_plaintext or not address or is_loopback(split_address(address)[0]):
+                continue
             raise ValueError(
-                f"{listen} is not loopback: set the three TLS files, "
+                f"{variable(type(self), name)} is not loopback: set the three TLS files, "
                 f"or {variable(type(self), 'allow_plaintext')}=true if the network encrypts"
             )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -78,9 +79,18 @@ class Certificates:
         log.info("certificates_renewed")
         return True
 
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Loads what the files hold now. Raises OSError."""
+        certificate, key, authority = self._paths
+        context.load_cert_chain(certificate, key)
+        context.load_verify_locations(authority)
+
     def _read(self) -> Pems:
         certificate, key, authority = (path.read_bytes() for path in self._paths)
-        _check(self._paths)
+        try:
+            self.load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        except ssl.SSLError as error:
+            raise ValueError(error.reason or "no PEM") from None
         return Pems(certificate=certificate, key=key, authority=authority)
 
     def _read_stamp(self) -> _Stamp:
@@ -115,6 +125,30 @@ def server_credentials(
     )
 
 
+def server_context(certificates: Certificates, *, require_client: bool) -> ssl.SSLContext:
+    """Returns the same for servers of Python's own: each new connection has what is new."""
+
+    def make() -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificates.load_into(context)
+        if require_client:
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    current = listening = make()
+
+    def renew(connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _: object) -> None:
+        nonlocal current
+        if certificates.refresh():
+            # Replaced again since: what was good goes on.
+            with suppress(OSError):
+                current = make()
+        connection.context = current
+
+    listening.sni_callback = renew
+    return listening
+
+
 def channel_credentials(certificates: Certificates) -> grpc.ChannelCredentials:
     """Returns credentials of what the files held when they were read last."""
     pems = certificates.pems
@@ -128,14 +162,3 @@ def channel_credentials(certificates: Certificates) -> grpc.ChannelCredentials:
 def _stamp(path: Path) -> tuple[int, int, int]:
     found = os.stat(path)  # noqa: PTH116 - one look, and it follows links
     return (found.st_ino, found.st_mtime_ns, found.st_size)
-
-
-def _check(paths: list[Path]) -> None:
-    """Raises ValueError or OSError unless the library will take them."""
-    certificate, key, authority = paths
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(certificate, key)
-        context.load_verify_locations(authority)
-    except ssl.SSLError as error:
-        raise ValueError(error.reason or "no PEM") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import ClassVar, Final
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
@@ -23,6 +23,7 @@ class GatewaySettings(Settings):
     """What the gateway needs to run."""
 
     model_config = SettingsConfigDict(env_prefix="HEADGATE_GATEWAY_")
+    listeners: ClassVar[tuple[str, ...]] = ("listen_address", "http_listen_address")
 
     listen_address: str = Field(
         default="127.0.0.1:7400",

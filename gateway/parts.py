@@ -10,7 +10,7 @@ from chassis import notifications
 from chassis.errors import ServiceError
 from chassis.notifications import Connect
 from chassis.process import Process
-from gateway.access import GET_STATUS, check_reach
+from gateway.access import check_reach
 from gateway.admin.alerts_servicer import AlertAdminServicer
 from gateway.admin.audit import Audit
 from gateway.admin.books_servicer import BookAdminServicer
@@ -33,7 +33,6 @@ from gateway.outlooks import Outlooks
 from gateway.peers import Accounting, Admission, Health
 from gateway.permits import Signer
 from gateway.prices import Prices
-from gateway.principals import Principal
 from gateway.probes import Probes
 from gateway.routes import Routes
 from gateway.servicer import GatewayServicer
@@ -47,12 +46,7 @@ from gateway.status_tokens import StatusTokens
 from gateway.status_watch import StatusWatch
 from gateway.store import Store
 from gateway.uses import Uses
-from gateway.web.app import SERVICES, build_app
-from gateway.web.loopback import Loopback
-from gateway.web.ofrep import Flags
-from gateway.web.rest.transcoder import Transcoder
-from gateway.web.server import WebServer
-from gateway.web.status import StatusPages
+from gateway.web.face import add_face
 from headgate.api.gateway.v1 import (
     admin_pb2_grpc,
     alert_admin_pb2_grpc,
@@ -107,8 +101,6 @@ class Parts:
         self.lifetimes = lifetimes
         self.audit = Audit(store)
         self.statuses = StatusWatch(self.copy)
-        # Present if there is an HTTP face.
-        self.web: WebServer | None = None
 
     def wake(self) -> None:
         """Makes the polls of what the gateways' database holds due at once."""
@@ -139,7 +131,13 @@ class Parts:
         ):
             process.server.add_readiness(name, check)
         if settings.http_listen_address:
-            self._add_web(process, settings)
+            add_face(
+                process,
+                settings,
+                authenticator=self.authenticator,
+                copy=self.copy,
+                statuses=self.statuses,
+            )
         closers = (self.admission.close, self.accounting.close, self.health.close)
         for close in (self.audit.close, self.uses.flush, observations.drain, *closers):
             process.server.on_drain(close)
@@ -156,22 +154,6 @@ class Parts:
         process.spawn("prices", self.prices.keep_fresh())
         process.spawn("health", HealthWatch(self.health.watch, self.copy).run())
         process.spawn("observations", observations.run())
-
-    def _add_web(self, process: Process, settings: GatewaySettings) -> None:
-        async def authenticate(shown: str) -> Principal:
-            return await self.authenticator({"authorization": shown}, GET_STATUS)
-
-        tokens = StatusTokens(settings.signing_keys())
-        loopback = Loopback(process.server)
-        app = build_app(
-            Flags(self.copy, authenticate),
-            StatusPages(self.statuses, tokens),
-            Transcoder(loopback.channel, SERVICES),
-        )
-        self.web = WebServer(app, settings.http_listen_address)
-        process.spawn("web", self.web.run())
-        process.server.on_drain(self.web.close)
-        process.server.on_drain(loopback.close)
 
     def _add_servicers(
         self, process: Process, settings: GatewaySettings, observations: Observations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -23,7 +24,10 @@ log = structlog.get_logger()
 class WebServer:
     """Listens at an address; port 0 takes a free one."""
 
-    def __init__(self, app: ASGIApp, address: str) -> None:
+    def __init__(
+        self, app: ASGIApp, address: str, *, context: ssl.SSLContext | None = None
+    ) -> None:
+        """`context` is that of TLS; None: plain text."""
         host, _, port = address.rpartition(":")
         self._socket = socket.create_server(
             (host.strip("[]"), int(port)),
@@ -39,6 +43,8 @@ class WebServer:
             timeout_graceful_shutdown=GRACE_SECONDS,
             lifespan="off",
         )
+        config.load()
+        config.ssl = context
         self._server = _QuietServer(config)
         self._ended = asyncio.Event()
 
