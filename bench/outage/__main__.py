@@ -31,7 +31,12 @@ def run(script: Script, folder: Path, *, say: Any = print) -> Result:
 
 def summarize(result: Result) -> dict[str, Any]:
     """Returns the figures, and what is broken."""
-    broken = verdict.judge(result.windows, result.seen, result.evidence)
+    broken = verdict.judge(
+        result.windows,
+        result.seen,
+        result.evidence,
+        incident_count=result.incident_count,
+    )
     if result.recovery_seconds is None:
         broken.append("the provider did not get its calls back by itself")
     moves = result.evidence.moves

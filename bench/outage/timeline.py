@@ -158,10 +158,12 @@ def _axis(scale: _Scale, y: float) -> Iterator[str]:
 
 
 def _lanes(moves: Sequence[Move]) -> Mapping[tuple[str, str], Sequence[Move]]:
-    """Groups the moves by breaker: the providers first, then the parts of the one that fails."""
-    lanes: dict[tuple[str, str], list[Move]] = {(OPENAI[0], ""): [], (ANTHROPIC[0], ""): []}
-    for move in moves:
-        lanes.setdefault((move.provider, move.part), []).append(move)
+    """Groups the moves by breaker: each provider, then its parts; the one that fails first."""
+    lanes: dict[tuple[str, str], list[Move]] = {}
+    for provider in (OPENAI[0], ANTHROPIC[0]):
+        own = [move for move in moves if move.provider == provider]
+        for part in ("", *sorted({move.part for move in own if move.part}, reverse=True)):
+            lanes[provider, part] = [move for move in own if move.part == part]
     return lanes
 
 

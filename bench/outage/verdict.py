@@ -24,10 +24,20 @@ PATHS: Final = {
 THROTTLED_SHARE_MAX: Final = 0.4
 
 
-def judge(windows: Sequence[Window], seen: Sequence[Seen], evidence: Evidence) -> list[str]:
-    """Returns a sentence for each broken promise; none, if all is well."""
+def judge(
+    windows: Sequence[Window],
+    seen: Sequence[Seen],
+    evidence: Evidence,
+    *,
+    incident_count: int = 0,
+) -> list[str]:
+    """Returns a sentence for each broken promise; none, if all is well.
+
+    `incident_count`: how often Headgate itself did not answer in time.
+    """
     return [
         *_check_callers(windows, seen),
+        *list(_find_unneeded_fallbacks(seen, evidence.moves))[incident_count:],
         *_check_breakers(windows, evidence.moves),
         *(f"the breaker of {name} is not closed at the end" for name in evidence.unwell),
         *_check_throttling(windows, seen, evidence),
@@ -41,10 +51,22 @@ def _check_callers(windows: Sequence[Window], seen: Sequence[Seen]) -> Iterator[
     for each in seen:
         if each.outcome == "error":
             yield f"a caller saw an error: {each}"
-        if each.outcome == "fallback" and each.operation == TWO:
-            yield f"a caller got the fallback text though another model was well: {each}"
         if each.outcome == "cut" and not _meets(windows, each):
             yield f"a stream was cut though the provider cut none: {each}"
+
+
+def _find_unneeded_fallbacks(seen: Sequence[Seen], moves: Sequence[Move]) -> Iterator[str]:
+    """The other provider is troubled by nobody, but a busy machine may make it slow."""
+    other = [move for move in moves if move.provider != FAILING_PROVIDER]
+    for each in seen:
+        if each.outcome != "fallback" or each.operation != TWO:
+            continue
+        states: dict[str, str] = {}
+        for move in other:
+            if move.at <= each.ended and move.part in ("", f"key of {each.org}"):
+                states[move.part] = move.after
+        if all(state == "closed" for state in states.values()):
+            yield f"a caller got the fallback text though another model was well: {each}"
 
 
 def _meets(windows: Sequence[Window], seen: Seen) -> bool:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,21 +62,23 @@ KINDS: Final[dict[str, Sequence[str]]] = {
 }
 
 
-def schedule(seed: int, *, seconds: float, pace: float) -> list[Step]:
+def schedule(
+    seed: int, *, seconds: float, pace: float, kinds: Mapping[str, Sequence[str]] = KINDS
+) -> list[Step]:
     """Faults for a run of that length, every kind before any kind comes again."""
     chance = random.Random(seed)
     steps: list[Step] = []
-    kinds: list[str] = []
+    waiting: list[str] = []
     at = CALM_SECONDS
     while at < seconds:
-        if not kinds:
-            kinds = sorted(KINDS)
-            chance.shuffle(kinds)
-        kind = kinds.pop()
+        if not waiting:
+            waiting = sorted(kinds)
+            chance.shuffle(waiting)
+        kind = waiting.pop()
         steps.append(
             Step(
                 kind=kind,
-                victim=chance.choice(KINDS[kind]),
+                victim=chance.choice(kinds[kind]),
                 at=at,
                 seconds=chance.uniform(*FAULT_SECONDS),
                 amount=chance.choice(SKEWS_SECONDS),

@@ -11,8 +11,8 @@ import contextlib
 import json
 import struct
 import sys
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -84,25 +84,44 @@ class Fleet:
         return "\n".join([*tails, json.dumps(self.pids())])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How many there are of each."""
+
+    gateways: int = 2
+    admissions: int = 2
+    healths: int = 1
+
+
 @contextlib.asynccontextmanager
 async def running(
-    state: Path, *, gateways: int = 2, admissions: int = 2, seed: int = 0
+    state: Path,
+    shape: Shape = Shape(),
+    *,
+    seed: int = 0,
+    linked: Mapping[str, Sequence[str]] = LINKED,
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Fleet]:
-    """Starts the fleet and waits until it is ready; ends it at the end, whatever happened."""
-    options = up.Options(gateways=gateways, admissions=admissions)
+    """Starts the fleet and waits until it is ready; ends it at the end, whatever happened.
+
+    `linked`: which deployables reach which peers through proxies. `settings`: more of the servers'
+    environment.
+    """
+    options = up.Options(**asdict(shape))
     block = up._claim_ports(state, options)
     plans = up.lay_out_of(options, block.base)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(block.close)
         links = {
-            proxy.name: await stack.enter_async_context(proxy) for proxy in _links(plans, seed)
+            proxy.name: await stack.enter_async_context(proxy)
+            for proxy in _links(plans, seed, linked)
         }
         fleet = Fleet(state=state, plans=plans, links=links)
         plan = Plan(
             state=str(state),
             base_port=block.base,
-            gateways=gateways,
-            admissions=admissions,
+            **asdict(shape),
+            settings=dict(settings or {}),
             links={name: proxy.address for name, proxy in links.items()},
         )
         await stack.enter_async_context(_keeping(fleet, plan))
@@ -147,14 +166,16 @@ async def _start(fleet: Fleet, plan: Plan, keeper: asyncio.subprocess.Process) -
     fleet.endpoints = content
 
 
-def _links(plans: tuple[ReplicaPlan, ...], seed: int) -> list[Proxy]:
+def _links(
+    plans: tuple[ReplicaPlan, ...], seed: int, linked: Mapping[str, Sequence[str]]
+) -> list[Proxy]:
     links = [
         Proxy(link_name(CLIENTS, plan.name), target=plan.address, seed=seed)
         for plan in plans
         if plan.deployable == FRONT
     ]
     for plan in plans:
-        for peer in LINKED[plan.deployable]:
+        for peer in linked.get(plan.deployable, ()):
             if peer == POSTGRES:
                 links.append(Proxy(link_name(plan.name, POSTGRES), seed=seed))
             links += [

@@ -62,6 +62,9 @@ class Plan:
     base_port: int
     gateways: int
     admissions: int
+    healths: int
+    # Variables of the servers' environment.
+    settings: dict[str, str]
     # Name of a link -> the address of its proxy.
     links: dict[str, str]
 
@@ -71,7 +74,9 @@ class Plan:
 
     def replicas(self) -> tuple[ReplicaPlan, ...]:
         """The processes to run."""
-        options = up.Options(gateways=self.gateways, admissions=self.admissions)
+        options = up.Options(
+            gateways=self.gateways, admissions=self.admissions, healths=self.healths
+        )
         return up.lay_out_of(options, self.base_port)
 
 
@@ -128,6 +133,8 @@ def _replica(plan: Plan, layout: Layout, each: ReplicaPlan) -> Replica:
     clock = clock_file(state, each.name)
     clock.write_bytes(struct.pack("d", 0.0))
     environment = {**layout.preferences(each), **layout.environment(each)}
+    prefix = f"HEADGATE_{each.deployable.upper()}_"
+    environment |= {name: text for name, text in plan.settings.items() if name.startswith(prefix)}
     environment["PYTHONPATH"] = f"{SKEW_FOLDER}{os.pathsep}{CHECKOUT}"
     environment["CLOCK_OFFSET_FILE"] = str(clock)
     return Replica(
@@ -142,17 +149,18 @@ def _rewired(plan: Plan, each: ReplicaPlan, environment: Mapping[str, str]) -> d
     """The settings that lead a replica through its proxies."""
     prefix = f"HEADGATE_{each.deployable.upper()}_"
     changed = {}
-    for peer in LINKED[each.deployable]:
-        if peer == POSTGRES:
-            url = environment[f"{prefix}DATABASE_URL"]
-            address = plan.links[link_name(each.name, POSTGRES)]
-            changed[f"{prefix}DATABASE_URL"] = _with_host(url, address)
-        else:
-            changed[f"{prefix}{peer.upper()}_ADDRESSES"] = ",".join(
-                plan.links[link_name(each.name, other.name)]
-                for other in plan.replicas()
-                if other.deployable == peer
-            )
+    if (address := plan.links.get(link_name(each.name, POSTGRES))) is not None:
+        changed[f"{prefix}DATABASE_URL"] = _with_host(
+            environment[f"{prefix}DATABASE_URL"], address
+        )
+    for peer in MODULES:
+        links = [
+            plan.links.get(link_name(each.name, other.name))
+            for other in plan.replicas()
+            if other.deployable == peer
+        ]
+        if proxied := [address for address in links if address is not None]:
+            changed[f"{prefix}{peer.upper()}_ADDRESSES"] = ",".join(proxied)
     return changed
 
 

@@ -148,6 +148,22 @@ def test_a_refusal_that_is_only_told_is_no_change_of_state() -> None:
     assert verdict.judge(WINDOWS, *with_moves(*MOVES, told)) == []
 
 
+def test_a_fallback_is_needed_while_the_other_provider_is_out_for_that_org() -> None:
+    refused = saw(12, "fallback", operation=TWO)
+    slow = replace(MOVES[0], provider="demo-anthropic", part="key of acme", at=11.5)
+
+    def findings(moves: list[Move], incident_count: int = 0) -> list[str]:
+        evidence = replace(EVIDENCE, moves=[*MOVES, *moves])
+        return verdict.judge(WINDOWS, [*SEEN, refused], evidence, incident_count=incident_count)
+
+    assert findings([slow]) == []
+    assert findings([], incident_count=1) == []
+    assert findings([replace(slow, part="key of globex")]) != []
+    assert findings([replace(slow, at=13)]) != []
+    # Nobody asked it to close again, as far as this history goes.
+    assert findings([replace(slow, provider="demo-openai", at=11.5, epoch=9)]) != []
+
+
 def test_sums_are_by_model() -> None:
     assert verdict.sums(EVIDENCE) == {"demo-openai/gpt-4o-mini": {"booked": 21, "billed": 21}}
     assert count(SEEN) == {"answered gpt-4o-mini": 3, "cut gpt-4o-mini": 1, "fallback": 2}
