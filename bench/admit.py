@@ -1,8 +1,8 @@
 """How fast calls are admitted, beside a bare echo of the same messages in the same run.
 
 `python -m bench.admit [--json] [--seconds N] [--only NAME,...] [--check]`. Starts a whole system
-of its own and needs nothing that runs. `ratio` is a shape's rate over the rate of the echo with as
-many callers; a cycle is two RPCs and counts twice in it.
+of its own and needs nothing that runs; one with two admissions follows. `ratio` is a shape's rate
+over the rate of the echo with as many callers; a cycle is two RPCs and counts twice in it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import backend as backends
+from bench import replicas, targets
 from bench.backend import Backend
 from bench.load import Meter, Sample, Work, run_closed, run_open
 from bench.system import Endpoints, running_echo, running_system
@@ -65,7 +66,11 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "echo-batch-32": Shape(work="batch", callers=8),
     "batch-32": Shape(work="batch", callers=8, echo="echo-batch-32", rate_min=6000),
     "open-1000-hot": Shape(work="hot", rate=1000, echo="echo-1000"),
+    "open-2000-hot": Shape(work="hot", rate=2000, echo="echo-1000"),
     "open-2000": Shape(work="unary", rate=2000, echo="echo-1000"),
+    # Measured on the second system: batches straight to one admission of two, or to both.
+    "admissions-1": Shape(work="replicas", callers=replicas.CALLER_COUNT),
+    "admissions-2": Shape(work="replicas", callers=replicas.CALLER_COUNT, echo="admissions-1"),
 }
 RESIDENT_MEBIBYTES_MAX: Final = 150
 COST_COLUMNS: Final = ("load", "gateway-0", "admission-0", "accounting-0", "health-0", "postgres")
@@ -84,17 +89,37 @@ def main() -> None:
         parser.error(f"no such shape: {', '.join(sorted(unknown))}; known: {', '.join(SHAPES)}")
     if not options.seconds > 0:
         parser.error("--seconds must be greater than 0")
-    with running_system() as endpoints:
-        samples = asyncio.run(measure(endpoints, names, options.seconds))
-        resident = endpoints.resident_mebibytes()
+    samples, resident = run(names, options.seconds)
     if options.json:
-        print(json.dumps(summarize(samples), indent=2))
+        figures = summarize(samples)
+        verdicts = [
+            {"target": text, "wanted": bound, "measured": figure, "met": is_met}
+            for text, bound, figure, is_met in targets.judge(samples)
+        ]
+        print(json.dumps({**figures, "targets": verdicts}, indent=2))
     else:
         print_table(samples, resident)
     failures = find_failures(samples, resident)
     for failure in failures:
         print(failure, file=sys.stderr)
     sys.exit(1 if options.check and failures else 0)
+
+
+def run(names: list[str], seconds: float) -> tuple[dict[str, Sample], dict[str, float]]:
+    """Returns the samples, and the size of each service after the first system's run."""
+    wanted = {*names, *(SHAPES[name].echo for name in names)}
+    pair = [name for name in replicas.SHAPES if name in wanted]
+    samples: dict[str, Sample] = {}
+    resident: dict[str, float] = {}
+    if rest := [name for name in names if name not in pair]:
+        with running_system() as endpoints:
+            samples = asyncio.run(measure(endpoints, rest, seconds))
+            resident = endpoints.resident_mebibytes()
+    if pair:
+        with running_system("--admissions", "2") as endpoints:
+            work = replicas.measure(endpoints, pair, seconds=seconds, rounds=ROUND_COUNT)
+            samples |= asyncio.run(work)
+    return samples, resident
 
 
 async def measure(endpoints: Endpoints, names: list[str], seconds: float) -> dict[str, Sample]:
@@ -162,7 +187,7 @@ def print_table(samples: Mapping[str, Sample], resident: Mapping[str, float]) ->
             f"{figures['ratio']:.2f}",
         )
     console = Console()
-    console.print(table, _cost_table(samples))
+    console.print(table, _cost_table(samples), _target_table(samples))
     console.print(f"{describe_machine()}; load, services and Postgres share it.")
     sizes = ", ".join(f"{name} {size:.0f} MiB" for name, size in resident.items())
     console.print(f"Resident after the run: {sizes}.")
@@ -174,12 +199,19 @@ def _cost_table(samples: Mapping[str, Sample]) -> Table:
     for name, sample in samples.items():
         if SHAPES[name].echo:
             costs = [
-                sample.processor_seconds[column] * 1e6 / max(sample.call_count, 1)
+                sample.processor_seconds.get(column, 0.0) * 1e6 / max(sample.call_count, 1)
                 for column in COST_COLUMNS
             ]
             table.add_row(name, *(f"{cost:.0f}" for cost in costs))
     for column in table.columns[1:]:
         column.justify = "right"
+    return table
+
+
+def _target_table(samples: Mapping[str, Sample]) -> Table:
+    table = Table("target", "wanted", "measured", "")
+    for text, bound, figure, is_met in targets.judge(samples):
+        table.add_row(text, bound, figure, "met" if is_met else "not met")
     return table
 
 
