@@ -51,6 +51,7 @@ _BOOKS: Final = "/headgate.api.gateway.v1.BookAdminService/"
 _LIMITS: Final = "/headgate.api.gateway.v1.LimitAdminService/"
 _CHANNELS: Final = "/headgate.api.gateway.v1.ChannelAdminService/"
 _FORECASTS: Final = "/headgate.api.gateway.v1.ForecastAdminService/"
+_TEMPLATES: Final = "/headgate.api.gateway.v1.TemplateAdminService/"
 _PEOPLE: Final = "/headgate.api.gateway.v1.StaffService/"
 RULES: Final[Mapping[str, Rule]] = {
     _BACKEND + "AdmitCall": _CALLS,
@@ -107,6 +108,12 @@ RULES: Final[Mapping[str, Rule]] = {
     _ALERTS + "DeleteAlertMute": _CHANGES_OF_ORG,
     _ALERTS + "ListAlertMutes": _READS_OF_ORG,
     _ALERTS + "ListEvents": _READS_OF_ORG,
+    _TEMPLATES + "PutTemplate": _CHANGES,
+    _TEMPLATES + "DeleteTemplate": _CHANGES,
+    _TEMPLATES + "GetTemplate": _READS,
+    _TEMPLATES + "ListTemplates": _READS,
+    _TEMPLATES + "ListTemplateRevisions": _READS,
+    _TEMPLATES + "PreviewTemplate": _READS,
     _FORECASTS + "GetForecast": _READS_OF_ORG,
     _FORECASTS + "ForecastCalls": _READS_OF_ORG,
     _CHANNELS + "PutChannel": _CHANGES_OF_ORG,

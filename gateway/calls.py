@@ -16,6 +16,7 @@ from gateway.domain.calls import Call, Candidate, Route
 from gateway.domain.fitness import blocking, survey
 from gateway.domain.stops import stop_of, values_of, without_stopped
 from gateway.domain.toggles import AI_GENERATION, is_off
+from gateway.fallbacks import FAILED, Fallbacks
 from gateway.health_watch import HealthCopy
 from gateway.peer_errors import read_call_error
 from gateway.peers import Admission
@@ -51,6 +52,7 @@ class Calls:
         self._admission = admission
         self._probes = probes
         self._signer = signer
+        self._fallbacks = Fallbacks(routes)
         self._denied = meter.create_counter(
             "headgate.gateway.denials",
             unit="{call}",
@@ -61,11 +63,18 @@ class Calls:
         """Decides on one call. Raises ServiceError; then nothing was decided, or the caller can
         learn what was by asking again with the same id.
         """
-        ask = await self._prepare(call, deadline)
-        if isinstance(ask, Denied):
-            return ask
-        result = await self._admission.reserve.submit(ask.request, deadline=deadline)
-        return self._decide(ask, result)
+        route = self._routes.find(call.operation)
+        try:
+            ask = await self._prepare(call, route, deadline)
+            if isinstance(ask, Denied):
+                return ask
+            result = await self._admission.reserve.submit(ask.request, deadline=deadline)
+            return self._decide(ask, result)
+        except ServiceError as error:
+            told = self._fallbacks.attach(error, call, route)
+            if told is error:
+                raise
+            raise told from error
 
     async def admit_all(
         self, calls: Sequence[Call | ServiceError], *, deadline: float | None
@@ -89,18 +98,22 @@ class Calls:
         if isinstance(call, ServiceError):
             return call
         try:
-            return await self._prepare(call, deadline)
+            route = self._routes.find(call.operation)
         except ServiceError as error:
             return error
+        try:
+            return await self._prepare(call, route, deadline)
+        except ServiceError as error:
+            return self._fallbacks.attach(error, call, route)
 
-    async def _prepare(self, call: Call, deadline: float | None) -> Ask | Denied:
-        route = self._routes.find(call.operation)
+    async def _prepare(self, call: Call, route: Route, deadline: float | None) -> Ask | Denied:
         stops = self._copy.current_stops()
         if stops:
             stop = stop_of(stops, values_of(call), time.time())
             if stop is not None:
                 # Replays are stopped too, so nobody looks whether this is one.
-                return self._count(Denied(denial=denials.fenced(route, stop.message)))
+                denied = Denied(denial=denials.fenced(stop.message))
+                return self._finish(denied, call, route)
         toggle = self._copy.toggles.get(AI_GENERATION)
         prepared: Ask | Denied
         if is_off(toggle, org=call.org, operation=call.operation):
@@ -109,9 +122,12 @@ class Calls:
             prepared = await self._choose(call, route, deadline)
         if isinstance(prepared, Ask):
             return prepared
-        return await self._find_replay(call, route, deadline) or self._count(prepared)
+        return await self._find_replay(call, route, deadline) or self._finish(
+            prepared, call, route
+        )
 
-    def _count(self, denied: Denied) -> Denied:
+    def _finish(self, denied: Denied, call: Call, route: Route) -> Denied:
+        self._fallbacks.complete(denied.denial, call, route)
         reason = denial_pb2.DenialReason.Name(denied.denial.reason)
         self._denied.add(1, {"reason": reason.removeprefix("DENIAL_REASON_").lower()})
         return denied
@@ -127,7 +143,7 @@ class Calls:
         if stops:
             candidates, stop = without_stopped(stops, candidates, values_of(call), time.time())
             if stop is not None and not candidates:
-                return Denied(denial=denials.fenced(route, stop.message))
+                return Denied(denial=denials.fenced(stop.message))
         breakers, now = self._copy.breakers, time.time()
         found = survey(
             candidates,
@@ -169,12 +185,12 @@ class Calls:
     def _decide_or_fail(
         self, ask: Ask, result: admission_pb2.ReservationResult | ServiceError
     ) -> DecisionOrError:
-        if isinstance(result, ServiceError):
-            return result
         try:
+            if isinstance(result, ServiceError):
+                raise result
             return self._decide(ask, result)
         except ServiceError as error:
-            return error
+            return self._fallbacks.attach(error, ask.call, ask.route)
 
     def _decide(self, ask: Ask, result: admission_pb2.ReservationResult) -> Decision:
         kind = result.WhichOneof("result")
@@ -182,7 +198,7 @@ class Calls:
             return self._admit(ask, result.hold)
         self._probes.give_back(ask.probe)
         if kind == "denial":
-            result.denial.fallback_text = ask.route.fallback_text
+            self._fallbacks.complete(result.denial, ask.call, ask.route)
             return Denied(denial=result.denial)
         if kind == "ended":
             return Finished(call_id=ask.call.call_id, ended=result.ended)
@@ -220,7 +236,7 @@ class Calls:
             hold=hold,
             max_output_token_count=ask.max_output_token_count,
             permit=self._signer.sign(permit),
-            fallback_text=ask.route.fallback_text,
+            fallback=self._fallbacks.find(call, ask.route, reason=FAILED),
         )
 
 

@@ -12,6 +12,16 @@ from headgate.api.common.v1 import call_pb2, denial_pb2
 from headgate.api.gateway.v1 import gateway_pb2, permit_pb2
 
 
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What may be shown instead of an answer."""
+
+    # Empty: nothing.
+    text: str
+    # The same without the caller's variables. Empty: there are none.
+    plain_text: str = ""
+
+
 # Not frozen: made for every call, and a frozen one takes three times as long to make.
 @dataclass(slots=True, kw_only=True)
 class Admitted:
@@ -22,7 +32,8 @@ class Admitted:
     max_output_token_count: int
     # Signed.
     permit: bytes
-    fallback_text: str
+    # What the backend may show if every attempt fails.
+    fallback: Fallback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,6 @@
-"""Denials that the gateway decides by itself, each with what blocked and whom to ask."""
+"""Denials that the gateway decides by itself, each with what blocked and whom to ask; their texts
+for end users come later.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,13 @@ from gateway.domain.fitness import Breaker, PartKey
 from headgate.api.common.v1 import denial_pb2
 
 
-def fenced(route: Route, message: str) -> denial_pb2.Denial:
+def fenced(message: str) -> denial_pb2.Denial:
     """Returns the denial of a call while calls are stopped."""
     return denial_pb2.Denial(
         reason=denial_pb2.DENIAL_REASON_FENCED,
         retry_kind=denial_pb2.RETRY_KIND_UNKNOWN,
         # The same words as admission's, whoever notices first.
         message=message,
-        fallback_text=route.fallback_text,
     )
 
 
@@ -27,7 +28,6 @@ def toggle_off(route: Route, toggle_id: str) -> denial_pb2.Denial:
         retry_kind=denial_pb2.RETRY_KIND_UNKNOWN,
         message=f"The toggle {toggle_id} is off for operation {route.operation!r}. Platform staff "
         "can switch it on.",
-        fallback_text=route.fallback_text,
     )
 
 
@@ -38,7 +38,6 @@ def excluded(route: Route) -> denial_pb2.Denial:
         retry_kind=denial_pb2.RETRY_KIND_NEVER,
         message=f"Operation {route.operation!r} has no candidate left: all of "
         f"{_names(route.candidates)} were excluded. Whoever owns the route can add one.",
-        fallback_text=route.fallback_text,
     )
 
 
@@ -52,7 +51,6 @@ def breaker_open(
         retry_kind=denial_pb2.RETRY_KIND_UNKNOWN,
         message=f"No provider of operation {route.operation!r} takes calls: {blocks}. "
         "Platform staff see more in the status.",
-        fallback_text=route.fallback_text,
     )
     if retry_delay is not None:
         # The first call after that probes; the breaker may open again.
@@ -82,7 +80,6 @@ def unpriced(route: Route, candidates: Iterable[Candidate]) -> denial_pb2.Denial
         retry_kind=denial_pb2.RETRY_KIND_NEVER,
         message=f"No worst case can be held for {_names(candidates)}: there is no price, or the "
         "call is too large for one. Platform staff can set a price.",
-        fallback_text=route.fallback_text,
     )
 
 

@@ -11,15 +11,11 @@ from chassis.errors import ServiceError
 from chassis.notifications import Connect
 from chassis.process import Process
 from gateway.access import check_reach
-from gateway.admin.alerts_servicer import AlertAdminServicer
 from gateway.admin.audit import Audit
-from gateway.admin.books_servicer import BookAdminServicer
-from gateway.admin.channels_servicer import ChannelAdminServicer
-from gateway.admin.forecasts_servicer import ForecastAdminServicer
 from gateway.admin.limit_questions import LimitQuestions
-from gateway.admin.limits_servicer import LimitAdminServicer
 from gateway.admin.open_entries import OpenEntries
 from gateway.admin.servicer import AdminServicer
+from gateway.admin.services import build_services
 from gateway.auth import KeyAuthenticator, let_public_in
 from gateway.calls import Calls
 from gateway.completions import Completions
@@ -49,22 +45,12 @@ from gateway.uses import Uses
 from gateway.web.face import add_face
 from headgate.api.gateway.v1 import (
     admin_pb2_grpc,
-    alert_admin_pb2_grpc,
-    book_admin_pb2_grpc,
-    channel_admin_pb2_grpc,
-    forecast_admin_pb2_grpc,
     gateway_pb2_grpc,
-    limit_admin_pb2_grpc,
     staff_pb2_grpc,
 )
 
 GATEWAY_SERVICE: Final = "headgate.api.gateway.v1.GatewayService"
 ADMIN_SERVICE: Final = "headgate.api.gateway.v1.AdminService"
-LIMIT_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.LimitAdminService"
-ALERT_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.AlertAdminService"
-BOOK_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.BookAdminService"
-CHANNEL_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.ChannelAdminService"
-FORECAST_ADMIN_SERVICE: Final = "headgate.api.gateway.v1.ForecastAdminService"
 STAFF_SERVICE: Final = "headgate.api.gateway.v1.StaffService"
 # Where the gateways' database tells of changes.
 CHANNEL: Final = "headgate_gateway"
@@ -223,33 +209,13 @@ class Parts:
 
     def _add_admin_beside(self, process: Process) -> None:
         """Adds the admin's services that have a contract of their own."""
-        for add, servicer, name in (
-            (
-                limit_admin_pb2_grpc.add_LimitAdminServiceServicer_to_server,
-                LimitAdminServicer(self._limit_questions()),
-                LIMIT_ADMIN_SERVICE,
-            ),
-            (
-                alert_admin_pb2_grpc.add_AlertAdminServiceServicer_to_server,
-                AlertAdminServicer(self.accounting, self.audit),
-                ALERT_ADMIN_SERVICE,
-            ),
-            (
-                book_admin_pb2_grpc.add_BookAdminServiceServicer_to_server,
-                BookAdminServicer(self.accounting, self.audit),
-                BOOK_ADMIN_SERVICE,
-            ),
-            (
-                channel_admin_pb2_grpc.add_ChannelAdminServiceServicer_to_server,
-                ChannelAdminServicer(self.accounting, self.audit),
-                CHANNEL_ADMIN_SERVICE,
-            ),
-            (
-                forecast_admin_pb2_grpc.add_ForecastAdminServiceServicer_to_server,
-                ForecastAdminServicer(self.accounting, self.audit),
-                FORECAST_ADMIN_SERVICE,
-            ),
-        ):
+        services = build_services(
+            store=self.store,
+            audit=self.audit,
+            accounting=self.accounting,
+            questions=self._limit_questions(),
+        )
+        for add, servicer, name in services:
             process.server.add(
                 add,
                 servicer,

@@ -1,4 +1,4 @@
-"""The gateway's copy of the routes: operation to candidates."""
+"""The gateway's copy of the routes, operation to candidates, and of the templates they name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import structlog
 
 from chassis.errors import NotFound, ServiceError, translate
 from gateway.domain.calls import Route
+from gateway.domain.templates import Template
 from gateway.store import Store
+from gateway.template_store import list_all_templates
 
 # The poll behind the notifications: how late a changed route binds when they are lost.
 POLL_SECONDS: Final = 0.5
@@ -28,6 +30,7 @@ class Routes:
         self.woken = asyncio.Event()
         self._version = 0
         self._routes: Mapping[str, Route] = {}
+        self._templates: Mapping[str, Template] = {}
 
     def find(self, operation: str) -> Route:
         """Returns the route of an operation. Raises NotFound."""
@@ -36,15 +39,21 @@ class Routes:
             raise NotFound("operation", operation)
         return route
 
+    def find_template(self, template_id: str) -> Template | None:
+        """Returns a template, if there is one."""
+        return self._templates.get(template_id)
+
     def all(self) -> list[Route]:
         """Returns every route in order of their operations."""
         return [self._routes[operation] for operation in sorted(self._routes)]
 
     async def refresh(self) -> None:
-        """Reads the routes again if their version changed."""
+        """Reads routes and templates again if their version changed."""
         if self._version and await self._store.fetch_route_version() == self._version:
             return
         book = await self._store.list_all_routes()
+        # Later than the routes and their version: newer ones come once more with the next poll.
+        self._templates = await list_all_templates(self._store)
         self._routes = {route.operation: route for route in book.routes}
         self._version = book.version
 

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from chassis.checks import Checks
 from chassis.errors import NotFound, PermissionDenied, ServiceError
-from gateway import wire_dimensions
+from gateway import wire_dimensions, wire_words
 from gateway.decisions import Admitted, DecisionOrError, Denied, Finished
 from gateway.domain.calls import Call, Candidate
 from gateway.principals import Principal
@@ -82,6 +82,10 @@ def parse_call(
         dimensions=wire_dimensions.read_dimensions(checks, request),
         priority=wire_dimensions.read_priority(checks, request.priority),
         credential=_read_credential(checks, request.credential, org),
+        locale=wire_words.read_locale(checks, "locale", request.locale) if request.locale else "",
+        variables=wire_words.read_variables(checks, request.variables)
+        if request.variables
+        else wire_words.NONE,
     )
     checks.raise_if_any()
     require_org(org, principal)
@@ -268,7 +272,8 @@ def _write_admission(admitted: Admitted, message: gateway_pb2.Admission) -> None
     message.admit_time.CopyFrom(hold.admit_time)
     message.expire_time.CopyFrom(hold.expire_time)
     message.replayed = hold.replayed
-    message.fallback_text = admitted.fallback_text
+    message.fallback_text = admitted.fallback.text
+    message.plain_fallback_text = admitted.fallback.plain_text
     message.held_token_count = hold.held_token_count
     message.estimate_mode = (
         gateway_pb2.ESTIMATE_MODE_ADAPTIVE

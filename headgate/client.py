@@ -79,13 +79,17 @@ class Session:
         )
 
     def _mix(self, options: CallOptions) -> CallOptions:
-        """Returns the options with the session's own terms; both may have labels."""
+        """Returns the options with the session's own terms; both may have labels and
+        variables.
+        """
         terms = self._terms
         if not terms:
             return options
         mixed: CallOptions = {**terms, **options}
         if "labels" in terms and "labels" in options:
             mixed["labels"] = {**terms["labels"], **options["labels"]}
+        if "variables" in terms and "variables" in options:
+            mixed["variables"] = {**terms["variables"], **options["variables"]}
         return mixed
 
 

@@ -129,6 +129,8 @@ class Admission:
     # An earlier request with this id made the hold.
     replayed: bool
     fallback_text: str
+    # The same without the caller's variables: may be shown to others. Empty: there are none.
+    plain_fallback_text: str = ""
     # False: nobody decided; the client let the call through, and nothing is held.
     governed: bool = True
 
@@ -166,6 +168,8 @@ class Denial:
     message: str
     # May be shown instead of a model's answer. Empty if the route has none.
     fallback_text: str
+    # The same without the caller's variables: may be shown to others. Empty: there are none.
+    plain_fallback_text: str = ""
     # Why nobody decided, if the reason is UNREACHABLE.
     cause: Exception | None = field(default=None, compare=False)
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from headgate import portals
 from headgate.api.gateway.v1 import gateway_pb2
@@ -30,6 +30,7 @@ from headgate.errors import (
 )
 from headgate.ids import IdMaker
 from headgate.incidents import Incident, IncidentKind, Incidents
+from headgate.sayings import Sayings
 from headgate.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -39,14 +40,8 @@ if TYPE_CHECKING:
     from headgate.plan import Plan
     from headgate.tracing import CallSpan
 
-T = TypeVar("T")
-
 # Ends that may be under way in the background; whoever comes then waits for its own.
 BACKGROUND_COUNT_MAX: Final = 10_000
-# Operations of which is remembered what Headgate last said.
-_KNOWN_COUNT_MAX: Final = 1_024
-# Bound of the output of a call that nobody decides on, if Headgate never said one.
-_OUTPUT_TOKENS: Final = 4_096
 # Answers that say for sure that nothing was held.
 _DEFINITE: Final = (InvalidArgument, Unauthenticated, PermissionDenied, NotFound, IdReused)
 # Nobody decided in time.
@@ -84,9 +79,7 @@ class Desk:
         self._metadata = metadata
         self._connection: Connection | None = None
         self._closed = False
-        # What Headgate last said of each operation.
-        self._texts: dict[str, str] = {}
-        self._bounds: dict[str, int] = {}
+        self._sayings = Sayings()
         # Delivers what an event loop leaves behind, on the background loop.
         self._spare: Desk | None = None
 
@@ -183,10 +176,7 @@ class Desk:
         except BaseException:
             self._forget(plan)
             raise
-        if isinstance(decision, (Admission, Denial)) and decision.fallback_text:
-            _remember(self._texts, plan.operation, decision.fallback_text)
-        if isinstance(decision, Admission) and plan.max_output_tokens is None:
-            _remember(self._bounds, plan.operation, decision.max_output_tokens)
+        self._sayings.note(plan, decision)
         return decision
 
     def _judge_undecided(self, plan: Plan, error: RpcError) -> Decision:
@@ -207,26 +197,23 @@ class Desk:
             retry_delay=error.retry_delay,
             retry_kind=RetryKind.UNKNOWN,
             message=_NOBODY,
-            fallback_text=self._texts.get(plan.operation, plan.fallback_text),
+            fallback_text=self._sayings.text(plan, error),
             cause=error,
         )
 
     def _let_through(self, plan: Plan) -> Admission:
         now = datetime.now(timezone.utc)
-        bound = plan.max_output_tokens
-        if bound is None:
-            bound = self._bounds.get(plan.operation, _OUTPUT_TOKENS)
         return Admission(
             call_id=plan.call_id,
             org=plan.org,
             candidate=plan.default_candidate or Candidate("", ""),
             held_nanos=0,
-            max_output_tokens=bound,
+            max_output_tokens=self._sayings.bound(plan),
             permit=b"",
             admit_time=now,
             expire_time=now,
             replayed=False,
-            fallback_text=self._texts.get(plan.operation, plan.fallback_text),
+            fallback_text=self._sayings.text(plan),
             governed=False,
         )
 
@@ -281,11 +268,6 @@ class Desk:
                 kind=kind, call_id=ending.call_id, operation=ending.operation, error=ending.error
             )
         )
-
-
-def _remember(known: dict[str, T], operation: str, word: T) -> None:
-    if operation in known or len(known) < _KNOWN_COUNT_MAX:
-        known[operation] = word
 
 
 class _SpareDesk(Desk):

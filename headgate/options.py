@@ -76,6 +76,9 @@ class CallerOptions(TypedDict, total=False):
     wait_seconds: float
     # Shown when nobody decides and Headgate has not yet said what to show.
     fallback_text: str
+    # Language in which the fallback text is wanted, such as "de-AT", and values for its variables.
+    locale: str
+    variables: Mapping[str, str]
     # Where a call goes that is let through without a decision.
     default_candidate: Candidate | None
 

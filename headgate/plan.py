@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from headgate.api.common.v1 import limit_pb2
 from headgate.api.gateway.v1 import gateway_pb2
 from headgate.decisions import Candidate
 from headgate.options import OnDenied, Priority
 from headgate.wire import render_candidate
+
+_NO_VARIABLES: Final[Mapping[str, str]] = {}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,6 +43,8 @@ class Plan:
     # How long to wait for room.
     wait_seconds: float = 0.0
     fallback_text: str = ""
+    locale: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
     default_candidate: Candidate | None = None
 
     def to_request(self) -> gateway_pb2.AdmitCallRequest:
@@ -62,7 +67,10 @@ class Plan:
             session=self.session,
             ip=self.ip,
             feature=self.feature,
+            locale=self.locale,
         )
+        if self.variables:
+            request.variables.update(self.variables)
         if self.excluded:
             request.excluded_candidates.extend(map(render_candidate, self.excluded))
         if self.priority is not Priority.DEFAULT:
@@ -93,6 +101,8 @@ def make_plan(
     priority: Priority = Priority.DEFAULT,
     wait_seconds: float = 0.0,
     fallback_text: str = "",
+    locale: str = "",
+    variables: Mapping[str, str] | None = None,
     default_candidate: Candidate | None = None,
 ) -> Plan:
     """Returns the plan that the options describe; see `headgate.options`."""
@@ -117,5 +127,7 @@ def make_plan(
         timeout_seconds=default_timeout_seconds if timeout_seconds is None else timeout_seconds,
         wait_seconds=wait_seconds,
         fallback_text=fallback_text,
+        locale=locale,
+        variables=dict(variables) if variables else _NO_VARIABLES,
         default_candidate=default_candidate,
     )

@@ -53,6 +53,7 @@ def _parse_admission(message: gateway_pb2.Admission) -> decisions.Admission:
         expire_time=_parse_time(message.expire_time),
         replayed=message.replayed,
         fallback_text=message.fallback_text,
+        plain_fallback_text=message.plain_fallback_text,
     )
 
 
@@ -70,6 +71,7 @@ def parse_denial(message: denial_pb2.Denial) -> decisions.Denial:
         ),
         message=message.message,
         fallback_text=message.fallback_text,
+        plain_fallback_text=message.plain_fallback_text,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,10 @@ class Call:
     priority: int
     # The org's credential with the providers: the org, or "org/name" if the caller names one.
     credential: str
+    # Language of whoever reads the fallback text. Empty: the template's own.
+    locale: str = ""
+    # Values for the fallback text.
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,3 +60,5 @@ class Route:
     # Empty: the route has none.
     fallback_text: str
     hold_seconds: int
+    # Name of the template whose text is taken instead. Empty: none.
+    fallback_template: str = ""

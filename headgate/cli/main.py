@@ -23,6 +23,7 @@ from headgate.cli import (
     routes,
     staff,
     switch,
+    templates,
     toggles,
     usage,
 )
@@ -44,6 +45,7 @@ for _group in (
     limits.app,
     keys.app,
     routes.app,
+    templates.app,
     breakers.app,
     toggles.app,
     prices.app,

@@ -58,7 +58,7 @@ class Ledger:
     def admit(self, request: gateway_pb2.AdmitCallRequest, org: str) -> gateway_pb2.CallDecision:
         """Decides on a call. Raises Refusal."""
         _check(request)
-        fingerprint = request.SerializeToString(deterministic=True)
+        fingerprint = _fingerprint(request)
         known = self.entries.get((org, request.call_id))
         if known is not None and known.fingerprint not in {b"", fingerprint}:
             raise Refusal(grpc.StatusCode.ALREADY_EXISTS, "ID_REUSED", call_id=request.call_id)
@@ -254,6 +254,15 @@ def _price(
     if report.outcome in {call_pb2.CALL_OUTCOME_SUCCEEDED, call_pb2.CALL_OUTCOME_ABORTED}:
         return held_nanos, call_pb2.COST_BASIS_HOLD
     return 0, call_pb2.COST_BASIS_NONE
+
+
+def _fingerprint(request: gateway_pb2.AdmitCallRequest) -> bytes:
+    """Returns what makes two requests the same: their words for the fallback text do not."""
+    same = gateway_pb2.AdmitCallRequest()
+    same.CopyFrom(request)
+    same.ClearField("locale")
+    same.ClearField("variables")
+    return same.SerializeToString(deterministic=True)
 
 
 def _check(request: gateway_pb2.AdmitCallRequest) -> None:

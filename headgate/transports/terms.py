@@ -54,8 +54,9 @@ _changes: Final[ContextVar[_Changes | None]] = ContextVar("headgate_terms", defa
 def governing(operation: str = "", **options: Unpack[CallOptions]) -> Iterator[None]:
     """Changes the terms of the governed requests that the running task or thread makes inside.
 
-    What is not said stays as it is; labels are added. `input_tokens` bounds the input of each of
-    the requests, for what a body does not show, such as a file that the provider has stored.
+    What is not said stays as it is; labels and variables are added. `input_tokens` bounds the
+    input of each of the requests, for what a body does not show, such as a file that the provider
+    has stored.
     """
     before = _changes.get() or _Changes("", {})
     changes = _Changes(operation or before.operation, _mix(before.options, options))
@@ -68,6 +69,7 @@ def governing(operation: str = "", **options: Unpack[CallOptions]) -> Iterator[N
 
 def _mix(first: Mapping[str, Any], then: Mapping[str, Any]) -> CallOptions:
     mixed: dict[str, Any] = {**first, **then}
-    if "labels" in first and "labels" in then:
-        mixed["labels"] = {**first["labels"], **then["labels"]}
+    for name in ("labels", "variables"):
+        if name in first and name in then:
+            mixed[name] = {**first[name], **then[name]}
     return mixed  # type: ignore[return-value] # both have its keys only

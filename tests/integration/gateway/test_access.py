@@ -23,7 +23,7 @@ UNAUTHENTICATED = ("UNAUTHENTICATED", "UNAUTHENTICATED")
 PERMISSION_DENIED = ("PERMISSION_DENIED", "PERMISSION_DENIED")
 # By the first word of a method's name: a new one is open to no more than its name says.
 READS: Final = (
-    "Get", "List", "Watch", "Export", "Explain", "Estimate", "Simulate", "Forecast",
+    "Get", "List", "Watch", "Export", "Explain", "Estimate", "Simulate", "Forecast", "Preview",
 )  # fmt: skip
 # What only admins may touch.
 IDENTITY: Final = ("ApiKey", "Staff", "Invitation")

@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from gateway import batches, health_watch
+from gateway.jobs.bootstrap import FALLBACK_TEXT
 from headgate.api.common.v1 import call_pb2
 from headgate.api.gateway.v1 import gateway_pb2 as pb
 from tests.integration.gateway.system import (
@@ -24,12 +25,12 @@ from tests.integration.gateway.system import (
 SUCCEEDED = call_pb2.CALL_OUTCOME_SUCCEEDED
 
 
-def away(peer: str) -> Refusal:
+def away(peer: str, **metadata: str) -> Refusal:
     return Refusal(
         code="UNAVAILABLE",
         reason="PEER_UNAVAILABLE",
         fields=(),
-        metadata={"peer": peer},
+        metadata={"peer": peer, **metadata},
         retry_seconds=0.5,
     )
 
@@ -65,7 +66,8 @@ async def test_without_admission_nothing_is_admitted_and_reports_are_booked(
         backend.CompleteCall(report(admission)),
     )
 
-    assert refused == released == unknown == away("admission")
+    assert released == unknown == away("admission")
+    assert refused == away("admission", fallback_text=FALLBACK_TEXT)
     assert [each.error.reason for each in batch.decisions] == ["PEER_UNAVAILABLE"] * 2
     assert completed.receipt.total_nanos == admission.held_nanos
     assert await held(system) == 1
@@ -107,7 +109,7 @@ async def test_a_gateway_that_never_saw_prices_says_so_instead_of_unpriced(
 
     refused = await refusal(system.backend().AdmitCall(make_call()))
 
-    assert refused == away("accounting")
+    assert refused == away("accounting", fallback_text=FALLBACK_TEXT)
     assert await held(system) == 0
 
 

@@ -40,6 +40,32 @@ async def test_a_call_is_denied_with_the_fallback_text_that_headgate_last_gave(
     assert fake.ledger.held_nanos("acme") == 0
 
 
+async def test_the_words_that_come_with_an_error_are_shown_first(fake: FakeGateway) -> None:
+    told = Failure(
+        code=grpc.StatusCode.UNAVAILABLE,
+        reason="PEER_UNAVAILABLE",
+        metadata={"fallback_text": "Leider nicht, Ada."},
+    )
+    fake.faults.plant("admit", *[told] * 100)
+    async with fake.client(admission_timeout_seconds=0.1) as client:
+        with pytest.raises(headgate.Denied) as caught:
+            await client.call("summarize", locale="de", variables={"name": "Ada"}).__aenter__()
+
+    assert caught.value.fallback_text == "Leider nicht, Ada."
+
+
+async def test_no_callers_variables_are_shown_to_another(fake: FakeGateway) -> None:
+    fake.ledger.fallback_text = "Sorry Ada."
+    async with fake.client(admission_timeout_seconds=0.1) as client:
+        async with client.call("summarize", variables={"name": "Ada"}):
+            pass
+        fake.faults.plant("admit", *[GONE] * 100)
+        with pytest.raises(headgate.Denied) as caught:
+            await client.call("summarize", fallback_text="Sorry.").__aenter__()
+
+    assert caught.value.fallback_text == "Sorry."
+
+
 async def test_who_never_heard_of_a_fallback_text_shows_the_callers(fake: FakeGateway) -> None:
     fake.faults.plant("admit", *[GONE] * 100)
     async with fake.client(admission_timeout_seconds=0.05) as client:

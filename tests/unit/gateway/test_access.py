@@ -19,6 +19,7 @@ from headgate.api.gateway.v1 import (
     gateway_pb2,
     limit_admin_pb2,
     staff_pb2,
+    template_admin_pb2,
 )
 
 FILES = (
@@ -30,6 +31,7 @@ FILES = (
     forecast_admin_pb2,
     limit_admin_pb2,
     staff_pb2,
+    template_admin_pb2,
 )
 ADMIN = "/headgate.api.gateway.v1.AdminService/"
 

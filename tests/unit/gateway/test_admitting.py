@@ -188,9 +188,14 @@ async def test_a_member_that_got_no_answer_fails_alone() -> None:
     gateway = Gateway()
     gateway.reserve = Method(lambda request: PeerUnavailable("admission"))
 
-    answers = await gateway.calls.admit_all([make_call()], deadline=None)
+    (failed,) = await gateway.calls.admit_all([make_call()], deadline=None)
 
-    assert [type(each) for each in answers] == [PeerUnavailable]
+    assert isinstance(failed, ServiceError)
+    # What to show comes with it.
+    assert (failed.reason, failed.metadata) == (
+        "PEER_UNAVAILABLE",
+        {"peer": "admission", "fallback_text": "Later, please."},
+    )
 
 
 def test_a_candidate_reads_as_people_write_it() -> None:

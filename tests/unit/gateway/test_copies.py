@@ -138,6 +138,10 @@ class RouteStore:
             self.read.set()
         return RouteBook(version=self._read_count or 1, routes=(ROUTE,))
 
+    async def rows(self, query: str) -> list[Any]:
+        assert query == "list_all_templates"
+        return []
+
 
 async def test_routes_survive_an_outage_of_their_database() -> None:
     store: Any = RouteStore(2, 3)

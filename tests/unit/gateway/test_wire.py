@@ -64,6 +64,14 @@ def test_a_whole_call_is_read() -> None:
     assert call.api_key_id == BOTH.actor
 
 
+def test_words_of_the_fallback_text_are_read() -> None:
+    call = wire.parse_call(
+        make_request(locale="DE_at", variables={"name": " Ada\nKing ", "empty": ""}), ACME
+    )
+
+    assert (call.locale, call.variables) == ("de-AT", {"name": " Ada\nKing ", "empty": ""})
+
+
 def test_what_is_unset_has_its_meaning() -> None:
     call = wire.parse_call(make_request(), ACME)
 
@@ -78,6 +86,13 @@ def test_what_is_unset_has_its_meaning() -> None:
         ({"call_id": "{" + CALL_ID + "}"}, ["call_id"]),
         ({"call_id": CALL_ID + "0"}, ["call_id"]),
         ({"org": "a" * 65}, ["org"]),
+        ({"locale": "german!"}, ["locale"]),
+        ({"locale": "de" + "-a" * 20}, ["locale"]),
+        ({"variables": {"Name": "Ada"}}, ["variables"]),
+        ({"variables": {"name": "a" * 513}}, ["variables['name']"]),
+        ({"variables": {"name": "a\0"}}, ["variables['name']"]),
+        ({"variables": {f"v{at}": "" for at in range(17)}}, ["variables"]),
+        ({"variables": {f"v{at}": "ä" * 200 for at in range(11)}}, ["variables"]),
         ({"org": "*"}, ["org"]),
         ({"org": "ac\x00me"}, ["org"]),
         ({"operation": ""}, ["operation"]),

@@ -111,6 +111,7 @@ class Denial(_message.Message):
     RETRY_KIND_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     FALLBACK_TEXT_FIELD_NUMBER: _builtins.int
+    PLAIN_FALLBACK_TEXT_FIELD_NUMBER: _builtins.int
     LIMITS_VERSION_FIELD_NUMBER: _builtins.int
     reason: Global___DenialReason.ValueType
     """The first reason that applied, in the order in which they are checked."""
@@ -120,6 +121,10 @@ class Denial(_message.Message):
     """Sentence for people that names what blocked the call."""
     fallback_text: _builtins.str
     """Text that the backend may show instead of a model's answer. Empty if the route has none."""
+    plain_fallback_text: _builtins.str
+    """The same without the caller's variables, so that it may be remembered and shown to others.
+    Empty if there are none: then the other may.
+    """
     limits_version: _builtins.int
     """Version of the limits and fences that decided. 0: they were not asked."""
     @_builtins.property
@@ -139,11 +144,12 @@ class Denial(_message.Message):
         retry_kind: Global___RetryKind.ValueType = ...,
         message: _builtins.str = ...,
         fallback_text: _builtins.str = ...,
+        plain_fallback_text: _builtins.str = ...,
         limits_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["retry_delay", b"retry_delay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallback_text", b"fallback_text", "limits_version", b"limits_version", "message", b"message", "reason", b"reason", "retry_delay", b"retry_delay", "retry_kind", b"retry_kind", "violations", b"violations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallback_text", b"fallback_text", "limits_version", b"limits_version", "message", b"message", "plain_fallback_text", b"plain_fallback_text", "reason", b"reason", "retry_delay", b"retry_delay", "retry_kind", b"retry_kind", "violations", b"violations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

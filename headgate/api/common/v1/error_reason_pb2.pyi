@@ -176,6 +176,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """There are as many toggles, or rules of this one, as there may be.
     Example: {"reason": "TOO_MANY_TOGGLES", "domain": "headgate", "metadata": {}}
     """
+    ERROR_REASON_TEMPLATE_NOT_FOUND: _ErrorReason.ValueType  # 74
+    """No such fallback template, or no such revision of it.
+    Example: {"reason": "TEMPLATE_NOT_FOUND", "domain": "headgate", "metadata": {"template": "sorry"}}
+    """
+    ERROR_REASON_TEMPLATE_CHANGED: _ErrorReason.ValueType  # 75
+    """The template has changed since the revision that the change was based on: read it again.
+    Example: {"reason": "TEMPLATE_CHANGED", "domain": "headgate", "metadata": {"template": "sorry", "revision": "4"}}
+    """
+    ERROR_REASON_TOO_MANY_TEMPLATES: _ErrorReason.ValueType  # 76
+    """There are as many templates, or as much text in them, as there may be.
+    Example: {"reason": "TOO_MANY_TEMPLATES", "domain": "headgate", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why an RPC, or one member of a batch, failed. `ErrorInfo.reason` is the value's name without
@@ -335,5 +347,17 @@ Example: {"reason": "TOGGLE_NOT_FOUND", "domain": "headgate", "metadata": {"togg
 ERROR_REASON_TOO_MANY_TOGGLES: ErrorReason.ValueType  # 73
 """There are as many toggles, or rules of this one, as there may be.
 Example: {"reason": "TOO_MANY_TOGGLES", "domain": "headgate", "metadata": {}}
+"""
+ERROR_REASON_TEMPLATE_NOT_FOUND: ErrorReason.ValueType  # 74
+"""No such fallback template, or no such revision of it.
+Example: {"reason": "TEMPLATE_NOT_FOUND", "domain": "headgate", "metadata": {"template": "sorry"}}
+"""
+ERROR_REASON_TEMPLATE_CHANGED: ErrorReason.ValueType  # 75
+"""The template has changed since the revision that the change was based on: read it again.
+Example: {"reason": "TEMPLATE_CHANGED", "domain": "headgate", "metadata": {"template": "sorry", "revision": "4"}}
+"""
+ERROR_REASON_TOO_MANY_TEMPLATES: ErrorReason.ValueType  # 76
+"""There are as many templates, or as much text in them, as there may be.
+Example: {"reason": "TOO_MANY_TEMPLATES", "domain": "headgate", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -197,6 +197,26 @@ class AdmitCallRequest(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class VariablesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CALL_ID_FIELD_NUMBER: _builtins.int
     ORG_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
@@ -213,6 +233,8 @@ class AdmitCallRequest(_message.Message):
     FEATURE_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     CREDENTIAL_FIELD_NUMBER: _builtins.int
+    LOCALE_FIELD_NUMBER: _builtins.int
+    VARIABLES_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Caller-chosen UUID of the attempt. With the org it identifies the attempt for ever."""
     org: _builtins.str
@@ -250,6 +272,11 @@ class AdmitCallRequest(_message.Message):
     Never the secret. What a provider refuses or throttles holds for this credential only. At most
     64 of letters, digits, "-", "_", "."; optional.
     """
+    locale: _builtins.str
+    """Language of whoever reads the fallback text, a tag of BCP 47 such as "de-AT"; a more general
+    one does if there is no text in it. At most 35 characters. Empty: the template's default.
+    Neither it nor the variables take part in the decision, or in what makes calls the same.
+    """
     @_builtins.property
     def excluded_candidates(self) -> _containers.RepeatedCompositeFieldContainer[_call_pb2.Candidate]:
         """Candidates that failed already and must not be chosen again. At most 4."""
@@ -258,6 +285,14 @@ class AdmitCallRequest(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Free labels for reports and limits, such as {"ticket": "T-17"}. At most 8; keys 1-64 of a-z, 0-9,
         "-", "_", "."; values 1-128 characters.
+        """
+
+    @_builtins.property
+    def variables(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Values for the fallback text, by the names of its variables. At most 16; names 1-64 of a-z, 0-9,
+        "_", from a letter on; values at most 512 characters; all together at most 4,096 bytes. What
+        the text does not use is ignored. Headgate itself gives `operation`, `reason`, `message` and
+        `retry_seconds`.
         """
 
     def __init__(
@@ -279,10 +314,12 @@ class AdmitCallRequest(_message.Message):
         feature: _builtins.str = ...,
         priority: _limit_pb2.Priority.ValueType = ...,
         credential: _builtins.str = ...,
+        locale: _builtins.str = ...,
+        variables: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count", "max_output_token_count", b"max_output_token_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count", "call_id", b"call_id", "credential", b"credential", "excluded_candidates", b"excluded_candidates", "feature", b"feature", "input_byte_count", b"input_byte_count", "input_token_count", b"input_token_count", "ip", b"ip", "labels", b"labels", "max_output_token_count", b"max_output_token_count", "operation", b"operation", "org", b"org", "parent_call_id", b"parent_call_id", "priority", b"priority", "session", b"session", "team", b"team", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count", "call_id", b"call_id", "credential", b"credential", "excluded_candidates", b"excluded_candidates", "feature", b"feature", "input_byte_count", b"input_byte_count", "input_token_count", b"input_token_count", "ip", b"ip", "labels", b"labels", "locale", b"locale", "max_output_token_count", b"max_output_token_count", "operation", b"operation", "org", b"org", "parent_call_id", b"parent_call_id", "priority", b"priority", "session", b"session", "team", b"team", "user", b"user", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_output_token_count: _TypeAlias = _typing.Literal["max_output_token_count"]  # noqa: Y015
     _WhichOneofArgType__max_output_token_count: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count"]  # noqa: Y015
@@ -422,6 +459,7 @@ class Admission(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     FALLBACK_TEXT_FIELD_NUMBER: _builtins.int
+    PLAIN_FALLBACK_TEXT_FIELD_NUMBER: _builtins.int
     ESTIMATE_MODE_FIELD_NUMBER: _builtins.int
     HELD_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     LIMITS_VERSION_FIELD_NUMBER: _builtins.int
@@ -439,6 +477,10 @@ class Admission(_message.Message):
     """True if an earlier AdmitCall with this id made the hold."""
     fallback_text: _builtins.str
     """Text that the backend may show if every attempt fails. Empty if the route has none."""
+    plain_fallback_text: _builtins.str
+    """The same without the caller's variables, so that it may be remembered and shown to others.
+    Empty if there are none: then the other may.
+    """
     estimate_mode: Global___EstimateMode.ValueType
     """How the hold was estimated."""
     held_token_count: _builtins.int
@@ -470,13 +512,14 @@ class Admission(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         replayed: _builtins.bool = ...,
         fallback_text: _builtins.str = ...,
+        plain_fallback_text: _builtins.str = ...,
         estimate_mode: Global___EstimateMode.ValueType = ...,
         held_token_count: _builtins.int = ...,
         limits_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "candidate", b"candidate", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "call_id", b"call_id", "candidate", b"candidate", "estimate_mode", b"estimate_mode", "expire_time", b"expire_time", "fallback_text", b"fallback_text", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "limits_version", b"limits_version", "max_output_token_count", b"max_output_token_count", "org", b"org", "permit", b"permit", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "call_id", b"call_id", "candidate", b"candidate", "estimate_mode", b"estimate_mode", "expire_time", b"expire_time", "fallback_text", b"fallback_text", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "limits_version", b"limits_version", "max_output_token_count", b"max_output_token_count", "org", b"org", "permit", b"permit", "plain_fallback_text", b"plain_fallback_text", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

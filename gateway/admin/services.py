@@ -1,0 +1,69 @@
+"""The staff's services that have a contract of their own, as the server takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from gateway.admin.alerts_servicer import AlertAdminServicer
+from gateway.admin.audit import Audit
+from gateway.admin.books_servicer import BookAdminServicer
+from gateway.admin.channels_servicer import ChannelAdminServicer
+from gateway.admin.forecasts_servicer import ForecastAdminServicer
+from gateway.admin.limit_questions import LimitQuestions
+from gateway.admin.limits_servicer import LimitAdminServicer
+from gateway.admin.templates import StoredTemplates
+from gateway.admin.templates_servicer import TemplateAdminServicer
+from gateway.peers import Accounting
+from gateway.store import Store
+from headgate.api.gateway.v1 import (
+    alert_admin_pb2_grpc,
+    book_admin_pb2_grpc,
+    channel_admin_pb2_grpc,
+    forecast_admin_pb2_grpc,
+    limit_admin_pb2_grpc,
+    template_admin_pb2_grpc,
+)
+
+_PACKAGE: Final = "headgate.api.gateway.v1"
+
+# What registers a servicer, the servicer, and its service's name.
+Service = tuple[Callable[..., None], Any, str]
+
+
+def build_services(
+    *, store: Store, audit: Audit, accounting: Accounting, questions: LimitQuestions
+) -> list[Service]:
+    """Returns the services."""
+    return [
+        (
+            limit_admin_pb2_grpc.add_LimitAdminServiceServicer_to_server,
+            LimitAdminServicer(questions),
+            f"{_PACKAGE}.LimitAdminService",
+        ),
+        (
+            alert_admin_pb2_grpc.add_AlertAdminServiceServicer_to_server,
+            AlertAdminServicer(accounting, audit),
+            f"{_PACKAGE}.AlertAdminService",
+        ),
+        (
+            book_admin_pb2_grpc.add_BookAdminServiceServicer_to_server,
+            BookAdminServicer(accounting, audit),
+            f"{_PACKAGE}.BookAdminService",
+        ),
+        (
+            channel_admin_pb2_grpc.add_ChannelAdminServiceServicer_to_server,
+            ChannelAdminServicer(accounting, audit),
+            f"{_PACKAGE}.ChannelAdminService",
+        ),
+        (
+            forecast_admin_pb2_grpc.add_ForecastAdminServiceServicer_to_server,
+            ForecastAdminServicer(accounting, audit),
+            f"{_PACKAGE}.ForecastAdminService",
+        ),
+        (
+            template_admin_pb2_grpc.add_TemplateAdminServiceServicer_to_server,
+            TemplateAdminServicer(StoredTemplates(store, audit)),
+            f"{_PACKAGE}.TemplateAdminService",
+        ),
+    ]
