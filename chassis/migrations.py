@@ -1,8 +1,8 @@
 """Brings a schema up to this version, by plain SQL files applied in the order of their numbers.
 
 A file is NNNN_pre_name.sql, which servers of the last release survive, or NNNN_post_name.sql,
-which they do not: it runs when they are gone. Each runs in a transaction of its own, once; what
-was applied is never edited.
+which they do not: it runs when they are gone. A pre file needs no earlier post file to have run:
+that one may wait. Each runs in a transaction of its own, once; what was applied is never edited.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ async def migrate(
 ) -> list[str]:
     """Applies what is missing, as the schema's owner; returns the names of the files applied.
 
-    With `pre_only` it stops before the first post file. Two at once are safe: the second waits.
+    With `pre_only` it leaves the post files for later. Two at once are safe: the second waits.
     Raises MigrationError; then the files named in the log were applied and no other.
     """
     migrations = read_migrations(directory)
@@ -105,7 +105,7 @@ async def migrate(
         await _ensure_history(connection, schema)
         pending = _find_pending(migrations, await _read_history(connection))
         if pre_only:
-            pending = _until_post(pending)
+            pending = [migration for migration in pending if not migration.is_post]
         for migration in pending:
             await _apply_patiently(connection, migration)
             log.info("migrated", schema=schema, name=migration.name)
@@ -168,17 +168,13 @@ def _find_pending(migrations: Sequence[Migration], history: dict[str, str]) -> l
             pending.append(migration)
         elif applied != migration.sha256:
             raise MigrationError(_edited(migration.name))
-        elif pending:
+        elif missing := next((each for each in pending if not each.is_post), None):
+            # A post file may wait for servers of an older release while later ones were applied.
             raise MigrationError(
-                f"{pending[0].name} is missing, but the later {migration.name} was applied: "
+                f"{missing.name} is missing, but the later {migration.name} was applied: "
                 "give the missing one a later number"
             )
     return pending
-
-
-def _until_post(pending: Sequence[Migration]) -> list[Migration]:
-    count = next((at for at, each in enumerate(pending) if each.is_post), len(pending))
-    return list(pending[:count])
 
 
 async def _apply_patiently(connection: Connection, migration: Migration) -> None:

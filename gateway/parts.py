@@ -165,7 +165,7 @@ class Parts:
             GatewayServicer(
                 calls=calls,
                 completions=completions,
-                extensions=Extensions(admission=self.admission, routes=self.routes),
+                extensions=self._extensions(),
                 outlooks=self._outlooks(),
                 copy=self.copy,
                 signer=signer,
@@ -176,6 +176,11 @@ class Parts:
             authenticate=self.authenticator,
         )
         self._add_admin(process, settings)
+
+    def _extensions(self) -> Extensions:
+        return Extensions(
+            admission=self.admission, health=self.health, copy=self.copy, routes=self.routes
+        )
 
     def _limit_questions(self) -> LimitQuestions:
         return LimitQuestions(

@@ -144,6 +144,13 @@ async def assert_schema_equals_migrations(
     async def build_migrated(url: str) -> None:
         await build_schemas(url, name)
 
+    async def build_pre_first(url: str) -> None:
+        # Post files wait for the end of old servers, whatever their numbers.
+        await _provision(url, name)
+        folder = SQL[name] / "migrations"
+        for pre_only in (True, False):
+            await migrate(owner_url(url, name), schema=name, directory=folder, pre_only=pre_only)
+
     async def build_written(url: str) -> None:
         await _provision(url, name)
         connection = await _connect(owner_url(url, name), name)
@@ -154,6 +161,8 @@ async def assert_schema_equals_migrations(
             await connection.close()
 
     migrated = await _read_facts(await clone(f"{template or name}_migrated", build_migrated), name)
+    late = await _read_facts(await clone(f"{template or name}_late", build_pre_first), name)
+    assert late == migrated, "a pre file needs an earlier post file"
     written = await _read_facts(await clone(f"{template or name}_written", build_written), name)
 
     assert written, "the schema holds nothing"

@@ -28,6 +28,7 @@ from services.accounting.config import AccountingSettings
 from services.accounting.delivery.channels import Channels
 from services.accounting.delivery.desk import Desk
 from services.accounting.delivery.dispatcher import Dispatcher
+from services.accounting.delivery.gate import Gate
 from services.accounting.delivery.notifications import Notifications
 from services.accounting.delivery.servicer import ChannelServicer
 from services.accounting.delivery.webhooks import Webhooks
@@ -47,6 +48,7 @@ class Alerting:
 
     store: AlertStore
     watch: Watch
+    gate: Gate
     dispatcher: Dispatcher
     desk: Desk
     spending: SpendingStore
@@ -74,6 +76,7 @@ class Alerting:
             authenticate=authenticate,
         )
         process.spawn("alerts", self.watch.run())
+        process.spawn("gate", self.gate.run())
         process.spawn("deliveries", self.dispatcher.run())
 
 
@@ -109,8 +112,14 @@ def build_alerting(
     """Builds the parts on a pool. Without a channel to a peer nobody asks it."""
     vault, networks = settings.vault(), settings.networks()
     webhooks, notifications = Webhooks(networks), Notifications(networks)
+    gate = Gate(None if health is None else health_pb2_grpc.HealthServiceStub(health).ListToggles)
     dispatcher = Dispatcher(
-        pool=pool, vault=vault, webhooks=webhooks, notifications=notifications, metrics=metrics
+        pool=pool,
+        vault=vault,
+        webhooks=webhooks,
+        notifications=notifications,
+        metrics=metrics,
+        opening=lambda: gate.opening,
     )
     desk = Desk(
         pool=pool,
@@ -124,6 +133,7 @@ def build_alerting(
     return Alerting(
         store=AlertStore(pool),
         watch=_build_watch(pool, admission, health),
+        gate=gate,
         dispatcher=dispatcher,
         desk=desk,
         spending=spending,

@@ -68,6 +68,7 @@ def parse_breaker(row: Row) -> Breaker:
         open_count=row["open_count"],
         open_until=row["open_until"],
         cool_until=row["cool_until"],
+        refuse_time=row["refuse_time"],
         forced=Forced(row["forced"]),
         change_time=row["change_time"],
         success_time=row["success_time"],
@@ -169,6 +170,7 @@ def render_breaker(change: BreakerChange, *, version: int | None) -> tuple[objec
         breaker.success_time,
         breaker.failure_time,
         announced,
+        breaker.refuse_time,
     )
 
 

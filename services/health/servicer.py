@@ -117,7 +117,8 @@ class HealthServicer(health_pb2_grpc.HealthServiceServicer):
         self, request: pb.ListTogglesRequest, context: Context
     ) -> pb.ListTogglesResponse:
         toggles = await self._toggles.list_all()
-        return pb.ListTogglesResponse(toggles=map(wire_toggles.render_toggle, toggles))
+        wanted = [each for each in toggles if request.toggle_id in ("", each.toggle_id)]
+        return pb.ListTogglesResponse(toggles=map(wire_toggles.render_toggle, wanted))
 
     async def ListToggleChanges(
         self, request: pb.ListToggleChangesRequest, context: Context

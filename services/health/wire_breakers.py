@@ -146,6 +146,7 @@ def render_part(breaker: Breaker) -> common_pb2.PartHealth:
         consecutive_failure_count=min(breaker.failure_count, INT32_MAX),
         probe_time=render_time(breaker.open_until),
         cool_time=render_time(breaker.cool_until),
+        refuse_time=render_time(breaker.refuse_time),
         change_time=render_time(breaker.change_time),
         failure_time=render_time(breaker.failure_time),
     )
@@ -200,7 +201,7 @@ def _parse_wish(member: pb.ProbeRequest, path: str) -> ProbeWish | ServiceError:
             checks.violate("lease_duration", "must be at least 1 s")
     if checks.violations:
         return InvalidArgument(checks.violations)
-    return ProbeWish(way=way, call=call, lease=lease)
+    return ProbeWish(way=way, call=call, lease=lease, extends=member.extend_only)
 
 
 def parse_way(checks: Checks, provider: str, model: str, credential: str) -> Way:

@@ -1,4 +1,6 @@
-"""Follows health: a breaker that opens, and calls that are stopped, are alerts until they end."""
+"""Follows health: breakers that open, credentials that are refused and calls that are stopped are
+alerts until they end.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +21,7 @@ from services.accounting.domain.fitness import (
     describe_end,
     kill_in_force,
     open_breaker,
+    refused_credential,
 )
 from services.accounting.queries import WATCH
 
@@ -74,6 +77,8 @@ def _read(answer: health.GetHealthResponse) -> Iterator[Fact]:
             where = f"model/{part.model}" if part.model else f"credential/{part.credential}"
             org = part.credential.partition("/")[0]
             yield open_breaker(part.provider, part.epoch, where=where, org=org)
+        if part.HasField("refuse_time"):
+            yield refused_credential(part.provider, part.credential)
     for kill in answer.kills:
         if kill.state in _STOPPED:
             yield kill_in_force(kill.kill_id, reason=kill.reason, actor=kill.actor)

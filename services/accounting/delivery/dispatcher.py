@@ -18,6 +18,7 @@ from chassis.database import Pool, is_unavailable
 from services.accounting.alerts.register import notice, resolve_condition
 from services.accounting.delivery.attempts import DeliveryError, Message
 from services.accounting.delivery.channels import ChannelKind, Key, read_quiet
+from services.accounting.delivery.gate import OPEN, Opening
 from services.accounting.delivery.notifications import Notifications
 from services.accounting.delivery.vault import Vault, VaultError
 from services.accounting.delivery.webhooks import Webhooks
@@ -66,10 +67,10 @@ class Dispatcher:
         webhooks: Webhooks,
         notifications: Notifications,
         metrics: Meter,
-        is_open: Callable[[], bool] = lambda: True,
+        opening: Callable[[], Opening] = lambda: OPEN,
         lease: dt.timedelta = LEASE,
     ) -> None:
-        """`is_open` says whether deliveries may leave; while it does not, they wait."""
+        """`opening` says for whom deliveries may leave; all others wait."""
         self._pool = pool
         self._vault = vault
         self._webhooks = webhooks
@@ -77,7 +78,7 @@ class Dispatcher:
         self._attempts = metrics.create_counter(
             DELIVERIES_METRIC, unit="{attempt}", description="Attempts to deliver, by result."
         )
-        self._is_open = is_open
+        self._opening = opening
         self._lease = lease
         self._busy: Counter[str] = Counter()
         # Spreads the waits of many; nothing secret hangs on it.
@@ -123,12 +124,16 @@ class Dispatcher:
             await self._attempt(claim)
 
     async def _claim(self, delivery_id: int | None = None) -> _Claim | None:
-        if delivery_id is None and not self._is_open():
-            return None
+        opening = self._opening()
         busy = [each for each, count in self._busy.items() if count >= SENDER_COUNT_PER_CHANNEL]
         exempt = busy if delivery_id is None else []
         row = await self._pool.fetchrow(
-            DELIVERY.claim_delivery.sql, self._lease, exempt, delivery_id
+            DELIVERY.claim_delivery.sql,
+            self._lease,
+            exempt,
+            delivery_id,
+            opening.exceptions,
+            opening.by_default,
         )
         return None if row is None else _read_claim(row)
 

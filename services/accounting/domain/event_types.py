@@ -82,6 +82,11 @@ _PROVIDER: Final = {
     "part": "its model or credential, such as `model/gpt-9`; empty: all of it",
 }
 _PROVIDER_EXAMPLE: Final[dict[str, Fact]] = {"provider": "openai", "part": ""}
+_CREDENTIAL: Final = {
+    "provider": "the provider",
+    "credential": "whose it is: an org, or `org/name` if the org has several",
+}
+_CREDENTIAL_EXAMPLE: Final[dict[str, Fact]] = {"provider": "openai", "credential": "acme"}
 _KILL: Final = {"kill_id": "the switch", "reason": "why", "actor": "who"}
 _KILL_EXAMPLE: Final[dict[str, Fact]] = {
     "kill_id": "platform",
@@ -234,6 +239,23 @@ _TYPES: Final = (
         meaning="A provider is called again.",
         facts=_PROVIDER,
         example=_PROVIDER_EXAMPLE,
+    ),
+    EventType(
+        name="credential.refused",
+        version=1,
+        severity=Severity.CRITICAL,
+        meaning="A provider refuses a credential (401, 402, 403), or its quota is used up. Told "
+        "with the first call that is refused.",
+        facts=_CREDENTIAL,
+        example=_CREDENTIAL_EXAMPLE,
+    ),
+    EventType(
+        name="credential.accepted",
+        version=1,
+        severity=Severity.INFO,
+        meaning="A credential that was refused is accepted again, or nobody uses it any more.",
+        facts=_CREDENTIAL,
+        example=_CREDENTIAL_EXAMPLE,
     ),
     EventType(
         name="kill.set",

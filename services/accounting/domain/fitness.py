@@ -1,4 +1,6 @@
-"""What health says is so: open breakers, and calls that are stopped. Alerts until it is over."""
+"""What health says is so: open breakers, refused credentials, and calls that are stopped. Alerts
+until it is over.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ NOTICE_AGAIN: Final = dt.timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """Something that health says is so: a provider's breaker is open, or calls are stopped."""
+    """Something that health says is so, such as that a provider's breaker is open."""
 
     key: str
     # What tells one occurrence from the next: the epoch of a breaker.
@@ -71,6 +73,23 @@ def open_breaker(provider: str, epoch: int, *, where: str = "", org: str = "") -
     )
 
 
+def refused_credential(provider: str, credential: str) -> Fact:
+    """Returns the fact of a credential that a provider refuses: an org's, or one of several."""
+    place = f"{provider}/{credential}"
+    return Fact(
+        key=f"credential/{place}",
+        occurrence="",
+        event=Event(
+            type="credential.refused",
+            org=credential.partition("/")[0],
+            subject=f"provider/{provider}/credential/{credential}",
+            title=f"{provider} refuses the credential {credential}: its key, its rights or its "
+            "quota",
+            data={"provider": provider, "credential": credential},
+        ),
+    )
+
+
 def kill_in_force(kill_id: str, *, reason: str, actor: str) -> Fact:
     """Returns the fact of calls that are stopped."""
     return Fact(
@@ -98,6 +117,14 @@ def describe_end(key: str, *, org: str) -> Event:
             data={"kill_id": name},
         )
     provider, _, part = name.partition("/")
+    if kind == "credential":
+        return Event(
+            type="credential.accepted",
+            org=org,
+            subject=f"provider/{provider}/credential/{part}",
+            title=f"{provider} accepts the credential {part} again, or nobody uses it any more",
+            data={"provider": provider, "credential": part},
+        )
     return Event(
         type="breaker.closed",
         org=org,

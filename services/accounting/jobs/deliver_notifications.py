@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+import grpc
 import structlog
 from opentelemetry.metrics import NoOpMeter
 
-from services.accounting.alerting import build_alerting
+from chassis.process import JobError
+from services.accounting.alerting import open_alerting
 from services.accounting.config import AccountingSettings
 from services.accounting.connections import open_accounting_pool
 
@@ -17,8 +19,16 @@ log = structlog.get_logger()
 
 
 async def deliver_notifications(settings: AccountingSettings) -> None:
-    """Returns when nothing is due any more. What fails is due again later."""
-    async with open_accounting_pool(settings, name=_NAME) as pool:
-        alerting = build_alerting(settings, pool, NoOpMeter(_NAME))
+    """Returns when nothing is due any more. What fails is due again later. Raises JobError."""
+    async with (
+        open_accounting_pool(settings, name=_NAME) as pool,
+        open_alerting(settings, pool, NoOpMeter(_NAME)) as alerting,
+    ):
+        try:
+            await alerting.gate.refresh()
+        except grpc.aio.AioRpcError as error:
+            # The servers know whether notifications are off; they deliver meanwhile.
+            reason = error.code().name
+            raise JobError(f"health did not say whether notifications are off: {reason}") from None
         attempt_count = await alerting.dispatcher.deliver_due()
     log.info("notifications_delivered", attempt_count=attempt_count)

@@ -94,8 +94,9 @@ ON CONFLICT DO NOTHING
 RETURNING delivery_id;
 
 -- name: claim_delivery
--- The delivery that is due longest, of a channel that is neither paused nor busy; $2: "org/id". The
--- claim is a lease: whoever dies with it is replaced when its due time comes again.
+-- The delivery that is due longest, of a channel that is neither paused nor busy; $2: "org/id". Those
+-- of orgs whose notifications are off wait: $5 says whether they are on, and $4 where it is otherwise.
+-- The claim is a lease: whoever dies with it is replaced when its due time comes again.
 WITH due AS (
     SELECT d.delivery_id
     FROM channel AS c
@@ -116,6 +117,7 @@ WITH due AS (
     ) AS d
     WHERE
         ($3::bigint IS NOT NULL OR NOT c.paused)
+        AND ($3::bigint IS NOT NULL OR (c.org = any($4::text[])) <> $5::boolean)
         AND (c.org || '/' || c.channel_id) <> all($2::text[])
     ORDER BY d.due_time
     LIMIT 1

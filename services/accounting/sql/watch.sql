@@ -98,7 +98,13 @@ SELECT
     last_time,
     clock_timestamp() AS now
 FROM alert
-WHERE state <> 3 AND (starts_with(alert_key, 'breaker/') OR starts_with(alert_key, 'kill/'));
+WHERE
+    state <> 3
+    AND (
+        starts_with(alert_key, 'breaker/')
+        OR starts_with(alert_key, 'credential/')
+        OR starts_with(alert_key, 'kill/')
+    );
 
 -- name: fetch_now
 SELECT clock_timestamp() AS now;

@@ -97,6 +97,8 @@ class Breaker:
     open_until: dt.datetime | None = None
     # Until when the provider asked to be left alone. Only credentials cool.
     cool_until: dt.datetime | None = None
+    # Since when the provider refuses the credential. None: it does not.
+    refuse_time: dt.datetime | None = None
     forced: Forced = Forced.NOT
     # When the state last changed. None: never.
     change_time: dt.datetime | None = None
@@ -187,6 +189,8 @@ class ProbeWish:
     call: CallKey
     # How long its permit shall live. None: as the rules say.
     lease: dt.timedelta | None = None
+    # The permits that it holds shall live longer; it wants no other.
+    extends: bool = False
 
     @property
     def provider(self) -> str:

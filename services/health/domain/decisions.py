@@ -94,7 +94,7 @@ def force(situation: Situation, key: Key, forced: Forced, *, rules: BreakerRules
     breaker = group.breakers[key]
     if forced is Forced.NOT:
         fresh = replace(machine.closed(breaker, rules=rules), forced=forced, open_count=0)
-        group.put(replace(fresh, cool_until=None), Cause.RESET)
+        group.put(replace(fresh, cool_until=None, refuse_time=None), Cause.RESET)
     elif breaker.forced is not forced:
         move = machine.opened if forced is Forced.OPEN else machine.closed
         group.put(replace(move(breaker, rules=rules), forced=forced), Cause.FORCED)
@@ -143,13 +143,15 @@ def _feed(group: Group, breaker: Breaker, observation: Observation) -> None:
         if _is_well(breaker) and not breaker.key.is_provider:
             # Parts are many: a row of theirs is written when something fails.
             return
-        seen = breaker.saw(Signal.SUCCEEDED, now=now)
+        seen = replace(breaker.saw(Signal.SUCCEEDED, now=now), refuse_time=None)
         group.put(machine.after_success(seen, rules=rules), Cause.PROBES_SUCCEEDED)
     else:
         seen = breaker.saw(Signal.FAILED, now=now)
         if observation.call.org not in seen.failure_orgs:
             orgs = (*seen.failure_orgs, observation.call.org)[:2]
             seen = replace(seen, failure_orgs=orgs)
+        if observation.signal is Signal.REFUSED and seen.refuse_time is None:
+            seen = replace(seen, refuse_time=now)
         after = machine.after_failure(seen, rules=rules)
         group.put(after, _cause_of(breaker, after, observation.signal))
 
@@ -164,7 +166,7 @@ def _cause_of(before: Breaker, after: Breaker, signal: Signal) -> Cause | None:
         return Cause.PROBE_FAILED
     if after.state is not before.state:
         return Cause.FAILURES
-    is_first = signal is Signal.REFUSED and not before.failure_count
+    is_first = signal is Signal.REFUSED and before.refuse_time is None
     return Cause.CREDENTIAL_REFUSED if is_first else None
 
 
@@ -177,13 +179,15 @@ def _cooled(breaker: Breaker, observation: Observation, group: Group) -> Breaker
 
 
 def _grant(group: Group, wish: ProbeWish, rules: BreakerRules) -> bool:
+    expire_time = group.now + (wish.lease or rules.probe_duration)
+    if wish.extends:
+        return group.extend(wish.call, expire_time)
     breakers = [group.breakers[key] for key in wish.way.keys]
     if any(breaker.state is BreakerState.OPEN for breaker in breakers):
         return False
     needed = [breaker for breaker in breakers if breaker.state is BreakerState.HALF_OPEN]
     if not all(group.has_place(breaker, wish.call) for breaker in needed):
         return False
-    expire_time = group.now + (wish.lease or rules.probe_duration)
     for breaker in needed:
         group.lease(breaker, wish.call, expire_time)
     return True

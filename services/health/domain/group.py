@@ -81,6 +81,15 @@ class Group:
             key=breaker.key, call=call, epoch=breaker.epoch, expire_time=expire_time
         )
 
+    def extend(self, call: CallKey, expire_time: dt.datetime) -> bool:
+        """Lets the permits that a call holds live longer; tells whether it holds any."""
+        held = [permit for permit in self._permits.values() if permit.call == call]
+        for permit in held:
+            # Of whatever epoch: it counts for as long as its call may be out there.
+            until = max(permit.expire_time, expire_time)
+            self._permits[permit.key, call] = replace(permit, expire_time=until)
+        return bool(held)
+
     def change(self) -> Change:
         """Returns what differs from the beginning."""
         ended = {call for key, call in self._held.keys() - self._permits.keys()}

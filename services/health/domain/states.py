@@ -56,7 +56,9 @@ class Update:
 
 
 def snapshot(state: HealthState) -> Update:
-    """Returns the whole state: all providers, what of their parts is unfit, stops in force."""
+    """Returns the whole state: all providers, what of their parts is unfit or refused, and
+    stops in force.
+    """
     return _update(
         state,
         is_snapshot=True,
@@ -90,7 +92,9 @@ def is_fit(breaker: Breaker, now: dt.datetime | None) -> bool:
 
 
 def _is_told(breaker: Breaker, now: dt.datetime | None) -> bool:
-    return breaker.key.is_provider or not is_fit(breaker, now)
+    # A credential that is refused opens after some calls only; staff must know before.
+    is_refused = breaker.refuse_time is not None
+    return breaker.key.is_provider or is_refused or not is_fit(breaker, now)
 
 
 def _update(

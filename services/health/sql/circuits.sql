@@ -15,6 +15,7 @@ SELECT
     circuit.open_count,
     circuit.open_until,
     circuit.cool_until,
+    circuit.refuse_time,
     circuit.forced,
     circuit.change_time,
     circuit.success_time,
@@ -75,7 +76,8 @@ INSERT INTO circuit (
     change_time,
     success_time,
     failure_time,
-    version
+    version,
+    refuse_time
 )
 VALUES (
     $1::text,
@@ -94,7 +96,8 @@ VALUES (
     $15::timestamptz,
     $16::timestamptz,
     $17::timestamptz,
-    $18::bigint
+    $18::bigint,
+    $19::timestamptz
 )
 ON CONFLICT (provider, model, credential) DO UPDATE
 SET
@@ -111,7 +114,8 @@ SET
     change_time = excluded.change_time,
     success_time = excluded.success_time,
     failure_time = excluded.failure_time,
-    version = excluded.version
+    version = excluded.version,
+    refuse_time = excluded.refuse_time
 WHERE circuit.epoch = $4::bigint
 RETURNING epoch;
 
@@ -161,6 +165,7 @@ SELECT
     circuit.open_count,
     circuit.open_until,
     circuit.cool_until,
+    circuit.refuse_time,
     circuit.forced,
     circuit.change_time,
     circuit.success_time,

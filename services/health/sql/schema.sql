@@ -39,6 +39,8 @@ CREATE TABLE circuit (
     open_until timestamptz,
     -- Until when the provider asked to be left alone. Only credentials cool.
     cool_until timestamptz,
+    -- Since when the provider refuses the credential; NULL: it does not.
+    refuse_time timestamptz,
     -- What a person decided instead of the state machine; empty: nothing.
     forced text NOT NULL DEFAULT ''
     CONSTRAINT circuit_forced_known CHECK (forced IN ('', 'open', 'closed')),

@@ -14,6 +14,7 @@ from services.accounting.alerting import Alerting
 from services.accounting.config import AccountingSettings
 from services.accounting.delivery.channels import Channel, Key
 from services.accounting.delivery.dispatcher import LEASE, Dispatcher
+from services.accounting.delivery.gate import OPEN, Opening
 from services.accounting.delivery.notifications import Notifications
 from services.accounting.delivery.webhooks import Webhooks
 from services.accounting.domain.alerts import Condition
@@ -35,7 +36,7 @@ class Office:
     alerting: Alerting
     admin: Connection
 
-    def dispatcher(self, *, is_open: bool = True, lease: dt.timedelta = LEASE) -> Dispatcher:
+    def dispatcher(self, *, opening: Opening = OPEN, lease: dt.timedelta = LEASE) -> Dispatcher:
         """One more replica's dispatcher."""
         return Dispatcher(
             pool=self.pool,
@@ -43,7 +44,7 @@ class Office:
             webhooks=Webhooks(self.settings.networks(), timeout_seconds=PATIENCE_SECONDS),
             notifications=Notifications(self.settings.networks()),
             metrics=NoOpMeter("tests"),
-            is_open=lambda: is_open,
+            opening=lambda: opening,
             lease=lease,
         )
 

@@ -8,6 +8,7 @@ import datetime as dt
 import pytest
 
 from services.accounting.delivery.channels import Channel
+from services.accounting.delivery.gate import Opening
 from services.accounting.domain.event_types import Severity
 from services.accounting.domain.schedules import QuietHours
 from tests.integration.accounting.delivering import DELIVERED, WAITING, Office
@@ -144,10 +145,14 @@ async def test_while_notifications_are_off_deliveries_wait_and_none_is_lost(
 ) -> None:
     await office.put(channel(), receiver.url)
     await office.tell(condition())
+    (row,) = await office.admin.fetch("SELECT org FROM delivery")
+    off, off_here = Opening(by_default=False), Opening(exceptions=(row["org"], "others"))
 
-    assert await office.dispatcher(is_open=False).deliver_due() == 0
+    assert await office.dispatcher(opening=off).deliver_due() == 0
+    assert await office.dispatcher(opening=off_here).deliver_due() == 0
     assert await office.states() == [WAITING]
-    assert await office.deliver() == 1
+    on_here = Opening(by_default=False, exceptions=(row["org"],))
+    assert await office.dispatcher(opening=on_here).deliver_due() == 1
     assert len(receiver.posts) == 1
 
 

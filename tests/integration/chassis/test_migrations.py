@@ -84,13 +84,18 @@ async def test_each_file_is_applied_once(
     assert await tables(admin) == {"second"}
 
 
-async def test_before_a_post_file_it_stops_when_asked(url: str, folder: Folder) -> None:
+async def test_post_files_wait_when_asked_and_hold_up_no_later_pre_file(
+    url: str, folder: Folder
+) -> None:
     folder.write("0003_post_third.sql", "DROP TABLE first")
     folder.write("0004_pre_fourth.sql", "CREATE TABLE fourth (id bigint)")
 
-    assert await run(url, folder, pre_only=True) == ["0001_pre_first.sql", "0002_pre_second.sql"]
-    assert await run(url, folder) == ["0003_post_third.sql", "0004_pre_fourth.sql"]
+    first = ["0001_pre_first.sql", "0002_pre_second.sql", "0004_pre_fourth.sql"]
+    assert await run(url, folder, pre_only=True) == first
     assert await run(url, folder, pre_only=True) == []
+    await check(url, folder)
+    assert await run(url, folder) == ["0003_post_third.sql"]
+    assert await run(url, folder) == []
 
 
 async def test_two_at_once_apply_each_file_once(

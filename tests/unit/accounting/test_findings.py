@@ -25,6 +25,7 @@ from services.accounting.domain.fitness import (
     describe_end,
     kill_in_force,
     open_breaker,
+    refused_credential,
 )
 
 NOW = dt.datetime(2026, 11, 26, 12, tzinfo=dt.UTC)
@@ -136,6 +137,17 @@ def test_the_end_of_what_was_so_is_told_too() -> None:
     )
     assert closed.data == {"provider": "openai", "part": "credential/acme"}
     assert describe_end("breaker/openai", org="").data == {"provider": "openai", "part": ""}
+
+
+def test_a_refused_credential_is_told_to_its_org_and_so_is_its_end() -> None:
+    found = refused_credential("openai", "acme/second")
+    over = describe_end(found.key, org="acme")
+
+    assert (found.key, found.event.type) == ("credential/openai/acme/second", "credential.refused")
+    assert found.event.org == "acme"
+    assert over.type == "credential.accepted"
+    assert over.subject == found.event.subject
+    assert over.data == found.event.data
 
 
 USUAL = OperationDay(

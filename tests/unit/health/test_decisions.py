@@ -56,6 +56,20 @@ def observe(before: Situation, *observations: Observation) -> Observed:
     return decisions.observe(before, observations, rules=RULES)
 
 
+def lengthen(number: int, seconds: int) -> ProbeWish:
+    return replace(wish(number), lease=seconds * SECOND, extends=True)
+
+
+def test_an_extension_lets_a_probe_live_longer_and_grants_none() -> None:
+    before = situation(HALF_OPEN, permits=(permit(1), permit(2, epoch=1), permit(3, seconds=9)))
+
+    acquired = acquire(before, *(lengthen(number, 5) for number in (1, 2, 3, 4)))
+
+    assert acquired.granted == (True, True, True, False)
+    # The one of an older epoch counts on as such; none is shortened.
+    assert set(acquired.change.added) == {permit(1, seconds=5), permit(2, epoch=1, seconds=5)}
+
+
 def acquire(before: Situation, *wishes: ProbeWish) -> Acquired:
     return decisions.acquire(before, wishes, rules=RULES)
 

@@ -106,6 +106,18 @@ def test_only_the_first_refusal_in_a_row_is_told() -> None:
     assert change.cause is None
 
 
+def test_a_credential_is_refused_until_it_is_accepted_or_reset() -> None:
+    failing = observe(situation(), *of_acme(FAILED, 1))
+    refused = observe(failing, *of_acme(Signal.REFUSED, 1))
+    accepted = observe(refused, *of_acme(SUCCEEDED, 1))
+    note = decisions.force(refused, CREDENTIAL, Forced.NOT, rules=RULES)
+
+    assert failing.breakers[CREDENTIAL].refuse_time is None
+    assert refused.breakers[CREDENTIAL].refuse_time == NOW
+    assert accepted.breakers[CREDENTIAL].refuse_time is None
+    assert applied(refused, note).breakers[CREDENTIAL].refuse_time is None
+
+
 def test_a_throttled_credential_cools_as_long_as_the_provider_asks() -> None:
     asked = replace(of_acme(Signal.THROTTLED, 1)[0], cool_duration=30 * SECOND)
 

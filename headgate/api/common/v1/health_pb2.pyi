@@ -208,6 +208,7 @@ class PartHealth(_message.Message):
     FAILURE_TIME_FIELD_NUMBER: _builtins.int
     COOL_TIME_FIELD_NUMBER: _builtins.int
     OVERRIDE_FIELD_NUMBER: _builtins.int
+    REFUSE_TIME_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Provider's registered name."""
     model: _builtins.str
@@ -240,6 +241,10 @@ class PartHealth(_message.Message):
     def cool_time(self) -> _timestamp_pb2.Timestamp:
         """Until when the provider asked this credential to send nothing. Unset: it did not."""
 
+    @_builtins.property
+    def refuse_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when the provider refuses the credential, by health's database clock. Unset: it does not."""
+
     def __init__(
         self,
         *,
@@ -254,10 +259,11 @@ class PartHealth(_message.Message):
         failure_time: _timestamp_pb2.Timestamp | None = ...,
         cool_time: _timestamp_pb2.Timestamp | None = ...,
         override: Global___BreakerOverride.ValueType = ...,
+        refuse_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "cool_time", b"cool_time", "failure_time", b"failure_time", "probe_time", b"probe_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "cool_time", b"cool_time", "failure_time", b"failure_time", "probe_time", b"probe_time", "refuse_time", b"refuse_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "consecutive_failure_count", b"consecutive_failure_count", "cool_time", b"cool_time", "credential", b"credential", "epoch", b"epoch", "failure_time", b"failure_time", "model", b"model", "override", b"override", "probe_time", b"probe_time", "provider", b"provider", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "consecutive_failure_count", b"consecutive_failure_count", "cool_time", b"cool_time", "credential", b"credential", "epoch", b"epoch", "failure_time", b"failure_time", "model", b"model", "override", b"override", "probe_time", b"probe_time", "provider", b"provider", "refuse_time", b"refuse_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -205,6 +205,7 @@ class ProbeRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     CREDENTIAL_FIELD_NUMBER: _builtins.int
     LEASE_DURATION_FIELD_NUMBER: _builtins.int
+    EXTEND_ONLY_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Provider to probe."""
     org: _builtins.str
@@ -215,6 +216,8 @@ class ProbeRequest(_message.Message):
     """Model that it wants. Empty: unknown."""
     credential: _builtins.str
     """Credential that it will be made with. Empty: unknown."""
+    extend_only: _builtins.bool
+    """True: lets the permits that the call holds live longer, as its hold does, and grants no new one."""
     @_builtins.property
     def lease_duration(self) -> _duration_pb2.Duration:
         """How long the permit shall live: as long as the call's hold. Asked again with a longer one, it
@@ -230,10 +233,11 @@ class ProbeRequest(_message.Message):
         model: _builtins.str = ...,
         credential: _builtins.str = ...,
         lease_duration: _duration_pb2.Duration | None = ...,
+        extend_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "credential", b"credential", "lease_duration", b"lease_duration", "model", b"model", "org", b"org", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "credential", b"credential", "extend_only", b"extend_only", "lease_duration", b"lease_duration", "model", b"model", "org", b"org", "provider", b"provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -273,7 +277,9 @@ class ProbeResult(_message.Message):
     BREAKER_EPOCH_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     granted: _builtins.bool
-    """True if the call holds a permit of every half-open breaker on its way, and none is open."""
+    """True if the call holds a permit of every half-open breaker on its way, and none is open; with
+    `extend_only`, if it holds any.
+    """
     breaker_epoch: _builtins.int
     """Newest epoch of the provider's breakers."""
     @_builtins.property
@@ -409,7 +415,7 @@ class GetHealthResponse(_message.Message):
 
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[_health_pb2.PartHealth]:
-        """Breakers of models and credentials that are not simply closed."""
+        """Breakers of models and credentials that are not simply closed, and refused credentials."""
 
     def __init__(
         self,
@@ -853,16 +859,21 @@ Global___DeleteToggleResponse: _TypeAlias = DeleteToggleResponse  # noqa: Y015
 
 @_typing.final
 class ListTogglesRequest(_message.Message):
-    """Asks for all toggles."""
+    """Asks for toggles."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    TOGGLE_ID_FIELD_NUMBER: _builtins.int
+    toggle_id: _builtins.str
+    """Only this one, if there is one of this name. Empty: all."""
     def __init__(
         self,
+        *,
+        toggle_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["toggle_id", b"toggle_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
