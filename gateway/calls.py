@@ -145,6 +145,8 @@ class Calls:
             if stop is not None and not candidates:
                 return Denied(denial=denials.fenced(stop.message))
         breakers, now = self._copy.breakers, time.time()
+        for each in candidates:
+            self._copy.in_use.note(each.provider, call.credential, now)
         found = survey(
             candidates,
             breakers.unfit,

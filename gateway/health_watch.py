@@ -14,6 +14,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import clock
 from gateway.domain.fitness import Breaker, Breakers, BreakerState, PartKey
+from gateway.domain.in_use import CredentialsInUse
+from gateway.domain.statuses import Level, level_of, level_with
 from gateway.domain.stops import Stop
 from gateway.domain.toggles import Toggle
 from headgate.api.common.v1 import health_pb2 as common_pb2
@@ -62,6 +64,8 @@ class HealthCopy:
         self.kills: dict[str, common_pb2.KillSwitch] = {}
         # The same, as calls are compared with them.
         self.stops: tuple[Stop, ...] = ()
+        # What calls ask for here: to whom a provider is down.
+        self.in_use = CredentialsInUse()
         self.toggles: dict[str, Toggle] = {}
 
     @property
@@ -74,6 +78,19 @@ class HealthCopy:
         would go on denying after a stop was lifted that it cannot hear of.
         """
         return () if not self.stops or self.stale else self.stops
+
+    def level(self, provider: str, *, org: str = "") -> Level:
+        """Returns how fit a provider is to an org, or to all whose calls come here."""
+        told = self.providers[provider]
+        level = level_of(
+            read_state(told.state),
+            call_count=told.call_count,
+            error_rate_percent=told.error_rate_percent,
+        )
+        used = self.in_use.of(provider, self.wall_time(), org=org)
+        unfit = self.breakers.unfit
+        parts = [unfit.get((provider, "", credential)) for credential in used]
+        return level_with(level, [each.state if each else BreakerState.CLOSED for each in parts])
 
     @property
     def stale(self) -> bool:

@@ -12,10 +12,10 @@ from contextlib import suppress
 from typing import Final
 
 from chassis.errors import Overloaded
-from gateway.domain.statuses import Banner, Level, Severity, banner_of, level_of
+from gateway.domain.statuses import Banner, Level, Severity, banner_of
 from gateway.domain.stops import stop_of
 from gateway.domain.toggles import AI_GENERATION, is_off
-from gateway.health_watch import HealthCopy, read_state
+from gateway.health_watch import HealthCopy
 from headgate.api.common.v1 import health_pb2
 from headgate.api.gateway.v1 import gateway_pb2 as pb
 
@@ -69,7 +69,7 @@ class StatusWatch:
         """Returns an org's whole status."""
         copy = self._copy
         known = [copy.providers[name] for name in sorted(copy.providers)]
-        levels = [_level(each) for each in known]
+        levels = [copy.level(each.provider, org=org) for each in known]
         status = pb.OrgStatus(
             version=copy.version,
             stale=copy.stale,
@@ -90,14 +90,6 @@ class StatusWatch:
         with suppress(TimeoutError):
             async with asyncio.timeout(HEARTBEAT_SECONDS):
                 await self._copy.moved.wait()
-
-
-def _level(provider: health_pb2.ProviderHealth) -> Level:
-    return level_of(
-        read_state(provider.state),
-        call_count=provider.call_count,
-        error_rate_percent=provider.error_rate_percent,
-    )
 
 
 def _render(provider: health_pb2.ProviderHealth, level: Level) -> pb.ProviderStatus:

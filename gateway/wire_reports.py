@@ -11,7 +11,8 @@ from chassis.checks import Checks
 from chassis.errors import ServiceError
 from gateway import wire
 from gateway.decisions import CallName, Finished, ReceiptOrError, Report
-from gateway.domain.fitness import Overall, overall
+from gateway.domain.fitness import BreakerState, Overall, overall
+from gateway.domain.statuses import Level
 from gateway.extensions import Extension
 from gateway.health_watch import HealthCopy, read_state
 from gateway.permits import Signer
@@ -131,6 +132,7 @@ def render_status(copy: HealthCopy, principal: Principal) -> gateway_pb2.GetStat
         providers=[copy.providers[name] for name in sorted(copy.providers)],
         stale=copy.stale,
         parts=[part for _, part in sorted(copy.parts.items()) if _may_see(part, principal)],
+        down_providers=[name for name in sorted(copy.providers) if copy.level(name) is Level.DOWN],
     )
 
 
@@ -141,6 +143,8 @@ def _may_see(part: health_pb2.PartHealth, principal: Principal) -> bool:
 
 def _overall(copy: HealthCopy) -> Overall:
     states = [read_state(each.state) for each in copy.providers.values()]
+    if any(copy.level(name) is Level.DOWN for name in copy.providers):
+        states.append(BreakerState.OPEN)
     return overall(states, stopped=copy.stopped)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from headgate.api.common.v1 import limit_pb2
 from headgate.api.gateway.v1 import gateway_pb2
@@ -88,46 +88,22 @@ def make_plan(
     exclude: Sequence[Candidate] = (),
     on_denied: OnDenied = "raise",
     timeout_seconds: float | None = None,
-    parent_call_id: str = "",
-    input_tokens: int = 0,
-    input_bytes: int = 0,
-    max_output_tokens: int | None = None,
     labels: Mapping[str, str] | None = None,
-    team: str = "",
-    user: str = "",
-    session: str = "",
-    ip: str = "",
-    feature: str = "",
-    priority: Priority = Priority.DEFAULT,
-    wait_seconds: float = 0.0,
-    fallback_text: str = "",
-    locale: str = "",
     variables: Mapping[str, str] | None = None,
-    default_candidate: Candidate | None = None,
+    **same: Any,
 ) -> Plan:
-    """Returns the plan that the options describe; see `headgate.options`."""
+    """Returns the plan that the options describe; see `headgate.options`. `same` are those that a
+    plan has under the same name.
+    """
     return Plan(
         operation=operation,
         org=org,
         call_id=call_id or new_id,
         fresh_id=not call_id,
-        parent_call_id=parent_call_id,
         excluded=tuple(exclude),
-        input_tokens=input_tokens,
-        input_bytes=input_bytes,
-        max_output_tokens=max_output_tokens,
         labels=dict(labels) if labels else {},
-        team=team,
-        user=user,
-        session=session,
-        ip=ip,
-        feature=feature,
-        priority=priority,
+        variables=dict(variables) if variables else _NO_VARIABLES,
         raises_denied=on_denied == "raise",
         timeout_seconds=default_timeout_seconds if timeout_seconds is None else timeout_seconds,
-        wait_seconds=wait_seconds,
-        fallback_text=fallback_text,
-        locale=locale,
-        variables=dict(variables) if variables else _NO_VARIABLES,
-        default_candidate=default_candidate,
+        **same,
     )

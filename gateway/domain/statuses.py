@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,6 +46,16 @@ def level_of(state: BreakerState, *, call_count: int, error_rate_percent: int) -
         return Level.DOWN
     fails = call_count >= DEGRADED_CALL_COUNT and error_rate_percent >= DEGRADED_PERCENT
     return Level.DEGRADED if fails or state is BreakerState.HALF_OPEN else Level.HEALTHY
+
+
+def level_with(level: Level, credentials: Collection[BreakerState]) -> Level:
+    """Returns how fit a provider is to those whose credentials these are: if it answers none of
+    them it is down, whatever its own breaker says, which one org alone never opens.
+    """
+    if credentials and all(state is BreakerState.OPEN for state in credentials):
+        return Level.DOWN
+    is_troubled = any(state is not BreakerState.CLOSED for state in credentials)
+    return Level.DEGRADED if is_troubled and level is Level.HEALTHY else level
 
 
 def banner_of(

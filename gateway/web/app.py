@@ -30,6 +30,7 @@ from headgate.api.gateway.v1 import (
     gateway_pb2,
     limit_admin_pb2,
     staff_pb2,
+    template_admin_pb2,
 )
 
 # What is served over HTTP: the backends' API first, then all that staff do.
@@ -44,6 +45,7 @@ SERVICES: Final[tuple[ServiceDescriptor, ...]] = tuple(
         channel_admin_pb2,
         forecast_admin_pb2,
         staff_pb2,
+        template_admin_pb2,
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 )

@@ -135,12 +135,14 @@ def _show_status(answer: gateway_pb2.GetStatusResponse) -> None:
         say("The gateway has lost touch with health: what follows may be old.")
     for each in answer.kills:
         _show_switch(each)
+    # Nobody's own breaker opens it for others; it may be open for each of those who call.
+    down = set(answer.down_providers)
     show_table(
         ["PROVIDER", "BREAKER", ">FAILURES IN A ROW", "SINCE", "LAST SUCCESS", "LAST FAILURE"],
         [
             [
                 each.provider,
-                _state(each),
+                _state(each) if each.provider not in down else f"{_state(each)}, answers nobody",
                 f"{each.consecutive_failure_count:,}",
                 wording.instant(each, "change_time"),
                 wording.instant(each, "success_time"),

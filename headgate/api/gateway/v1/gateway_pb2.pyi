@@ -1086,6 +1086,7 @@ class GetStatusResponse(_message.Message):
     PROVIDERS_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
+    DOWN_PROVIDERS_FIELD_NUMBER: _builtins.int
     state: Global___ServiceState.ValueType
     """Overall state."""
     stale: _builtins.bool
@@ -1102,6 +1103,12 @@ class GetStatusResponse(_message.Message):
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[_health_pb2.PartHealth]:
         """Breakers of models, and of the caller's credentials, that are not simply closed."""
 
+    @_builtins.property
+    def down_providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Providers that answer nobody: their breaker is open, or that of every credential that calls of
+        the last ten minutes asked for, at this gateway.
+        """
+
     def __init__(
         self,
         *,
@@ -1110,10 +1117,11 @@ class GetStatusResponse(_message.Message):
         providers: _abc.Iterable[_health_pb2.ProviderHealth] | None = ...,
         stale: _builtins.bool = ...,
         parts: _abc.Iterable[_health_pb2.PartHealth] | None = ...,
+        down_providers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kills", b"kills", "parts", b"parts", "providers", b"providers", "stale", b"stale", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["down_providers", b"down_providers", "kills", b"kills", "parts", b"parts", "providers", b"providers", "stale", b"stale", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
