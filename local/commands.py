@@ -53,7 +53,8 @@ def status(state: Path, *, as_json: bool) -> int:
     rows = _rows(state) if find_supervisor(state) is not None else []
     all_ready = bool(rows) and all(row["ready"] for row in rows)
     if as_json:
-        print(json.dumps({"up": all_ready, "state": str(state), "processes": rows}, indent=2))
+        facts = {"up": all_ready, "state": str(state), "processes": rows}
+        print(json.dumps(facts | {"http": _http_urls(state)}, indent=2))
     elif not rows:
         print("Nothing runs here: `make up` starts it.")
     else:
@@ -61,7 +62,14 @@ def status(state: Path, *, as_json: bool) -> int:
             since = time.strftime("%H:%M:%S", time.localtime(row["start_time"]))
             ready = "ready" if row["ready"] else "NOT READY"
             print(f"  {row['name']:<14} {row['address']:<18} {row['pid']:<8} {since}  {ready}")
+        print(f"  {'http':<14} {', '.join(_http_urls(state))}")
     return 0 if all_ready else 1
+
+
+def _http_urls(state: Path) -> list[str]:
+    content = endpoints.read(state) or {}
+    urls: list[str] = content.get("http", [])
+    return urls
 
 
 def _rows(state: Path) -> list[dict[str, Any]]:

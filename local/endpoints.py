@@ -62,6 +62,7 @@ def write(folder: Path, layout: Layout, running: dict[str, Identity]) -> None:
         "admissions": layout.addresses("admission"),
         "accounting": layout.addresses("accounting")[0],
         "health": layout.addresses("health")[0],
+        "http": layout.http_urls(),
         "replicas": {plan.name: plan.address for plan in layout.plans},
         "metrics": {plan.name: f"http://{HOST}:{plan.metrics_port}" for plan in layout.plans},
         "database_url": layout.admin_url,

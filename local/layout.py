@@ -28,6 +28,8 @@ REPLICA_COUNT_MAX: Final = 10
 # dies with its gateway.
 BREAKER_OPEN_SECONDS: Final = 15
 PROBE_SECONDS: Final = 20
+# Distance of the first gateway's HTTP port from the block's first; the others follow it.
+HTTP_PORT: Final = 80
 # From a replica's RPC port to its metrics port: 7400 and 9464.
 METRICS_DISTANCE: Final = 2064
 
@@ -40,6 +42,8 @@ class ReplicaPlan:
     name: str
     deployable: str
     port: int
+    # None: it has no HTTP face.
+    http_port: int | None = None
 
     @property
     def module(self) -> str:
@@ -70,11 +74,18 @@ class Layout:
         """Where the deployable's replicas answer."""
         return [plan.address for plan in self.plans if plan.deployable == deployable]
 
+    def http_urls(self) -> list[str]:
+        """Where gateways answer browsers, OpenFeature SDKs and whoever speaks HTTP."""
+        ports = [plan.http_port for plan in self.plans if plan.http_port is not None]
+        return [f"http://{HOST}:{port}" for port in ports]
+
     def environment(self, plan: ReplicaPlan) -> dict[str, str]:
         """The settings of one server process, and nothing that it does not need."""
         fields = self._common(plan.deployable)
         fields["LISTEN_ADDRESS"] = plan.address
         fields["METRICS_ADDRESS"] = f"{HOST}:{plan.metrics_port}"
+        if plan.http_port is not None:
+            fields["HTTP_LISTEN_ADDRESS"] = f"{HOST}:{plan.http_port}"
         return _variables(plan.deployable, fields)
 
     def preferences(self, plan: ReplicaPlan) -> dict[str, str]:
@@ -132,6 +143,7 @@ def lay_out(
             name=f"{deployable}-{index}",
             deployable=deployable,
             port=base + _port_offset(deployable, index),
+            http_port=base + HTTP_PORT + index if deployable == FRONT else None,
         )
         for deployable in MODULES
         for index in range(counts[deployable])

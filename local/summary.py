@@ -13,6 +13,7 @@ def describe(state: Path, layout: Layout, *, with_keys: bool) -> str:
     lines = ["", "Headgate is up."]
     plans = sorted(layout.plans, key=lambda plan: plan.port)
     lines += [f"  {plan.name:<14} {plan.address}" for plan in plans]
+    lines.append(f"  {'http':<14} {', '.join(layout.http_urls())}")
     lines.append(f"  {'logs':<14} {state / 'logs'}")
     lines.append("")
     if with_keys:

@@ -204,8 +204,10 @@ def _claim_ports(state: Path, options: Options) -> Block:
         remembered = int(file.read_text())
     except (FileNotFoundError, ValueError):
         remembered = None
-    offsets = [plan.port for plan in lay_out_of(options, 0)]
+    plans = lay_out_of(options, 0)
+    offsets = [plan.port for plan in plans]
     offsets += [offset + METRICS_DISTANCE for offset in offsets]
+    offsets += [plan.http_port for plan in plans if plan.http_port is not None]
     block = claim_block(offsets, remembered=remembered)
     if block.base != (remembered or BASE_FIRST):
         say(f"ports from {remembered or BASE_FIRST} on are in use; taking those from {block.base}")
