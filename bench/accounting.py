@@ -2,8 +2,8 @@
 
 `python -m bench.accounting [--json] [--calls N] [--trace FILE] [--cycle]`. Makes a database of its
 own with N calls of 1,000 orgs over 90 days, whose sizes are drawn from the trace; with 10,000,000
-it needs some minutes and 8 GB of disk. `--cycle` runs the whole system too: a call admitted and
-completed, beside a bare echo.
+it needs half an hour and 12 GB of disk. `--cycle` runs the whole system too: a call admitted and
+completed, beside a bare echo and beside Postgres alone.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ import json
 import random
 import secrets
 import statistics
-import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,33 +25,23 @@ from typing import Final
 
 import asyncpg
 import structlog
-from opentelemetry.metrics import NoOpMeter
 from rich.console import Console
 from rich.table import Table
 
+from bench.cycle import run_cycle
 from bench.ledger_data import TRACE, Extent, fill, measure_sizes, read_trace
-from chassis.database import connect, open_pool
+from bench.recording import BATCH_SIZE, SCHEMA, measure_recording
+from chassis.database import open_pool
 from chassis.migrations import migrate
 from chassis.provision import owner_role, provision, runtime_role
 from local import config
 from local.layout import with_user
 from local.postgres import EmbeddedPostgres
-from services.accounting.domain.meters import Meter, MeterCounts
-from services.accounting.domain.pricebook import CataloguePrice
-from services.accounting.domain.pricing import Price, Rate
 from services.accounting.domain.summaries import Source, UsageQuery
-from services.accounting.domain.usage import Booking, Outcome, Report
-from services.accounting.ledger import Ledger
-from services.accounting.price_store import PriceStore
-from services.accounting.prices import Prices
-from services.accounting.store import LogWriter
 from services.accounting.summaries import Summaries
 
-SCHEMA: Final = "accounting"
-BATCH_SIZE: Final = 128
 QUERY_COUNT: Final = 200
 RAW_COUNT: Final = 5
-RECORD_SECONDS: Final = 8.0
 MONTH: Final = timedelta(days=30)
 
 
@@ -62,12 +50,14 @@ class Figure:
     """One row of the table."""
 
     name: str
-    # "ms", "calls/s" or "bytes".
+    # "ms", "calls/s", "us" or "bytes".
     unit: str
     p50: float
     p95: float | None = None
-    # Times as fast as the raw log, or parts of the echo.
+    # Times as fast as the whole raw log; of a cycle: parts of the echo.
     ratio: float | None = None
+    # Times as fast as the raw log of the same org; of a cycle: parts of Postgres alone.
+    like_ratio: float | None = None
 
 
 def main() -> None:
@@ -86,7 +76,7 @@ def main() -> None:
         call_count=options.calls, org_count=options.orgs, day_count=max(options.days, 31)
     )
     with EmbeddedPostgres(temporary=True) as server:
-        figures = asyncio.run(_run(server.url, extent, options.trace))
+        figures = asyncio.run(_run(server, extent, options.trace))
     if options.cycle:
         figures += _run_cycle()
     if options.json:
@@ -96,11 +86,17 @@ def main() -> None:
 
 
 def _facts(figure: Figure) -> dict[str, float]:
-    known = {figure.unit: figure.p50, f"p95 {figure.unit}": figure.p95, "ratio": figure.ratio}
+    known = {
+        figure.unit: figure.p50,
+        f"p95 {figure.unit}": figure.p95,
+        "ratio": figure.ratio,
+        "like ratio": figure.like_ratio,
+    }
     return {name: round(value, 4) for name, value in known.items() if value is not None}
 
 
-async def _run(url: str, extent: Extent, trace: Path) -> list[Figure]:
+async def _run(server: EmbeddedPostgres, extent: Extent, trace: Path) -> list[Figure]:
+    url = server.url
     password = secrets.token_urlsafe(16)
     await provision(url, name=SCHEMA, owner_password=password, runtime_password=password)
     owner = with_user(url, owner_role(SCHEMA), password)
@@ -114,7 +110,7 @@ async def _run(url: str, extent: Extent, trace: Path) -> list[Figure]:
         await fill(admin, extent, read_trace(trace), partial(_tell, extent.call_count))
         sizes = await measure_sizes(admin)
         figures = await _measure_queries(runtime, extent)
-        figures.append(await _measure_record(runtime, extent))
+        figures += await _measure_record(runtime, extent, server)
     finally:
         await admin.close()
     for name, size in sorted(sizes.items()):
@@ -124,7 +120,8 @@ async def _run(url: str, extent: Extent, trace: Path) -> list[Figure]:
 
 
 def _tell(whole: int, done: int) -> None:
-    print(f"\r{done:,} of {whole:,} calls made", end="" if done < whole else "\n", file=sys.stderr)
+    end = "" if sys.stderr.isatty() and done < whole else "\n"
+    print(f"\r{done:,} of {whole:,} calls made", end=end, file=sys.stderr, flush=True)
 
 
 async def _measure_queries(url: str, extent: Extent) -> list[Figure]:
@@ -150,12 +147,11 @@ async def _measure_queries(url: str, extent: Extent) -> list[Figure]:
         org = await _time(lambda: ask(some_org()), QUERY_COUNT)
         raw = await _time(lambda: ask(source=Source.LOG), RAW_COUNT)
         raw_org = await _time(lambda: ask(some_org(), Source.LOG), RAW_COUNT)
-    middle = statistics.median(raw)
     return [
-        _milliseconds("query-30d-platform", platform, middle),
-        _milliseconds("query-30d-org", org, middle),
-        _milliseconds("query-30d-raw", raw, middle),
-        _milliseconds("query-30d-raw-org", raw_org, middle),
+        _milliseconds("query-30d-platform", platform, raw),
+        _milliseconds("query-30d-org", org, raw, raw_org),
+        _milliseconds("query-30d-raw", raw, raw),
+        _milliseconds("query-30d-raw-org", raw_org, raw),
     ]
 
 
@@ -169,76 +165,55 @@ async def _time(work: Callable[[], Awaitable[None]], count: int) -> list[float]:
     return sorted(times)
 
 
-def _milliseconds(name: str, times: list[float], raw: float) -> Figure:
-    p95 = times[min(len(times) - 1, int(len(times) * 0.95))]
+def _milliseconds(
+    name: str, times: list[float], raw: list[float], like: list[float] | None = None
+) -> Figure:
     middle = statistics.median(times)
-    return Figure(name=name, unit="ms", p50=middle, p95=p95, ratio=raw / middle)
-
-
-async def _measure_record(url: str, extent: Extent) -> Figure:
-    price = Price({Meter.INPUT: Rate(150_000_000), Meter.OUTPUT: Rate(600_000_000)})
-    pool = await open_pool(url, application_name="bench", schema=SCHEMA, size=2)
-    async with pool:
-        store = PriceStore(pool)
-        models = [("openai", "model-0"), ("anthropic", "model-1"), ("openai", "model-2")]
-        await store.import_catalogue(
-            [CataloguePrice(provider=p, model=m, price=price) for p, m in models]
-        )
-        prices = Prices(store)
-        await prices.refresh()
-        open_writer = partial(connect, url, application_name="bench", schema=SCHEMA)
-        ledger = Ledger(writer=LogWriter(open_writer), prices=prices, metrics=NoOpMeter("bench"))
-        draw = random.Random(2)
-        done, rates = 0, []
-        until = time.perf_counter() + RECORD_SECONDS
-        while time.perf_counter() < until:
-            batch = [_report(draw, extent, models) for _ in range(BATCH_SIZE)]
-            begin = time.perf_counter()
-            answers = await ledger.record(batch)
-            rates.append(BATCH_SIZE / (time.perf_counter() - begin))
-            done += sum(isinstance(each, Booking) for each in answers)
-        await ledger.aclose()
-    assert done == len(rates) * BATCH_SIZE, "not every call was booked"
-    # The first batches warm up.
-    name = f"record-batch-{BATCH_SIZE}"
-    return Figure(name=name, unit="calls/s", p50=statistics.median(rates[5:]))
-
-
-def _report(draw: random.Random, extent: Extent, models: list[tuple[str, str]]) -> Report:
-    org = int(extent.org_count * draw.random() ** 2)
-    provider, model = draw.choice(models)
-    return Report(
-        org=f"org-{org:04}",
-        call_id=uuid.UUID(int=draw.getrandbits(128)),
-        operation=f"operation-{draw.randrange(4)}",
-        provider=provider,
-        model=model,
-        admit_time=datetime.now(UTC),
-        price_version=1,
-        held_nanos=1_000_000,
-        outcome=Outcome.SUCCEEDED,
-        meters=MeterCounts(input=draw.randrange(1, 4_000), output=draw.randrange(1, 800)),
-        api_key_id=f"k_{org:012}",
-        team=f"team-{org % 7}",
-        latency_ms=draw.randrange(300, 9_000),
+    return Figure(
+        name=name,
+        unit="ms",
+        p50=middle,
+        p95=times[min(len(times) - 1, int(len(times) * 0.95))],
+        ratio=statistics.median(raw) / middle,
+        like_ratio=statistics.median(like) / middle if like else None,
     )
 
 
+async def _measure_record(url: str, extent: Extent, server: EmbeddedPostgres) -> list[Figure]:
+    found = await measure_recording(url, extent, server)
+    name = f"record-batch-{BATCH_SIZE}"
+    return [
+        Figure(name=name, unit="calls/s", p50=found.rate),
+        Figure(name=f"{name} Python", unit="us", p50=found.python_us),
+        Figure(name=f"{name} Postgres", unit="us", p50=found.postgres_us),
+    ]
+
+
 def _run_cycle() -> list[Figure]:
-    words = [sys.executable, "-m", "bench.admit", "--json", "--only", "echo-64,cycle-64"]
-    output = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-    found = json.loads(output)
-    rows = found.get("shapes", found)
-    cycle = rows["cycle-64"]
-    return [Figure(name="cycle-64", unit="calls/s", p50=cycle["rate"], ratio=cycle.get("ratio"))]
+    rates = run_cycle()
+    echo = rates.pop("echo-64")
+    figures = [Figure(name="echo-64", unit="calls/s", p50=echo)]
+    for name, rpcs in (("cycle-64", 2), ("complete-64", 1)):
+        rate, alone = rates[name], rates[f"{name}-alone"]
+        figures.append(
+            Figure(
+                name=name,
+                unit="calls/s",
+                p50=rate,
+                ratio=rate * rpcs / echo,
+                like_ratio=rate / alone,
+            )
+        )
+        figures.append(Figure(name=f"{name}-alone", unit="calls/s", p50=alone))
+    return figures
 
 
 def _show(figures: list[Figure]) -> None:
     table = Table()
-    for header in ("figure", "unit", "p50", "p95", "ratio"):
+    for header in ("figure", "unit", "p50", "p95", "ratio", "like ratio"):
         table.add_column(header, justify="left" if header in ("figure", "unit") else "right")
     for each in figures:
-        numbers = (each.p50, each.p95, each.ratio)
+        numbers = (each.p50, each.p95, each.ratio, each.like_ratio)
         texts = ("" if number is None else f"{number:,.2f}" for number in numbers)
         table.add_row(each.name, each.unit, *texts)
     Console().print(table)

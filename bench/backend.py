@@ -26,6 +26,8 @@ ROOMY_CAP: Final = 10**17
 METERS: Final = call_pb2.UsageMeters(input_token_count=420, output_token_count=180)
 
 Metadata: TypeAlias = tuple[tuple[str, str], ...]
+# A permit, and who got it.
+Ticket: TypeAlias = tuple[bytes, Metadata]
 
 
 class UnexpectedAnswerError(Exception):
@@ -62,20 +64,26 @@ class Backend:
 
     async def cycle(self) -> int:
         """Admits one call, and reports it after no time at all."""
+        await self.end(await self.start())
+        return 1
+
+    async def start(self) -> Ticket:
+        """Admits one call of the next org; returns what completes it."""
         org, metadata = next(self._orgs)
-        admission = await self._admit(org, metadata)
+        return (await self._admit(org, metadata)).permit, metadata
+
+    async def end(self, ticket: Ticket) -> None:
+        """Reports a call that was admitted."""
+        permit, metadata = ticket
         answer = await self._stub.CompleteCall(
             pb.CompleteCallRequest(
-                permit=admission.permit,
-                outcome=call_pb2.CALL_OUTCOME_SUCCEEDED,
-                meters=METERS,
+                permit=permit, outcome=call_pb2.CALL_OUTCOME_SUCCEEDED, meters=METERS
             ),
             metadata=metadata,
             timeout=DEADLINE_SECONDS,
         )
         if not answer.receipt.total_nanos:
             raise UnexpectedAnswerError(str(answer))
-        return 1
 
     async def fetch_answer(self) -> pb.AdmitCallResponse:
         """Returns a real answer, for the baseline to repeat."""

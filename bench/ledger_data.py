@@ -24,7 +24,8 @@ INSERT INTO usage_log (
     payload_digest, team
 )
 SELECT
-    'org-' || lpad(org::text, 4, '0'), gen_random_uuid(), admit_time, 'operation-' || operation,
+    'org-' || lpad(org::text, 4, '0'), uuidv7(admit_time - clock_timestamp()), admit_time,
+    'operation-' || operation,
     CASE model % 2 WHEN 0 THEN 'openai' ELSE 'anthropic' END, 'model-' || model,
     'k_' || lpad(org::text, 12, '0'),
     CASE WHEN ticket % 2 = 0 THEN jsonb_build_object('ticket', 'T-' || ticket) END,
