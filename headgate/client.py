@@ -100,8 +100,9 @@ class Client(Session):
     connection of its own, provided that its parent had none open. Serves one event loop.
     `target` is the gateway's address, as gRPC writes it; empty: HEADGATE_TARGET, else this
     machine. `api_key` empty: HEADGATE_API_KEY. HEADGATE_MODE=off asks nobody, and =fake a gateway
-    in memory; neither needs target or key. Without `tls`, this machine is reached in plain text
-    and all others by TLS with the system's authorities. `org` is for keys that may act for
+    in memory; neither needs target or key. Without `tls`, HEADGATE_TLS_CA_FILE names the authority
+    to trust; without that, this machine is reached in plain text and all others by TLS with the
+    system's authorities. `org` is for keys that may act for
     several. All options: `headgate.options.ClientOptions`. Raises ValueError for what can't be a
     target or a key.
     """
@@ -124,6 +125,8 @@ class Client(Session):
         mode = Mode.ON if open_channel is not None else config.read_mode()
         if mode is not Mode.ON:
             target, api_key = _NOWHERE, api_key or mode.value
+        elif tls is None and not insecure:
+            tls = config.read_tls()
         target, api_key = target or config.read_target(), api_key or config.read_key()
         channel.check_target(target, tls=tls, insecure=insecure)
         if mode is Mode.FAKE:

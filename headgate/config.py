@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import enum
 import os
+from pathlib import Path
 from typing import Final
+
+from headgate.channel import Tls
 
 DEFAULT_TARGET: Final = "127.0.0.1:7400"
 MODE_VARIABLE: Final = "HEADGATE_MODE"
 TARGET_VARIABLE: Final = "HEADGATE_TARGET"
 KEY_VARIABLE: Final = "HEADGATE_API_KEY"
+CA_VARIABLE: Final = "HEADGATE_TLS_CA_FILE"
 
 
 class Mode(enum.Enum):
@@ -46,3 +50,14 @@ def read_key() -> str:
     if not key:
         raise ValueError(f"no API key: pass api_key, or set {KEY_VARIABLE}")
     return key
+
+
+def read_tls() -> Tls | None:
+    """Returns whom to trust if HEADGATE_TLS_CA_FILE says so. Raises ValueError."""
+    path = os.environ.get(CA_VARIABLE, "")
+    if not path:
+        return None
+    try:
+        return Tls(root_certificates=Path(path).read_bytes())
+    except OSError as error:
+        raise ValueError(f"{CA_VARIABLE}: can't read {path}: {error.strerror}") from None

@@ -95,8 +95,10 @@ async def test_it_serves_until_it_is_told_to_stop_and_finishes_what_it_began(
         (["check-config"], {"PERMIT_KEYS": "k:00"}, 2, b"HEADGATE_GATEWAY_PERMIT_KEYS: entry 1"),
         (["check-config"], {"PERMIT_KEY": "k:00"}, 2, b"mean HEADGATE_GATEWAY_PERMIT_KEYS"),
         (["migrate"], {}, 2, b"HEADGATE_GATEWAY_OWNER_DATABASE_URL is not set"),
+        (["serve"], {"LISTEN_ADDRESS": "0.0.0.0:0"}, 2, b"_LISTEN_ADDRESS is not loopback: set"),
+        (["serve"], {"HTTP_LISTEN_ADDRESS": "0.0.0.0:0"}, 2, b"HTTP_LISTEN_ADDRESS is not loop"),
     ],
-    ids=["good", "bootstrap", "other secret", "bad keys", "mistyped", "no owner"],
+    ids=["good", "bootstrap", "other secret", "bad keys", "mistyped", "no owner", "open", "http"],
 )  # fmt: skip
 async def test_a_command_ends_with_a_code_and_one_line(
     clone: Clone, words: list[str], change: dict[str, str], code: int, said: bytes

@@ -13,6 +13,10 @@ import yaml
 ROOT: Final = Path(__file__).resolve().parents[3]
 BASE: Final = ROOT / "deploy/k8s/base"
 OVERLAYS: Final = ROOT / "deploy/k8s/overlays"
+CERTIFICATES: Final = ROOT / "deploy/k8s/components/cert-manager"
+# Where pods find their certificates, and what each secret of them holds.
+TLS_FOLDER: Final = "/etc/headgate/tls"
+TLS_FILES: Final = ("tls.crt", "tls.key", "ca.crt")
 # Import path of each deployable, by its name in the cluster.
 DEPLOYABLES: Final = {
     "admission": "services.admission",
@@ -41,6 +45,18 @@ def _parse(path: Path) -> Manifest:
 def load(path: Path) -> Manifest:
     """Parses a file that holds one resource. The caller may change what it gets."""
     return deepcopy(_parse(path))
+
+
+@cache
+def of_cert_manager() -> tuple[Manifest, ...]:
+    """Resources of the component that makes certificates."""
+    paths = sorted(CERTIFICATES.glob("*.yaml"))
+    return tuple(
+        manifest
+        for path in paths
+        if path.name != "kustomization.yaml"
+        for manifest in yaml.safe_load_all(path.read_text())
+    )
 
 
 def of_kind(*kinds: str) -> Iterator[Manifest]:

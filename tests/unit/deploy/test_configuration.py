@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -42,6 +43,10 @@ def config_map(deployable: str) -> dict[str, str]:
     return dict(found)
 
 
+def port_of(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
 def secret_variables(container: Manifest) -> dict[str, Any]:
     return {each["name"]: each["valueFrom"]["secretKeyRef"] for each in container["env"]}
 
@@ -68,8 +73,10 @@ def test_every_variable_is_one_that_the_deployable_reads(workload: Manifest) -> 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_every_container_gets_a_configuration_that_it_accepts(
-    workload: Manifest, monkeypatch: pytest.MonkeyPatch
+    workload: Manifest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    for file in manifests.TLS_FILES:
+        (tmp_path / file).touch()
     deployable = manifests.component(workload)
     template = manifests.pod_template(workload)
     assert template is not None
@@ -83,7 +90,7 @@ def test_every_container_gets_a_configuration_that_it_accepts(
     for container in manifests.containers(template):
         with monkeypatch.context() as patch:
             for name, value in config_map(deployable).items():
-                patch.setenv(name, value)
+                patch.setenv(name, value.replace(manifests.TLS_FOLDER, str(tmp_path)))
             for name, reference in secret_variables(container).items():
                 patch.setenv(name, secrets[reference["key"]])
             try:
@@ -109,10 +116,10 @@ def test_servers_wait_for_their_calls_before_the_cluster_kills_them(deployable: 
 
 
 @pytest.mark.parametrize("deployable", manifests.DEPLOYABLES)
-def test_a_server_listens_where_its_service_and_its_policy_point(deployable: str) -> None:
-    port = int(
-        config_map(deployable)[f"HEADGATE_{deployable.upper()}_LISTEN_ADDRESS"].rpartition(":")[2]
-    )
+def test_a_server_listens_where_its_services_and_its_policy_point(deployable: str) -> None:
+    prefix, config = f"HEADGATE_{deployable.upper()}", config_map(deployable)
+    listening = [f"{prefix}_LISTEN_ADDRESS", f"{prefix}_HTTP_LISTEN_ADDRESS"]
+    open_ports = [port_of(config[name]) for name in listening if name in config]
     ports = {
         each["port"]
         for manifest in manifests.of_kind("Service")
@@ -125,8 +132,72 @@ def test_a_server_listens_where_its_service_and_its_policy_point(deployable: str
         if manifest["metadata"]["name"] == deployable
     ]
 
-    assert ports == {port}
-    assert policy["spec"]["ingress"][0]["ports"] == [{"port": port}]
+    metrics = port_of(config[f"{prefix}_METRICS_ADDRESS"])
+    assert ports == set(open_ports)
+    assert [rule["ports"] for rule in policy["spec"]["ingress"]] == [
+        [{"port": port}] for port in [*open_ports, metrics]
+    ]
+
+
+@pytest.mark.parametrize("deployable", manifests.DEPLOYABLES)
+def test_a_server_answers_probes_where_it_is_probed(deployable: str) -> None:
+    (server,) = [
+        manifest
+        for manifest in manifests.of_kind("Deployment")
+        if manifest["metadata"]["name"] == deployable
+    ]
+    template = manifests.pod_template(server)
+    assert template is not None
+    ports = {
+        port["name"]: port["containerPort"]
+        for container in manifests.containers(template)
+        for port in container["ports"]
+    }
+    address = config_map(deployable)[f"HEADGATE_{deployable.upper()}_PROBE_ADDRESS"]
+
+    assert port_of(address) == ports["probes"]
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_every_pod_has_the_certificates_that_its_configuration_names(workload: Manifest) -> None:
+    deployable = manifests.component(workload)
+    template = manifests.pod_template(workload)
+    assert template is not None
+    named = {value for name, value in config_map(deployable).items() if "_TLS_" in name}
+    (volume,) = [each for each in template["spec"]["volumes"] if each["name"] == "tls"]
+
+    assert named == {f"{manifests.TLS_FOLDER}/{file}" for file in manifests.TLS_FILES}
+    # Readable by the group that the pod's user is in.
+    assert volume["secret"] == {"secretName": f"headgate-{deployable}-tls", "defaultMode": 0o440}
+    for container in manifests.containers(template):
+        mount = {"name": "tls", "mountPath": manifests.TLS_FOLDER, "readOnly": True}
+        assert mount in container["volumeMounts"]
+
+
+@pytest.mark.parametrize("deployable", manifests.DEPLOYABLES)
+def test_a_certificate_has_the_names_by_which_others_call_and_serves_both_ways(
+    deployable: str,
+) -> None:
+    (certificate,) = [
+        manifest["spec"]
+        for manifest in manifests.of_cert_manager()
+        if manifest["kind"] == "Certificate" and manifest["metadata"]["name"] == deployable
+    ]
+    called = {
+        value.rpartition(":")[0]
+        for each in manifests.DEPLOYABLES
+        for name, value in config_map(each).items()
+        if name.endswith(f"_{deployable.upper()}_ADDRESSES")
+    }
+
+    assert certificate["secretName"] == f"headgate-{deployable}-tls"
+    assert set(certificate["usages"]) == {"server auth", "client auth"}
+    assert called <= set(certificate["dnsNames"])
+
+
+@pytest.mark.parametrize("deployable", manifests.DEPLOYABLES)
+def test_no_pod_speaks_plain_text(deployable: str) -> None:
+    assert [name for name in config_map(deployable) if "PLAINTEXT" in name] == []
 
 
 @pytest.mark.parametrize("deployable", manifests.DEPLOYABLES)

@@ -113,9 +113,9 @@ def test_every_image_carries_the_version_of_this_checkout(workload: Manifest) ->
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_every_server_is_probed_by_name_on_its_own_port(server: Manifest) -> None:
+def test_every_server_is_probed_by_name_on_the_port_that_speaks_no_tls(server: Manifest) -> None:
     (container,) = template_of(server)["spec"]["containers"]
-    (port,) = [port["containerPort"] for port in container["ports"] if port["name"] == "grpc"]
+    (port,) = [port["containerPort"] for port in container["ports"] if port["name"] == "probes"]
 
     assert container["startupProbe"]["grpc"] == {"port": port, "service": "liveness"}
     assert container["livenessProbe"]["grpc"] == {"port": port, "service": "liveness"}

@@ -35,9 +35,10 @@ def render(overlay: str) -> list[Manifest]:
 def test_an_overlay_renders_every_resource_of_the_base_and_each_is_valid(overlay: str) -> None:
     rendered = render(overlay)
 
-    assert len(rendered) == len(manifests.files())
+    assert len(rendered) == len(manifests.files()) + len(manifests.of_cert_manager())
     for manifest in rendered:
-        validate(manifest, "1.37", strict=True)
+        if not manifest["apiVersion"].startswith("cert-manager.io/"):
+            validate(manifest, "1.37", strict=True)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -48,6 +49,25 @@ def test_an_overlay_puts_everything_into_its_own_namespace(overlay: str) -> None
     assert {each["metadata"]["namespace"] for each in rendered if each["kind"] != "Namespace"} == {
         namespace["metadata"]["name"]
     }
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_gateway_s_certificate_has_the_names_of_the_overlay_s_namespace(overlay: str) -> None:
+    rendered = render(overlay)
+    (namespace,) = [each for each in rendered if each["kind"] == "Namespace"]
+    (certificate,) = [
+        each
+        for each in rendered
+        if each["kind"] == "Certificate" and each["metadata"]["name"] == "gateway"
+    ]
+    name = namespace["metadata"]["name"]
+
+    assert certificate["spec"]["dnsNames"] == [
+        "gateway",
+        f"gateway.{name}.svc",
+        "gateway-headless",
+        f"gateway-headless.{name}.svc",
+    ]
 
 
 def test_production_never_runs_a_server_alone() -> None:
