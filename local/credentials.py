@@ -33,6 +33,8 @@ class Credentials:
     # The whole keys by the org that they may act for.
     api_keys: dict[str, str]
     admin_key: str
+    # By which somebody becomes the first admin, once.
+    staff_token: str
     # Postgres role -> password.
     passwords: dict[str, str]
     # Whether nobody has seen the keys yet.
@@ -62,6 +64,7 @@ def load_or_make(folder: Path, *, deployables: Iterable[str]) -> Credentials:
         passwords={role: files.secret(f"password-{role}", _make_token) for role in roles},
         api_keys={org: files.secret(f"key-{org}", partial(_make_key, org)) for org in ORGS},
         admin_key=files.secret("key-admin", partial(_make_key, "admin")),
+        staff_token=files.secret("staff-token", _make_token),
         fresh=files.wrote,
     )
 

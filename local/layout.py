@@ -100,6 +100,7 @@ class Layout:
         keys = self.credentials.api_keys
         fields = self._common(FRONT)
         fields["BOOTSTRAP_ADMIN_KEY"] = self.credentials.admin_key
+        fields["BOOTSTRAP_STAFF_TOKEN"] = self.credentials.staff_token
         fields["BOOTSTRAP_API_KEYS"] = ",".join(f"{org}={key}" for org, key in keys.items())
         return _variables(FRONT, fields)
 

@@ -20,6 +20,11 @@ def describe(state: Path, layout: Layout, *, with_keys: bool) -> str:
         credentials = layout.credentials
         lines += ["These keys are shown once; `make keys` prints them again."]
         lines += describe_keys(credentials.api_keys, credentials.admin_key)
+        lines += [
+            "With this token somebody becomes the first admin, once:",
+            "  .venv/bin/python -m headgate staff bootstrap you@example.com --name You",
+            f"  {'token':<14} {credentials.staff_token}",
+        ]
     else:
         lines += ["The keys are those of the last time: `make keys`."]
     lines += [

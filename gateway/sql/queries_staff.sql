@@ -112,6 +112,12 @@ SELECT
 FROM staff
 WHERE email = $1::text;
 
+-- name: renew_password_hash!
+-- Replaces a hash by another one of the same password.
+UPDATE staff
+SET password_hash = $3::text
+WHERE staff_id = $1::text AND password_hash = $2::text;
+
 -- name: set_password!
 -- Sets somebody's password.
 UPDATE staff

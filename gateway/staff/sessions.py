@@ -14,7 +14,7 @@ import grpc
 from google.protobuf.message import Message
 
 from chassis.checks import Checks
-from chassis.errors import PermissionDenied, ServiceError
+from chassis.errors import Overloaded, PermissionDenied, ServiceError
 from gateway import tokens
 from gateway.admin.audit import Audit, describe
 from gateway.admin.wire_keys import render_time
@@ -24,7 +24,7 @@ from gateway.principals import Principal
 from gateway.staff import store as staff_store
 from gateway.staff import wire
 from gateway.staff.passwords import Passwords
-from gateway.staff.store import StaffStore, StaffTransaction
+from gateway.staff.store import StaffStore, StaffTransaction, StoredPassword
 from gateway.store import Store, Transaction
 from headgate.api.gateway.v1 import staff_pb2 as pb
 
@@ -177,7 +177,18 @@ class Sessions:
         if stored is None or not is_right or stored.is_disabled:
             raise LoginFailed
         await self._staff.forget_login_failures(email_hash)
+        if self._passwords.is_outdated(stored.password_hash):
+            await self._hash_anew(stored, password)
         return stored.staff_id
+
+    async def _hash_anew(self, stored: StoredPassword, password: str) -> None:
+        """Stores a password as new ones are; only at a login is it known."""
+        try:
+            hashed = await self._passwords.hash(password)
+        except Overloaded:
+            # The next login does it.
+            return
+        await self._staff.renew_password_hash(stored, hashed)
 
     async def _render(self, staff_id: str) -> pb.StaffMember | None:
         member = await self._staff.fetch_staff(staff_id)

@@ -89,6 +89,11 @@ class StaffStore:
         await self._store.value("forget_login_failures", email_hash)
         await self._store.value("prune_login_failures")
 
+    async def renew_password_hash(self, stored: StoredPassword, password_hash: str) -> None:
+        """Stores another hash of the same password, unless that was changed meanwhile."""
+        values = (stored.staff_id, stored.password_hash, password_hash)
+        await self._store.value("renew_password_hash", *values)
+
     async def find_invitation(self, token_hash: bytes) -> tuple[str, str | None] | None:
         """Returns which invitation a secret is good for, and whose password it resets, if any."""
         row = await self._store.row("find_invitation", token_hash)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from headgate.api.gateway.v1 import admin_pb2, staff_pb2
+from headgate.api.gateway.v1 import admin_pb2, staff_pb2, staff_pb2_grpc
 from headgate.cli import wording
 from headgate.cli.config import KEY_VARIABLE, WrongUse
 from headgate.cli.output import Json, say, show_json, show_table
@@ -34,8 +34,10 @@ def list_staff(
     json: Json = False,
 ) -> None:
     """Lists staff, newest first."""
-    request = staff_pb2.ListStaffRequest(org=org, page_size=1_000)
-    answer = open_session(context).ask_staff(lambda stub: stub.ListStaff, request)
+    request = staff_pb2.ListStaffRequest(org=org)
+    answer = open_session(context).collect_at(
+        staff_pb2_grpc.StaffServiceStub, lambda stub: stub.ListStaff, request
+    )
     show_json(answer) if json else _show_members(answer.members)
 
 

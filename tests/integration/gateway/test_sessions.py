@@ -6,9 +6,13 @@ import asyncio
 import hashlib
 from typing import Any
 
+import argon2
 import asyncpg
+import pytest
 
+from chassis.errors import Overloaded
 from gateway import tokens
+from gateway.staff.passwords import Passwords
 from headgate.api.gateway.v1 import admin_pb2
 from tests.integration.gateway.people import (
     ADA,
@@ -227,3 +231,31 @@ async def test_uses_of_a_session_make_it_go_on(system: System) -> None:
 
     assert [row["staff_id"] for row in rows] == [ada.member.staff_id]
     assert eve.member.staff_id != ada.member.staff_id
+
+
+async def test_a_login_hashes_a_password_anew_that_was_hashed_too_cheaply(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await first_admin(system)
+    cheap = argon2.PasswordHasher(time_cost=1, memory_cost=1_024)
+    await change(system, "UPDATE staff SET password_hash = $1", cheap.hash(PASSWORD))
+
+    async def outdated() -> bool:
+        rows = await system.fetch("gateway", "SELECT password_hash FROM staff")
+        return argon2.PasswordHasher().check_needs_rehash(rows[0]["password_hash"])
+
+    nobody = Nobody(system)
+    await refusal(nobody.Login(login(password="not it at all")))
+    after_wrong = await outdated()
+
+    async def shed(*_: object) -> str:
+        raise Overloaded
+
+    with monkeypatch.context() as busy:
+        busy.setattr(Passwords, "hash", shed)
+        await nobody.Login(login())
+    after_busy = await outdated()
+    await nobody.Login(login())
+
+    assert (after_wrong, after_busy, await outdated()) == (True, True, False)
+    await nobody.Login(login())

@@ -138,6 +138,28 @@ def test_keys_are_printed_at_the_first_start_and_on_request(system: Up) -> None:
     assert set(keys_in(asked.stdout)) == wanted
 
 
+def test_the_token_of_the_first_start_makes_the_first_admin_once(system: Up) -> None:
+    (token,) = re.findall(r"^  token +(\S+)$", system.said, re.MULTILINE)
+    words = ("--state-dir", str(system.state), "staff", "bootstrap", "ada@example.com")
+
+    def come_in() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "headgate", *words, "--name", "Ada"],
+            input=f"{token}\ncorrect horse battery staple\n",
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=CHECKOUT,
+        )
+
+    first, second = come_in(), come_in()
+
+    assert (first.returncode, second.returncode) == (0, 1), first.stderr
+    assert "hgs_" in first.stdout
+    assert "the token is unknown, used, expired or revoked" in second.stderr
+    assert token not in command("keys", "--state", str(system.state)).stdout
+
+
 async def test_no_key_is_stored_as_it_is(system: Up) -> None:
     hashes = await run(
         system.endpoints["database_url"], "SELECT string_agg(k::text, ' ') FROM gateway.api_key k"

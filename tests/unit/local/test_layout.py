@@ -12,6 +12,7 @@ CREDENTIALS = Credentials(
     channel_key="cd" * 32,
     api_keys={"demo-acme": "hg_a_x", "demo-globex": "hg_g_y"},
     admin_key="hg_admin_z",
+    staff_token="s" * 43,
     passwords={
         f"headgate_{name}{suffix}": f"secret of {name}{suffix}"
         for name in MODULES
@@ -98,6 +99,7 @@ def test_the_bootstrap_job_gets_each_orgs_key() -> None:
     keys = "demo-acme=hg_a_x,demo-globex=hg_g_y"
     assert environment["HEADGATE_GATEWAY_BOOTSTRAP_API_KEYS"] == keys
     assert environment["HEADGATE_GATEWAY_BOOTSTRAP_ADMIN_KEY"] == "hg_admin_z"
+    assert environment["HEADGATE_GATEWAY_BOOTSTRAP_STAFF_TOKEN"] == "s" * 43
 
 
 @pytest.mark.parametrize(
