@@ -58,6 +58,7 @@ RULES: Final[Mapping[str, Rule]] = {
     _BACKEND + "AdmitCalls": _CALLS,
     _BACKEND + "CompleteCall": _CALLS,
     _BACKEND + "CompleteCalls": _CALLS,
+    _BACKEND + "RecordFeedback": _CALLS,
     _BACKEND + "ReleaseCall": _CALLS,
     _BACKEND + "WatchStatus": _CALLS,
     _BACKEND + "CreateStatusToken": _CALLS,

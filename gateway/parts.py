@@ -22,6 +22,7 @@ from gateway.completions import Completions
 from gateway.config import GatewaySettings
 from gateway.confirmations import Confirmations
 from gateway.extensions import Extensions
+from gateway.feedback import Feedback
 from gateway.health_watch import HealthCopy, HealthWatch
 from gateway.key_store import KeyStore
 from gateway.observations import Observations
@@ -167,6 +168,7 @@ class Parts:
                 completions=completions,
                 extensions=self._extensions(),
                 outlooks=self._outlooks(),
+                feedback=Feedback(self.accounting),
                 copy=self.copy,
                 signer=signer,
                 statuses=self.statuses,

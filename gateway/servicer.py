@@ -14,6 +14,7 @@ from gateway import wire, wire_reports
 from gateway.calls import Calls
 from gateway.completions import Completions
 from gateway.extensions import Extensions
+from gateway.feedback import Feedback
 from gateway.health_watch import HealthCopy
 from gateway.outlooks import Outlooks
 from gateway.permits import Signer
@@ -36,6 +37,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         completions: Completions,
         extensions: Extensions,
         outlooks: Outlooks,
+        feedback: Feedback,
         copy: HealthCopy,
         signer: Signer,
         statuses: StatusWatch,
@@ -44,6 +46,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         self._calls = calls
         self._extensions = extensions
         self._outlooks = outlooks
+        self._feedback = feedback
         self._completions = completions
         self._copy = copy
         self._signer = signer
@@ -85,10 +88,17 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         results = await self._completions.complete_all(reports, deadline=server.deadline())
         return pb.CompleteCallsResponse(results=map(wire_reports.render_result, results))
 
+    async def RecordFeedback(
+        self, request: pb.RecordFeedbackRequest, context: Context
+    ) -> pb.RecordFeedbackResponse:
+        name = wire_reports.parse_name(request, principal(), self._signer)
+        effect = await self._feedback.record(name, metric=request.metric, score=request.score)
+        return pb.RecordFeedbackResponse(effect=effect)
+
     async def ReleaseCall(
         self, request: pb.ReleaseCallRequest, context: Context
     ) -> pb.ReleaseCallResponse:
-        name = wire_reports.parse_release(request, principal(), self._signer)
+        name = wire_reports.parse_name(request, principal(), self._signer)
         finished = await self._completions.release(name, deadline=server.deadline())
         return pb.ReleaseCallResponse(finished=wire.render_finished(finished))
 

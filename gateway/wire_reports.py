@@ -67,8 +67,10 @@ def parse_report(
     return Report(name=name, outcome=request.outcome, message=request)
 
 
-def parse_release(
-    request: gateway_pb2.ReleaseCallRequest, principal: Principal, signer: Signer
+def parse_name(
+    request: gateway_pb2.ReleaseCallRequest | gateway_pb2.RecordFeedbackRequest,
+    principal: Principal,
+    signer: Signer,
 ) -> CallName:
     """Checks which call is meant. Raises InvalidArgument, PermitInvalid, or NotFound."""
     checks = Checks()
@@ -152,6 +154,7 @@ def _read_name(
     checks: Checks,
     request: gateway_pb2.CompleteCallRequest
     | gateway_pb2.ReleaseCallRequest
+    | gateway_pb2.RecordFeedbackRequest
     | gateway_pb2.ExtendCallRequest,
     principal: Principal,
     signer: Signer,

@@ -67,6 +67,8 @@ class Attempt:
         self.denial: Denial | None = None
         # The provider's tier of service that the call is billed in. Empty: the standard one.
         self.service_tier = ""
+        # Set it if a person approved the call before it was made: the sums tell how many were.
+        self.approved = False
 
     @property
     def receipt(self) -> Receipt | None:
@@ -257,6 +259,7 @@ class Attempt:
             latency=render_duration(min(seconds, _LATENCY_SECONDS_MAX)),
             error_type=verdict.error_type,
             service_tier=self.service_tier,
+            approved=self.approved,
             retry_delay=render_duration(verdict.retry_delay_seconds),
         )
         if not admission.governed:

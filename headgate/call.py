@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Literal, TypeVar
 
-from headgate import failover
+from headgate import failover, feedback
 from headgate.attempt import Attempt
 
 T = TypeVar("T")
@@ -37,6 +37,14 @@ class Call(Attempt):
         Once something was yielded, an error is raised as it is.
         """
         return failover.stream(self, body)
+
+    async def feedback(self, metric: str, score: float) -> None:
+        """Says how good the call was, from 0 to 1, the best, within its block or after it.
+
+        The last word on each metric counts. Raises RpcError. Later, `Client.feedback` does it by
+        the call's id.
+        """
+        await feedback.rate(self._desk, self._admission(), metric, score)
 
     async def __aenter__(self) -> Call:
         await self.enter()

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-from headgate import channel, config
+from headgate import channel, config, feedback, wire
+from headgate.api.gateway.v1 import gateway_pb2
 from headgate.call import Call
 from headgate.config import Mode
 from headgate.desk import Desk, Policies, make_id
@@ -148,6 +149,7 @@ class Client(Session):
             ),
             incidents=Incidents(on_incident),
         )
+        self._org = org
         super().__init__(
             desk, {"org": org} if org else {}, timeout_seconds=admission_timeout_seconds
         )
@@ -159,7 +161,23 @@ class Client(Session):
 
     async def status(self) -> Status:
         """Returns whether calls pass, as one gateway knows it. Raises RpcError."""
-        return await self.desk.connect().get_status(timeout=self._timeout_seconds)
+        answer = await self.desk.connect().ask(
+            lambda stub: stub.GetStatus,
+            gateway_pb2.GetStatusRequest(),
+            timeout=self._timeout_seconds,
+        )
+        return wire.parse_status(answer)
+
+    async def feedback(self, call_id: str, metric: str, score: float, *, org: str = "") -> None:
+        """Says how good a booked call was, from 0 to 1, the best. The last word on each metric
+        counts.
+
+        Raises RpcError, NotFound for a call that is not booked. No words are sent: keep comments
+        where your users' data are.
+        """
+        await feedback.send(
+            self.desk, org=org or self._org, call_id=call_id, metric=metric, score=score
+        )
 
     async def close(self) -> None:
         """Takes no more calls and returns when reports under way have ended.

@@ -17,7 +17,7 @@ from headgate import forks, wire
 from headgate.api.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from headgate.batching import Batcher, BatcherClosedError, BatcherFullError
 from headgate.deadlines import Deadlines
-from headgate.decisions import Decision, FinishedCall, Receipt, Status
+from headgate.decisions import Decision, FinishedCall, Receipt
 from headgate.errors import (
     CallMisused,
     ClientClosed,
@@ -160,20 +160,22 @@ class Connection:
 
         return await self._insist(send)
 
-    async def get_status(self, *, timeout: float) -> Status:
-        """Returns whether calls pass, as one gateway knows it. Raises RpcError."""
-        deadline = self.loop.time() + timeout
+    async def ask(
+        self,
+        pick: Callable[[GatewayServiceAsyncStub], Callable[..., Awaitable[R]]],
+        request: object,
+        *,
+        timeout: float,
+    ) -> R:
+        """Returns the answer of an RPC that is safe to repeat. Raises RpcError."""
+        deadline, method = self.loop.time() + timeout, pick(self._stub)
 
-        async def attempt() -> Status:
+        async def attempt() -> R:
             try:
-                answer = await self._stub.GetStatus(
-                    gateway_pb2.GetStatusRequest(),
-                    timeout=deadline - self.loop.time(),
-                    metadata=self._metadata,
-                )
+                bound = deadline - self.loop.time()
+                return await method(request, timeout=bound, metadata=self._metadata)
             except grpc.aio.AioRpcError as error:
                 raise parse_failure(error) from None
-            return wire.parse_status(answer)
 
         return await repeat(attempt, deadline=deadline)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from headgate import failover, portals
+from headgate import failover, feedback, portals
 from headgate.attempt import Attempt
 from headgate.client import Client, Session
 from headgate.incidents import IncidentKind
@@ -66,6 +66,11 @@ class SyncCall(Attempt):
                 yield item  # type: ignore[misc] # it is a T: the end is ruled out
         finally:
             _run(self._desk, stream.aclose)
+
+    def feedback(self, metric: str, score: float) -> None:
+        """Says how good the call was, from 0 to 1, the best; see `Call.feedback`."""
+        admission = self._admission()
+        _run(self._desk, lambda: feedback.rate(self._desk, admission, metric, score))
 
     def __enter__(self) -> SyncCall:
         try:
@@ -129,6 +134,11 @@ class SyncClient(SyncSession):
     def status(self) -> Status:
         """Returns whether calls pass, as one gateway knows it. Raises RpcError."""
         return _run(self._client.desk, self._client.status)
+
+    def feedback(self, call_id: str, metric: str, score: float, *, org: str = "") -> None:
+        """Says how good a booked call was, from 0 to 1; see `Client.feedback`."""
+        client = self._client
+        _run(client.desk, lambda: client.feedback(call_id, metric, score, org=org))
 
     def close(self) -> None:
         """Takes no more calls and returns when reports under way have ended; see `Client`."""

@@ -30,6 +30,7 @@ class Reports:
             filter=request.filter if request.HasField("filter") else None,
             page_size=request.page_size,
             page_token=request.page_token,
+            with_scores=request.with_scores,
         )
         usage = await call(ACCOUNTING, self._accounting.stub.GetUsage, wanted)
         return pb.GetUsageResponse(
@@ -37,6 +38,7 @@ class Reports:
             source=usage.source,
             next_page_token=usage.next_page_token,
             total=usage.total if usage.HasField("total") else None,
+            dropped_days=usage.dropped_days,
         )
 
     async def list_audit_entries(

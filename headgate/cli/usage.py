@@ -12,7 +12,7 @@ import typer
 from headgate.api.common.v1 import usage_pb2
 from headgate.api.gateway.v1 import admin_pb2
 from headgate.cli.config import WrongUse
-from headgate.cli.output import Json, show_json, show_table
+from headgate.cli.output import Json, say, show_json, show_table
 from headgate.cli.session import open_session
 from headgate.money import format_usd
 
@@ -90,6 +90,7 @@ def usage(
     ] = None,
     label: Annotated[str, typer.Option(help="Key of the label that --by label means.")] = "",
     source: Annotated[Source, typer.Option(help="Which table answers.")] = Source.AUTO,
+    scores: Annotated[bool, typer.Option("--scores", help="Show what feedback says.")] = False,
     json: Json = False,
 ) -> None:
     """Sums usage over days, such as 2026-11-30; without days over this month."""
@@ -106,6 +107,7 @@ def usage(
         ],
         source=_SOURCES[source],
         filter=_parse_filter(where or [], label),
+        with_scores=scores,
     )
     answer = open_session(context).ask(lambda admin: admin.GetUsage, request)
     show_json(answer) if json else _show(answer, dimensions, first, last)
@@ -137,20 +139,44 @@ def _show(
     answer: admin_pb2.GetUsageResponse, dimensions: Sequence[Dimension], first: date, last: date
 ) -> None:
     rows = answer.rows
-    lines = [[*(_value(row, each) for each in dimensions), *_numbers(row)] for row in rows]
+    titles = _extra_titles(answer)
+
+    def numbers(row: usage_pb2.UsageRow) -> list[str]:
+        return [*_numbers(row), *_extra_numbers(row, titles)]
+
+    lines = [[*(_value(row, each) for each in dimensions), *numbers(row)] for row in rows]
     if len(rows) > 1:
         padding = [""] * (len(dimensions) - 1)
-        lines.append([_TOTAL, *padding, *_numbers(answer.total)])
+        lines.append([_TOTAL, *padding, *numbers(answer.total)])
     show_table(
         [
             *(each.value.upper() for each in dimensions),
             *(">CALLS", ">FAILED", ">UNREPORTED", ">INPUT", ">CACHED", ">OUTPUT", ">P95 MS"),
-            *(">COST", ">AT HOLDS"),
+            *(">COST", ">AT HOLDS", *titles),
         ],
         lines,
         empty=f"Nothing was used from {first} to {last}.",
         footer=len(rows) > 1,
     )
+    if answer.dropped_days:
+        days = f"{answer.dropped_days[0]} to {answer.dropped_days[-1]}"
+        say(f"Not in these sums: the log of {days} was dropped. Ask for what rollups can answer.")
+
+
+def _extra_titles(answer: admin_pb2.GetUsageResponse) -> list[str]:
+    # What few have needs no empty column.
+    total = answer.total
+    titles = [">SAVED"] if total.HasField("saved_nanos") else []
+    titles += [">APPROVED"] if total.approved_count else []
+    metrics = {score.metric for row in (total, *answer.rows) for score in row.scores}
+    return [*titles, *(f">{metric}" for metric in sorted(metrics))]
+
+
+def _extra_numbers(row: usage_pb2.UsageRow, titles: Sequence[str]) -> list[str]:
+    found = {f">{each.metric}": f"{each.mean:.3f} ({each.call_count:,})" for each in row.scores}
+    found[">SAVED"] = format_usd(row.saved_nanos) if row.HasField("saved_nanos") else ""
+    found[">APPROVED"] = f"{row.approved_ratio:.0%}" if row.HasField("approved_ratio") else ""
+    return [found.get(title, "") for title in titles]
 
 
 def _value(row: usage_pb2.UsageRow, dimension: Dimension) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc
 
@@ -67,6 +67,8 @@ class Entry:
     settled_nanos: int = 0
     report: gateway_pb2.CompleteCallRequest | None = None
     receipt: gateway_pb2.CallReceipt | None = None
+    # By metric.
+    scores: dict[str, float] = field(default_factory=dict)
 
     def to_finished(self) -> gateway_pb2.FinishedCall:
         """Returns how the call ended."""

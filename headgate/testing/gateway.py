@@ -37,6 +37,7 @@ _KINDS: Final = {
     "CompleteCall": "complete",
     "CompleteCalls": "complete",
     "ReleaseCall": "release",
+    "RecordFeedback": "feedback",
     "GetStatus": "status",
 }
 
@@ -45,8 +46,8 @@ _KINDS: Final = {
 class FakeGateway:
     """Answers like a gateway, in memory or, within `serve_gateway`, behind a real server.
 
-    Plant faults by kind of RPC ("admit", "complete", "release", "status"; a batch counts as its
-    single form); read `rpcs` and `ledger` afterwards.
+    Plant faults by kind of RPC ("admit", "complete", "release", "feedback", "status"; a batch
+    counts as its single form); read `rpcs` and `ledger` afterwards.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
@@ -167,6 +168,11 @@ class FakeGateway:
         self, request: pb.ReleaseCallRequest, orgs: tuple[str, ...]
     ) -> Message:
         return pb.ReleaseCallResponse(finished=self.ledger.release(request, orgs))
+
+    def _do_RecordFeedback(  # noqa: N802 - the contract's name
+        self, request: pb.RecordFeedbackRequest, orgs: tuple[str, ...]
+    ) -> Message:
+        return pb.RecordFeedbackResponse(effect=self.ledger.rate(request, orgs))
 
     def _do_GetStatus(  # noqa: N802 - the contract's name
         self, request: pb.GetStatusRequest, orgs: tuple[str, ...]

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 import grpc
 
 from headgate.api.common.v1 import call_pb2, denial_pb2, limit_pb2
+from headgate.api.common.v1.usage_pb2 import FeedbackEffect
 from headgate.api.gateway.v1 import gateway_pb2
 from headgate.testing.entries import Entry, Refusal
+from headgate.testing.scores import rate
 
 HOLD_SECONDS = 600
 DEFAULT_MAX_OUTPUT_TOKENS = 256
@@ -211,6 +213,13 @@ class Ledger:
         if entry.state is None:
             entry.state = gateway_pb2.FINISHED_STATE_RELEASED
         return entry.to_finished()
+
+    def rate(
+        self, request: gateway_pb2.RecordFeedbackRequest, orgs: tuple[str, ...]
+    ) -> FeedbackEffect.ValueType:
+        """Keeps how good a call was; the last word counts. Raises Refusal."""
+        entry = self._find(request.permit, request.org, request.call_id, orgs)
+        return rate(entry, request)
 
     def _find(self, permit: bytes, org: str, call_id: str, orgs: tuple[str, ...]) -> Entry | None:
         if permit:

@@ -15,6 +15,7 @@ from services.accounting.alerting import open_alerting
 from services.accounting.bookkeeping import add_books
 from services.accounting.config import AccountingSettings
 from services.accounting.connections import connect, open_accounting_pool
+from services.accounting.feedback import Feedback
 from services.accounting.imports import import_catalogue
 from services.accounting.jobs.aggregate_usage import aggregate_usage
 from services.accounting.jobs.check_alerts import check_alerts
@@ -57,7 +58,11 @@ async def serve(settings: AccountingSettings, process: Process) -> AsyncIterator
             process.server.add(
                 accounting_pb2_grpc.add_AccountingServiceServicer_to_server,
                 AccountingServicer(
-                    ledger=ledger, prices=prices, store=store, summaries=Summaries(pool)
+                    ledger=ledger,
+                    prices=prices,
+                    store=store,
+                    summaries=Summaries(pool),
+                    feedback=Feedback(pool),
                 ),
                 service_name=SERVICE_NAME,
                 authenticate=ServiceTokenAuthenticator(settings.service_token),

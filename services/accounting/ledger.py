@@ -113,7 +113,8 @@ class Ledger:
         )
         if charged.unpriced:
             self._tell_unpriced(report)
-        return Entry(report, charged, report.digest())
+        baseline_nanos = _price_baseline(book, report, charged)
+        return Entry(report, charged, report.digest(), baseline_nanos)
 
     def _tell_unpriced(self, report: Report) -> None:
         self._reports.add(1, {"result": "unpriced"})
@@ -164,6 +165,26 @@ class Ledger:
             if is_unavailable(error):
                 raise StoreUnavailable from error
             raise
+
+
+def _price_baseline(book: PriceBook, report: Report, charged: Charge) -> int | None:
+    # Only what was used and has a price on both sides can be compared.
+    if report.baseline is None or charged.basis is not CostBasis.METERS:
+        return None
+    provider, model = report.baseline
+    price = book.price_at(report.price_version, provider=provider, model=model, org=report.org)
+    try:
+        baseline = charge(
+            price,
+            outcome=report.outcome,
+            meters=report.meters,
+            held_nanos=0,
+            service_tier=report.service_tier,
+            minute=report.admit_time.hour * 60 + report.admit_time.minute,
+        )
+    except AmountTooLargeError:
+        return None
+    return baseline.total_nanos if baseline.basis is CostBasis.METERS else None
 
 
 def _result_name(answer: Answer) -> str:

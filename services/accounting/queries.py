@@ -13,6 +13,8 @@ SQL: Final = Path(__file__).parent / "sql"
 QUERIES: Final[Any] = load_queries(SQL / "queries.sql")
 SUMMARIES: Final[Any] = load_queries(SQL / "summaries.sql")
 BOOKS: Final[Any] = load_queries(SQL / "books.sql")
+# Feedback on calls.
+FEEDBACK: Final[Any] = load_queries(SQL / "feedback.sql")
 VERIFICATION: Final[Any] = load_queries(SQL / "verification.sql")
 # Events and alerts.
 ALERTS: Final[Any] = load_queries(SQL / "alerts.sql")

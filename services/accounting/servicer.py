@@ -10,8 +10,16 @@ import grpc
 from chassis.handlers import deadline
 from headgate.api.accounting.v1 import accounting_pb2 as pb
 from headgate.api.accounting.v1 import accounting_pb2_grpc as pb_grpc
-from services.accounting import wire, wire_feed, wire_prices, wire_sums, wire_usage
+from services.accounting import (
+    wire,
+    wire_feed,
+    wire_feedback,
+    wire_prices,
+    wire_sums,
+    wire_usage,
+)
 from services.accounting.domain.usage import Report
+from services.accounting.feedback import Feedback
 from services.accounting.ledger import Ledger
 from services.accounting.prices import Prices
 from services.accounting.store import UsageStore
@@ -24,8 +32,15 @@ class AccountingServicer(pb_grpc.AccountingServiceServicer):
     """Serves the accounting contract."""
 
     def __init__(
-        self, *, ledger: Ledger, prices: Prices, store: UsageStore, summaries: Summaries
+        self,
+        *,
+        ledger: Ledger,
+        prices: Prices,
+        store: UsageStore,
+        summaries: Summaries,
+        feedback: Feedback,
     ) -> None:
+        self._feedback = feedback
         self._ledger = ledger
         self._prices = prices
         self._store = store
@@ -79,4 +94,12 @@ class AccountingServicer(pb_grpc.AccountingServiceServicer):
         page = await self._summaries.answer(
             question.query, source=question.source, count=question.count, after=question.after
         )
+        if question.with_scores:
+            await self._feedback.add_scores(question.query, page)
         return wire_sums.render_page(question, page)
+
+    async def RecordFeedback(
+        self, request: pb.RecordFeedbackRequest, context: Context
+    ) -> pb.RecordFeedbackResponse:
+        effect = await self._feedback.record(wire_feedback.parse_score(request))
+        return wire_feedback.render_effect(effect)

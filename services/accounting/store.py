@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import asyncpg
 
 from chassis.database import Connection, Pool
-from services.accounting.domain.meters import METER_FIELDS, NO_METERS, MeterCounts
+from services.accounting.domain.meters import METER_FIELDS, NO_METERS
 from services.accounting.domain.usage import (
     HORIZON,
     Booking,
@@ -19,6 +19,7 @@ from services.accounting.domain.usage import (
     Entry,
     FeedPosition,
     Refusal,
+    Report,
     Settlement,
 )
 from services.accounting.partitions import ensure_partition
@@ -201,7 +202,7 @@ def _columns(entries: Sequence[Entry]) -> list[list[Any]]:
             report.held_token_count,
             report.service_tier or None,
             entry.baseline_nanos,
-            _units(report.meters),
+            _rarities(report),
         )
         for entry in entries
         for report in (entry.report,)
@@ -209,10 +210,12 @@ def _columns(entries: Sequence[Entry]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _units(meters: MeterCounts) -> str | None:
-    rarer = meters[_COMMON_METER_COUNT:]
-    if rarer == _NO_UNITS:
+def _rarities(report: Report) -> str | None:
+    rarer = report.meters[_COMMON_METER_COUNT:]
+    if rarer == _NO_UNITS and not report.approved:
         return None
-    fields = METER_FIELDS[_COMMON_METER_COUNT:]
-    known = zip(fields, rarer, strict=True)
-    return json.dumps({field: count for field, count in known if count is not None})
+    known = zip(METER_FIELDS[_COMMON_METER_COUNT:], rarer, strict=True)
+    found: dict[str, int | bool] = {name: count for name, count in known if count is not None}
+    if report.approved:
+        found["approved"] = True
+    return json.dumps(found)

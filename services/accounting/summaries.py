@@ -25,7 +25,7 @@ from services.accounting.domain.summaries import (
 from services.accounting.queries import SUMMARIES
 
 # Sorts after every text: names are printable.
-_LAST_TEXT: Final = "\U0010ffff"
+LAST_TEXT: Final = "\U0010ffff"
 # How the statements name periods.
 _PERIODS: Final = {Dimension.HOUR: 1, Dimension.DAY: 2, Dimension.MONTH: 3}
 _SPLITS: Final = (Dimension.ORG, Dimension.OPERATION, Dimension.PROVIDER, Dimension.MODEL)
@@ -33,6 +33,7 @@ _SPLITS: Final = (Dimension.ORG, Dimension.OPERATION, Dimension.PROVIDER, Dimens
 # Day, hour, org, operation, provider, model, whether there is a value, and which.
 Key: TypeAlias = tuple[dt.date, int, str, str, str, str, bool, str]
 _NO_GROUPS: Final = frozenset[Dimension]()
+_INSTANT: Final = dt.timedelta(microseconds=1)
 _FIRST: Final[Key] = (dt.date.min, 0, "", "", "", "", False, "")
 
 
@@ -47,6 +48,8 @@ class Page:
     # Sums over all pages. None: nothing was used, or it is not the first page.
     total: UsageSums | None
     source: Source
+    # Days that only the log could tell of, and does not any more.
+    dropped_days: Sequence[dt.date] = ()
 
 
 class Summaries:
@@ -95,7 +98,15 @@ class Summaries:
             total = _sums(whole[0])
         else:
             total = add_all(page)
+        dropped: Sequence[dt.date] = ()
+        if level is None:
+            days = (query.start.date(), (query.end - _INSTANT).date())
+            dropped = [
+                row["day"]
+                for row in await self._pool.fetch(SUMMARIES.list_dropped_days.sql, *days)
+            ]
         return Page(
+            dropped_days=dropped,
             rows=page,
             next_after=_key(rows[count - 1]) if len(rows) > count else None,
             total=total,
@@ -108,7 +119,7 @@ class Summaries:
         period = max((_PERIODS.get(each, 0) for each in query.group_by), default=0)
         splits = [each in query.group_by for each in _SPLITS]
         place = (period, *splits, query.split != "", *(after or _FIRST), after is None, limit)
-        orgs = (query.org, query.org or _LAST_TEXT)
+        orgs = (query.org, query.org or LAST_TEXT)
         models = (query.operation, query.provider, query.model)
         if level is None:
             return await self._pool.fetch(
@@ -181,4 +192,6 @@ def _sums(row: asyncpg.Record) -> UsageSums:
         baseline_nanos=whole("baseline_nanos"),
         latency_histogram=whole("latency_histogram"),
         meters=tuple(map(whole, METER_FIELDS)),
+        saved_nanos=whole("saved_nanos"),
+        approved_count=whole("approved_count"),
     )

@@ -143,6 +143,7 @@ def _parse_report(message: pb.UsageReport, checks: Checks) -> Report:
         session=text("session", message.session, min_length=0, max_length=NAME_LENGTH_MAX),
         feature=text("feature", message.feature, min_length=0, max_length=NAME_LENGTH_MAX),
         priority=_parse_priority(checks, message.priority),
+        approved=message.approved,
     )
     checks.raise_if_any()
     return report

@@ -43,6 +43,7 @@ def render_page(question: UsageQuestion, page: Page) -> pb.GetUsageResponse:
     response = pb.GetUsageResponse(
         source=usage_pb2.UsageSource.ValueType(page.source.value),
         rows=[render_sums(question.query, row) for row in page.rows],
+        dropped_days=map(str, page.dropped_days),
     )
     if page.next_after is not None:
         response.next_page_token = next_token(question, page.next_after)
@@ -75,6 +76,13 @@ def render_sums(query: UsageQuery, row: UsageSums) -> usage_pb2.UsageRow:
         latency_p99_ms=percentile_ms(counts, 99),
         cache_hit_ratio=_cache_hit_ratio(row.meters),
         beyond_bound=row.has_value and not row.value,
+        saved_nanos=row.saved_nanos,
+        approved_count=row.approved_count,
+        approved_ratio=row.approved_count / row.call_count if row.call_count else None,
+        scores=[
+            usage_pb2.MetricScore(metric=metric, call_count=count, mean=micros / count / 10**6)
+            for metric, (count, micros) in sorted(row.scores.items())
+        ],
     )
     _render_period(query, row, message)
     for dimension, field in _VALUE_FIELDS.items():
@@ -84,8 +92,8 @@ def render_sums(query: UsageQuery, row: UsageSums) -> usage_pb2.UsageRow:
 
 
 def _fits(row: UsageSums) -> bool:
-    sums = (row.cost_nanos, row.baseline_nanos, *row.meters)
-    return max(each or 0 for each in sums) <= INT64_MAX
+    sums = (row.cost_nanos, row.baseline_nanos, row.saved_nanos, *row.meters)
+    return max(abs(each or 0) for each in sums) <= INT64_MAX
 
 
 def _render_period(query: UsageQuery, row: UsageSums, message: usage_pb2.UsageRow) -> None:

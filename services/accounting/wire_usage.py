@@ -49,6 +49,8 @@ class UsageQuestion:
     count: int
     is_paged: bool
     after: Key | None
+    # Whether the rows tell what was said of quality.
+    with_scores: bool
     # What a page token is bound to.
     digest: str
 
@@ -72,6 +74,7 @@ def parse_question(request: pb.GetUsageRequest) -> UsageQuestion:
         ),
         is_paged=request.page_size > 0,
         after=_parse_token(checks, request.page_token, digest),
+        with_scores=request.with_scores,
         digest=digest,
     )
 

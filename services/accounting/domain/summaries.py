@@ -128,6 +128,12 @@ class UsageSums:
     latency_histogram: int
     # Sums of the meters, in the order of `Meter`. None: nobody reported it.
     meters: tuple[int | None, ...]
+    # Baselines less costs. None: no call had a baseline.
+    saved_nanos: int | None = None
+    # Calls that a person approved.
+    approved_count: int = 0
+    # By metric: how many calls have a score, and the sum of their millionths.
+    scores: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def add_all(rows: Iterable[UsageSums]) -> UsageSums | None:
@@ -153,6 +159,8 @@ def add_all(rows: Iterable[UsageSums]) -> UsageSums | None:
         total.baseline_nanos = _plus(total.baseline_nanos, row.baseline_nanos)
         total.latency_histogram += row.latency_histogram
         total.meters = tuple(map(_plus, total.meters, row.meters))
+        total.saved_nanos = _plus(total.saved_nanos, row.saved_nanos)
+        total.approved_count += row.approved_count
     return total
 
 

@@ -79,6 +79,10 @@ class Report:
     feature: str = ""
     # The contract's number. 0: default.
     priority: int = 0
+    # True if a person approved the call before it was made.
+    approved: bool = False
+    # Provider and model that savings are measured against. None: there is no baseline.
+    baseline: tuple[str, str] | None = None
 
     def digest(self) -> bytes:
         """Digest of what the completing caller says and every way of completing knows.
@@ -102,6 +106,8 @@ class Report:
             canonical.append(list(self.meters[_FIRST_METER_COUNT:]))
         if self.service_tier:
             canonical.append(self.service_tier)
+        if self.approved:
+            canonical.append("approved")
         text = json.dumps(canonical, separators=(",", ":"))
         return hashlib.sha256(text.encode()).digest()[:DIGEST_SIZE]
 

@@ -9,6 +9,7 @@ import structlog
 from services.accounting.books.retention import list_expired_days, seal_and_drop
 from services.accounting.config import AccountingSettings
 from services.accounting.connections import open_connection
+from services.accounting.feedback import delete_old
 from services.accounting.jobs.aggregate_usage import STATEMENT_TIMEOUT_MS
 
 log = structlog.get_logger()
@@ -31,4 +32,5 @@ async def drop_partitions(settings: AccountingSettings) -> None:
                 differences=sealed.difference_count,
                 path=str(sealed.path or ""),
             )
-    log.info("partitions_dropped", days=len(days))
+        score_count = await delete_old(connection, settings.retention_days)
+    log.info("partitions_dropped", days=len(days), scores=score_count)

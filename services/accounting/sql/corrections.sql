@@ -27,7 +27,7 @@ BEGIN
             api_key_id, labels, outcome, cost_basis, price_version, held_nanos, total_nanos,
             error_type, payload_digest, team, user_name, session, feature, priority,
             held_token_count, service_tier, delta_nanos, unreported_delta_nanos,
-            unreported_delta_count, corrected_token_count, note, audit_id
+            unreported_delta_count, corrected_token_count, note, audit_id, baseline_nanos
         )
         SELECT
             k.org, k.call_id, k.parent_call_id, k.admit_time, m.revision + 1, k.operation,
@@ -40,7 +40,9 @@ BEGIN
             (m.cost_basis = 2)::integer - (k.cost_basis = 2)::integer,
             token_total(k),
             p_note,
-            p_audit_id
+            p_audit_id,
+            -- Marks that what it changes is saved, or not.
+            k.baseline_nanos * 0
         FROM unnest(
             p_org, p_call_id, p_admit_time, p_revision, p_total_nanos, p_cost_basis,
             p_price_version

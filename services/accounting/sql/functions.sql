@@ -46,7 +46,7 @@ $$;
 -- status 2 an earlier one had written it (with what stands there), 3 it stands there with
 -- another payload, 4 admitted before the horizon, 5 admitted in the future.
 -- The arrays are parallel. Partitions for all days within the horizon must exist. `p_units` has the
--- rarer meters by their names.
+-- rarer meters, and what else few calls have, by their names.
 CREATE FUNCTION book_usage(
     p_org text[],
     p_call_id uuid[],
@@ -109,7 +109,7 @@ BEGIN
             baseline_nanos, audio_input_token_count, audio_cache_read_token_count,
             audio_output_token_count, image_input_token_count, image_cache_read_token_count,
             image_output_token_count, image_count, character_count, audio_ms, video_ms,
-            web_search_count, file_search_count, page_count, code_session_count
+            web_search_count, file_search_count, page_count, code_session_count, approved
         )
         SELECT
             m.org, m.call_id, m.parent_call_id, m.admit_time, m.operation, m.provider, m.model,
@@ -130,7 +130,8 @@ BEGIN
             (m.units ->> 'web_search_count')::integer,
             (m.units ->> 'file_search_count')::integer,
             (m.units ->> 'page_count')::integer,
-            (m.units ->> 'code_session_count')::integer
+            (m.units ->> 'code_session_count')::integer,
+            (m.units ->> 'approved')::boolean
         FROM unnest(
             p_org, p_call_id, p_parent_call_id, p_admit_time, p_operation, p_provider, p_model,
             p_api_key_id, p_labels, p_outcome, p_cost_basis, p_price_version, p_held_nanos,

@@ -21,7 +21,8 @@ BEGIN
         reasoning_token_count, audio_input_token_count, audio_cache_read_token_count,
         audio_output_token_count, image_input_token_count, image_cache_read_token_count,
         image_output_token_count, image_count, character_count, audio_ms, video_ms,
-        web_search_count, file_search_count, page_count, code_session_count
+        web_search_count, file_search_count, page_count, code_session_count, saved_nanos,
+        approved_count
     )
     SELECT
         s.level, s.org COLLATE "C", (l.admit_time AT TIME ZONE 'UTC')::date, s.hour,
@@ -61,7 +62,9 @@ BEGIN
         sum(l.web_search_count),
         sum(l.file_search_count),
         sum(l.page_count),
-        sum(l.code_session_count)
+        sum(l.code_session_count),
+        sum(l.baseline_nanos - coalesce(l.delta_nanos, l.total_nanos)),
+        count(*) FILTER (WHERE l.revision = 1 AND l.approved)
     FROM unnest(p_rows) AS l
     CROSS JOIN LATERAL rollup_shares(l) AS s
     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
@@ -102,7 +105,9 @@ BEGIN
         web_search_count = plus(r.web_search_count, excluded.web_search_count),
         file_search_count = plus(r.file_search_count, excluded.file_search_count),
         page_count = plus(r.page_count, excluded.page_count),
-        code_session_count = plus(r.code_session_count, excluded.code_session_count);
+        code_session_count = plus(r.code_session_count, excluded.code_session_count),
+        saved_nanos = plus(r.saved_nanos, excluded.saved_nanos),
+        approved_count = r.approved_count + excluded.approved_count;
 END;
 $$;
 
@@ -145,7 +150,9 @@ AS $$
         sum(l.web_search_count),
         sum(l.file_search_count),
         sum(l.page_count),
-        sum(l.code_session_count)
+        sum(l.code_session_count),
+        sum(l.baseline_nanos - coalesce(l.delta_nanos, l.total_nanos)),
+        count(*) FILTER (WHERE l.revision = 1 AND l.approved)
     FROM usage_log AS l
     CROSS JOIN LATERAL rollup_shares(l) AS s
     LEFT JOIN dimension_bound AS b

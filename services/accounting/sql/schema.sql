@@ -69,7 +69,8 @@ CREATE TABLE usage_log (
     held_token_count bigint,
     -- The provider's tier of service, such as "batch". NULL: the standard one.
     service_tier text COLLATE "C",
-    -- What the call would have cost with the baseline's model. NULL: there is no baseline.
+    -- What the call would have cost with the baseline's model. NULL: there is no baseline. 0 in a
+    -- correction of a call that has one.
     baseline_nanos bigint,
     -- Meters that few calls have.
     audio_input_token_count unit_count,
@@ -96,6 +97,8 @@ CREATE TABLE usage_log (
     -- Why it was corrected or booked by hand, and who did: the id of the gateway's audit entry.
     note text COLLATE "C",
     audit_id text COLLATE "C",
+    -- TRUE: a person approved the call before it was made. NULL: nobody did.
+    approved boolean,
     CONSTRAINT usage_log_key PRIMARY KEY (org, call_id, admit_time, revision)
 ) PARTITION BY RANGE (admit_time);
 
@@ -173,6 +176,10 @@ CREATE TABLE rollup (
     file_search_count bigint,
     page_count bigint,
     code_session_count bigint,
+    -- Baselines less costs, of calls with a baseline. NULL: there was none.
+    saved_nanos numeric,
+    -- Calls that a person approved before they were made.
+    approved_count bigint NOT NULL DEFAULT 0,
     CONSTRAINT rollup_key PRIMARY KEY (
         level, org, day, hour, dimension, value, operation, provider, model
     )

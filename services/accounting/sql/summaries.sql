@@ -14,7 +14,8 @@ SELECT
     page.audio_input_token_count, page.audio_cache_read_token_count, page.audio_output_token_count,
     page.image_input_token_count, page.image_cache_read_token_count, page.image_output_token_count,
     page.image_count, page.character_count, page.audio_ms, page.video_ms, page.web_search_count,
-    page.file_search_count, page.page_count, page.code_session_count
+    page.file_search_count, page.page_count, page.code_session_count, page.saved_nanos,
+    page.approved_count
 FROM (
     SELECT
         CASE $1::smallint
@@ -58,7 +59,9 @@ FROM (
         sum(r.web_search_count * s.sign) AS web_search_count,
         sum(r.file_search_count * s.sign) AS file_search_count,
         sum(r.page_count * s.sign) AS page_count,
-        sum(r.code_session_count * s.sign) AS code_session_count
+        sum(r.code_session_count * s.sign) AS code_session_count,
+        sum(r.saved_nanos * s.sign) AS saved_nanos,
+        sum(r.approved_count * s.sign) AS approved_count
     FROM rollup AS r
     INNER JOIN
         unnest($17::smallint[], $18::boolean[], $19::integer[]) AS s (level, is_value, sign)
@@ -101,7 +104,8 @@ SELECT
     page.audio_input_token_count, page.audio_cache_read_token_count, page.audio_output_token_count,
     page.image_input_token_count, page.image_cache_read_token_count, page.image_output_token_count,
     page.image_count, page.character_count, page.audio_ms, page.video_ms, page.web_search_count,
-    page.file_search_count, page.page_count, page.code_session_count
+    page.file_search_count, page.page_count, page.code_session_count, page.saved_nanos,
+    page.approved_count
 FROM (
     SELECT
         CASE $1::smallint
@@ -150,7 +154,9 @@ FROM (
         sum(l.web_search_count) AS web_search_count,
         sum(l.file_search_count) AS file_search_count,
         sum(l.page_count) AS page_count,
-        sum(l.code_session_count) AS code_session_count
+        sum(l.code_session_count) AS code_session_count,
+        sum(l.baseline_nanos - coalesce(l.delta_nanos, l.total_nanos)) AS saved_nanos,
+        count(*) FILTER (WHERE l.revision = 1 AND l.approved) AS approved_count
     FROM usage_log AS l
     CROSS JOIN LATERAL (
         SELECT
@@ -194,3 +200,12 @@ LIMIT $16::integer;
 SELECT count(*) > 0 AS is_rolled_up
 FROM rolled_up_label AS k
 WHERE k.label = $1::text AND k.since_day <= $2::date;
+
+-- name: list_dropped_days
+-- Days whose log was summed up and dropped.
+SELECT s.day
+FROM sealed_day AS s
+WHERE
+    s.day BETWEEN $1::date AND $2::date
+    AND to_regclass('usage_log_' || to_char(s.day, 'YYYYMMDD')) IS NULL
+ORDER BY s.day;

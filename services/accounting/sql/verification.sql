@@ -86,7 +86,8 @@ SET
         reasoning_token_count, audio_input_token_count, audio_cache_read_token_count,
         audio_output_token_count, image_input_token_count, image_cache_read_token_count,
         image_output_token_count, image_count, character_count, audio_ms, video_ms,
-        web_search_count, file_search_count, page_count, code_session_count
+        web_search_count, file_search_count, page_count, code_session_count, saved_nanos,
+        approved_count
     ) = (
         l.call_count, l.failed_count, l.unreported_count, l.cost_nanos, l.unreported_cost_nanos,
         l.baseline_nanos, l.latency_histogram, l.input_token_count, l.cache_read_token_count,
@@ -94,7 +95,8 @@ SET
         l.reasoning_token_count, l.audio_input_token_count, l.audio_cache_read_token_count,
         l.audio_output_token_count, l.image_input_token_count, l.image_cache_read_token_count,
         l.image_output_token_count, l.image_count, l.character_count, l.audio_ms, l.video_ms,
-        l.web_search_count, l.file_search_count, l.page_count, l.code_session_count
+        l.web_search_count, l.file_search_count, l.page_count, l.code_session_count, l.saved_nanos,
+        l.approved_count
     )
 FROM sum_log_day($1::date) AS l
 WHERE

@@ -39,6 +39,7 @@ async def test_the_written_schema_is_what_the_migrations_make(clone: Clone) -> N
             "rollups.sql",
             "functions.sql",
             "corrections.sql",
+            "books_schema.sql",
             "alerts_schema.sql",
         ),
     )
@@ -50,6 +51,7 @@ async def test_the_written_schema_is_what_the_migrations_make(clone: Clone) -> N
         "queries.sql",
         "summaries.sql",
         "books.sql",
+        "feedback.sql",
         "verification.sql",
         "alerts.sql",
         "delivery.sql",

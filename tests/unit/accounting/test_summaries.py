@@ -97,7 +97,8 @@ def sums(number: int, **changes: Any) -> UsageSums:
 
 
 def test_sums_are_added_and_what_nobody_reported_stays_missing() -> None:
-    rows = [sums(1, org="a"), sums(2, org="b", baseline_nanos=7, meters=(2, 3, None))]
+    few = {"baseline_nanos": 7, "saved_nanos": -5, "approved_count": 1}
+    rows = [sums(1, org="a", approved_count=1), sums(2, org="b", meters=(2, 3, None), **few)]
 
-    assert add_all(rows) == sums(3, baseline_nanos=7, meters=(3, 3, None))
+    assert add_all(rows) == sums(3, meters=(3, 3, None), **(few | {"approved_count": 2}))
     assert add_all([]) is None

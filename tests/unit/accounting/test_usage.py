@@ -50,6 +50,7 @@ def test_a_report_without_the_rarer_meters_has_the_digest_that_it_always_had() -
         {"latency_ms": 9},
         {"error_type": "other"},
         {"service_tier": "batch"},
+        {"approved": True},
         {"meters": MeterCounts(input=0, output=0, audio_ms=0)},
     ],
 )
@@ -74,6 +75,7 @@ def test_what_only_the_permit_knows_is_not_part_of_the_digest() -> None:
         session="s",
         feature="f",
         priority=3,
+        baseline=("openai", "gpt-4o"),
     )
 
     assert first.digest() == second.digest()

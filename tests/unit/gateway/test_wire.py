@@ -230,14 +230,14 @@ def test_another_orgs_permit_is_not_found() -> None:
     with pytest.raises(NotFound):
         wire_reports.parse_report(make_report(permit=FOREIGN_PERMIT), ACME, SIGNER)
     with pytest.raises(NotFound):
-        wire_reports.parse_release(pb.ReleaseCallRequest(permit=FOREIGN_PERMIT), ACME, SIGNER)
+        wire_reports.parse_name(pb.ReleaseCallRequest(permit=FOREIGN_PERMIT), ACME, SIGNER)
 
 
 def test_a_forged_permit_is_refused() -> None:
     with pytest.raises(PermitInvalid):
         wire_reports.parse_report(make_report(permit=PERMIT[:-1] + b"\0"), ACME, SIGNER)
     with pytest.raises(PermitInvalid):
-        wire_reports.parse_release(pb.ReleaseCallRequest(permit=b"made up"), ACME, SIGNER)
+        wire_reports.parse_name(pb.ReleaseCallRequest(permit=b"made up"), ACME, SIGNER)
 
 
 @pytest.mark.parametrize(
@@ -251,4 +251,4 @@ def test_a_forged_permit_is_refused() -> None:
 def test_every_wrong_field_of_a_release_is_named(
     request_: pb.ReleaseCallRequest, fields: list[str]
 ) -> None:
-    assert violations(lambda: wire_reports.parse_release(request_, ACME, SIGNER)) == fields
+    assert violations(lambda: wire_reports.parse_name(request_, ACME, SIGNER)) == fields

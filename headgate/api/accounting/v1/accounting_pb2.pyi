@@ -95,6 +95,7 @@ class UsageReport(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     HELD_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     SERVICE_TIER_FIELD_NUMBER: _builtins.int
+    APPROVED_FIELD_NUMBER: _builtins.int
     org: _builtins.str
     """Org of the call."""
     call_id: _builtins.str
@@ -130,6 +131,8 @@ class UsageReport(_message.Message):
     "priority": it chooses among the model's prices. Lower case, at most 32 characters. Empty: the
     standard one.
     """
+    approved: _builtins.bool
+    """True if a person approved the call before it was made."""
     @_builtins.property
     def candidate(self) -> _call_pb2.Candidate:
         """Where it went."""
@@ -174,10 +177,11 @@ class UsageReport(_message.Message):
         priority: _limit_pb2.Priority.ValueType = ...,
         held_token_count: _builtins.int | None = ...,
         service_tier: _builtins.str = ...,
+        approved: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count", "admit_time", b"admit_time", "candidate", b"candidate", "held_token_count", b"held_token_count", "latency", b"latency", "meters", b"meters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count", "admit_time", b"admit_time", "api_key_id", b"api_key_id", "call_id", b"call_id", "candidate", b"candidate", "error_type", b"error_type", "feature", b"feature", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "labels", b"labels", "latency", b"latency", "meters", b"meters", "operation", b"operation", "org", b"org", "outcome", b"outcome", "parent_call_id", b"parent_call_id", "price_version", b"price_version", "priority", b"priority", "service_tier", b"service_tier", "session", b"session", "team", b"team", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count", "admit_time", b"admit_time", "api_key_id", b"api_key_id", "approved", b"approved", "call_id", b"call_id", "candidate", b"candidate", "error_type", b"error_type", "feature", b"feature", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "labels", b"labels", "latency", b"latency", "meters", b"meters", "operation", b"operation", "org", b"org", "outcome", b"outcome", "parent_call_id", b"parent_call_id", "price_version", b"price_version", "priority", b"priority", "service_tier", b"service_tier", "session", b"session", "team", b"team", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__held_token_count: _TypeAlias = _typing.Literal["held_token_count"]  # noqa: Y015
     _WhichOneofArgType__held_token_count: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count"]  # noqa: Y015
@@ -755,6 +759,102 @@ class ReplayedCall(_message.Message):
 Global___ReplayedCall: _TypeAlias = ReplayedCall  # noqa: Y015
 
 @_typing.final
+class RecordFeedbackRequest(_message.Message):
+    """How good a call was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORG_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    CALL_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Org of the call."""
+    call_id: _builtins.str
+    """Id of the call."""
+    metric: _builtins.str
+    """What is scored, such as "helpful". 1-64 of lower-case letters, digits, "_", "-", "."."""
+    score: _builtins.float
+    """From 0 to 1, the best. Kept to a millionth."""
+    @_builtins.property
+    def call(self) -> Global___RatedCall:
+        """What the call's permit says of it. Unset: the call is looked up in the usage log."""
+
+    def __init__(
+        self,
+        *,
+        org: _builtins.str = ...,
+        call_id: _builtins.str = ...,
+        metric: _builtins.str = ...,
+        score: _builtins.float = ...,
+        call: Global___RatedCall | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "call_id", b"call_id", "metric", b"metric", "org", b"org", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordFeedbackRequest: _TypeAlias = RecordFeedbackRequest  # noqa: Y015
+
+@_typing.final
+class RatedCall(_message.Message):
+    """Facts of a call from its permit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    ADMIT_TIME_FIELD_NUMBER: _builtins.int
+    operation: _builtins.str
+    """What it was for."""
+    @_builtins.property
+    def candidate(self) -> _call_pb2.Candidate:
+        """Where it went."""
+
+    @_builtins.property
+    def admit_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was admitted."""
+
+    def __init__(
+        self,
+        *,
+        operation: _builtins.str = ...,
+        candidate: _call_pb2.Candidate | None = ...,
+        admit_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "candidate", b"candidate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time", b"admit_time", "candidate", b"candidate", "operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RatedCall: _TypeAlias = RatedCall  # noqa: Y015
+
+@_typing.final
+class RecordFeedbackResponse(_message.Message):
+    """What became of a score."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EFFECT_FIELD_NUMBER: _builtins.int
+    effect: _usage_pb2.FeedbackEffect.ValueType
+    """The effect."""
+    def __init__(
+        self,
+        *,
+        effect: _usage_pb2.FeedbackEffect.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordFeedbackResponse: _TypeAlias = RecordFeedbackResponse  # noqa: Y015
+
+@_typing.final
 class GetUsageRequest(_message.Message):
     """What to sum."""
 
@@ -768,6 +868,7 @@ class GetUsageRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WITH_SCORES_FIELD_NUMBER: _builtins.int
     start_day: _builtins.str
     """First day of admission in UTC, YYYY-MM-DD, inclusive. Unset if the filter has instants."""
     end_day: _builtins.str
@@ -782,6 +883,8 @@ class GetUsageRequest(_message.Message):
     """
     page_token: _builtins.str
     """`next_page_token` of the page before; the other fields as then."""
+    with_scores: _builtins.bool
+    """True: rows also tell the scores of feedback, if the interval is of whole days."""
     @_builtins.property
     def group_by(self) -> _containers.RepeatedScalarFieldContainer[_usage_pb2.UsageDimension.ValueType]:
         """Dimensions that split the sums. Empty: one row."""
@@ -801,10 +904,11 @@ class GetUsageRequest(_message.Message):
         filter: _usage_pb2.UsageFilter | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        with_scores: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_day", b"end_day", "filter", b"filter", "group_by", b"group_by", "org", b"org", "page_size", b"page_size", "page_token", b"page_token", "source", b"source", "start_day", b"start_day"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_day", b"end_day", "filter", b"filter", "group_by", b"group_by", "org", b"org", "page_size", b"page_size", "page_token", b"page_token", "source", b"source", "start_day", b"start_day", "with_scores", b"with_scores"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -820,6 +924,7 @@ class GetUsageResponse(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
+    DROPPED_DAYS_FIELD_NUMBER: _builtins.int
     source: _usage_pb2.UsageSource.ValueType
     """Which table answered."""
     next_page_token: _builtins.str
@@ -832,6 +937,12 @@ class GetUsageResponse(_message.Message):
     def total(self) -> _usage_pb2.UsageRow:
         """Sums over all rows of all pages. Unset on pages after the first."""
 
+    @_builtins.property
+    def dropped_days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Days of the interval, as YYYY-MM-DD, whose log was dropped after the retention while only the
+        log could answer: these sums lack them. The rollups still have them.
+        """
+
     def __init__(
         self,
         *,
@@ -839,10 +950,11 @@ class GetUsageResponse(_message.Message):
         source: _usage_pb2.UsageSource.ValueType = ...,
         next_page_token: _builtins.str = ...,
         total: _usage_pb2.UsageRow | None = ...,
+        dropped_days: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "rows", b"rows", "source", b"source", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped_days", b"dropped_days", "next_page_token", b"next_page_token", "rows", b"rows", "source", b"source", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

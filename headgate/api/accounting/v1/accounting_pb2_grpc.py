@@ -70,6 +70,11 @@ class AccountingServiceStub(object):
                 request_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.ReplayUsageRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.ReplayUsageResponse.FromString,
                 _registered_method=True)
+        self.RecordFeedback = channel.unary_unary(
+                '/headgate.api.accounting.v1.AccountingService/RecordFeedback',
+                request_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.RecordFeedbackRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.RecordFeedbackResponse.FromString,
+                _registered_method=True)
 
 
 class AccountingServiceServicer(object):
@@ -128,6 +133,14 @@ class AccountingServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordFeedback(self, request, context):
+        """Keeps how good a call was, by one metric; a later score of the same call and metric replaces
+        it. Safe to repeat. Errors: CALL_NOT_FOUND, TOO_LATE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccountingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -165,6 +178,11 @@ def add_AccountingServiceServicer_to_server(servicer, server):
                     servicer.ReplayUsage,
                     request_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.ReplayUsageRequest.FromString,
                     response_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.ReplayUsageResponse.SerializeToString,
+            ),
+            'RecordFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordFeedback,
+                    request_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.RecordFeedbackRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.RecordFeedbackResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -357,6 +375,33 @@ class AccountingService(object):
             '/headgate.api.accounting.v1.AccountingService/ReplayUsage',
             headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.ReplayUsageRequest.SerializeToString,
             headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.ReplayUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.accounting.v1.AccountingService/RecordFeedback',
+            headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.RecordFeedbackRequest.SerializeToString,
+            headgate_dot_api_dot_accounting_dot_v1_dot_accounting__pb2.RecordFeedbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,10 @@ class AccountingServiceStub:
     """Sums usage. Read-only."""
     ReplayUsage: _grpc.UnaryStreamMultiCallable[_accounting_pb2.ReplayUsageRequest, _accounting_pb2.ReplayUsageResponse]
     """Gives booked calls in order of admission, as limits see them. Read-only."""
+    RecordFeedback: _grpc.UnaryUnaryMultiCallable[_accounting_pb2.RecordFeedbackRequest, _accounting_pb2.RecordFeedbackResponse]
+    """Keeps how good a call was, by one metric; a later score of the same call and metric replaces
+    it. Safe to repeat. Errors: CALL_NOT_FOUND, TOO_LATE.
+    """
 
 @_typing.type_check_only
 class AccountingServiceAsyncStub(AccountingServiceStub):
@@ -77,6 +81,10 @@ class AccountingServiceAsyncStub(AccountingServiceStub):
     """Sums usage. Read-only."""
     ReplayUsage: _aio.UnaryStreamMultiCallable[_accounting_pb2.ReplayUsageRequest, _accounting_pb2.ReplayUsageResponse]  # type: ignore[assignment]
     """Gives booked calls in order of admission, as limits see them. Read-only."""
+    RecordFeedback: _aio.UnaryUnaryMultiCallable[_accounting_pb2.RecordFeedbackRequest, _accounting_pb2.RecordFeedbackResponse]  # type: ignore[assignment]
+    """Keeps how good a call was, by one metric; a later score of the same call and metric replaces
+    it. Safe to repeat. Errors: CALL_NOT_FOUND, TOO_LATE.
+    """
 
 class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Books what calls used and cost. Callers authenticate by the service token."""
@@ -141,5 +149,15 @@ class AccountingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_accounting_pb2.ReplayUsageResponse], _abc.AsyncIterator[_accounting_pb2.ReplayUsageResponse]]:
         """Gives booked calls in order of admission, as limits see them. Read-only."""
+
+    @_abc_1.abstractmethod
+    def RecordFeedback(
+        self,
+        request: _accounting_pb2.RecordFeedbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounting_pb2.RecordFeedbackResponse, _abc.Awaitable[_accounting_pb2.RecordFeedbackResponse]]:
+        """Keeps how good a call was, by one metric; a later score of the same call and metric replaces
+        it. Safe to repeat. Errors: CALL_NOT_FOUND, TOO_LATE.
+        """
 
 def add_AccountingServiceServicer_to_server(servicer: AccountingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

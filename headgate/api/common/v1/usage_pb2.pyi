@@ -113,6 +113,34 @@ USAGE_SOURCE_HOURLY_ROLLUP: UsageSource.ValueType  # 3
 """The hourly rollups. Never in a request."""
 Global___UsageSource: _TypeAlias = UsageSource  # noqa: Y015
 
+class _FeedbackEffect:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FeedbackEffectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FeedbackEffect.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FEEDBACK_EFFECT_UNSPECIFIED: _FeedbackEffect.ValueType  # 0
+    """Never sent."""
+    FEEDBACK_EFFECT_KEPT: _FeedbackEffect.ValueType  # 1
+    """It is the call's first by this metric."""
+    FEEDBACK_EFFECT_UNCHANGED: _FeedbackEffect.ValueType  # 2
+    """The call had this score already."""
+    FEEDBACK_EFFECT_REPLACED: _FeedbackEffect.ValueType  # 3
+    """It replaced another one: the last word counts."""
+
+class FeedbackEffect(_FeedbackEffect, metaclass=_FeedbackEffectEnumTypeWrapper):
+    """What became of a score. More may be added."""
+
+FEEDBACK_EFFECT_UNSPECIFIED: FeedbackEffect.ValueType  # 0
+"""Never sent."""
+FEEDBACK_EFFECT_KEPT: FeedbackEffect.ValueType  # 1
+"""It is the call's first by this metric."""
+FEEDBACK_EFFECT_UNCHANGED: FeedbackEffect.ValueType  # 2
+"""The call had this score already."""
+FEEDBACK_EFFECT_REPLACED: FeedbackEffect.ValueType  # 3
+"""It replaced another one: the last word counts."""
+Global___FeedbackEffect: _TypeAlias = FeedbackEffect  # noqa: Y015
+
 @_typing.final
 class UsageFilter(_message.Message):
     """Which attempts to sum, besides their org. What is not set leaves nothing out."""
@@ -232,6 +260,10 @@ class UsageRow(_message.Message):
     LATENCY_P95_MS_FIELD_NUMBER: _builtins.int
     LATENCY_P99_MS_FIELD_NUMBER: _builtins.int
     CACHE_HIT_RATIO_FIELD_NUMBER: _builtins.int
+    SAVED_NANOS_FIELD_NUMBER: _builtins.int
+    APPROVED_COUNT_FIELD_NUMBER: _builtins.int
+    APPROVED_RATIO_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
     day: _builtins.str
     """Day in UTC on which the attempts were admitted, as YYYY-MM-DD. Empty unless grouped by day."""
     org: _builtins.str
@@ -269,7 +301,9 @@ class UsageRow(_message.Message):
     beyond_bound: _builtins.bool
     """True in the row of all values beyond the bound of distinct ones of an org and day, together."""
     baseline_nanos: _builtins.int
-    """What the calls would have cost with the baseline's model. Unset: there is no baseline."""
+    """What the calls that have a baseline would have cost with its model: the same meters at the price
+    version that priced the call. Unset: there is no baseline.
+    """
     latency_count: _builtins.int
     """Calls that succeeded and whose latency is known."""
     latency_p50_ms: _builtins.int
@@ -280,10 +314,25 @@ class UsageRow(_message.Message):
     """The same for 99 of a hundred."""
     cache_hit_ratio: _builtins.float
     """Share of the input tokens that was read from a cache, 0 to 1. Unset: no input."""
+    saved_nanos: _builtins.int
+    """What calls have saved: `baseline_nanos` less what the same calls cost. Negative: the baseline's
+    model would have been cheaper. Only calls that have a baseline, were charged by their meters
+    and whose meters have a price there. Unset: there was none.
+    """
+    approved_count: _builtins.int
+    """Attempts that a person approved before they were made; the others were automated."""
+    approved_ratio: _builtins.float
+    """Share of the attempts that a person approved, 0 to 1. Unset: no attempt."""
     @_builtins.property
     def meters(self) -> _call_pb2.UsageMeters:
         """Sums of the meters. Those of tokens without audio and images are 0 if nobody reported them,
         the others unset.
+        """
+
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricScore]:
+        """What was said of the quality of these calls, by metric; at most 100. Empty if the row is of an
+        hour, an API key, an end user, a team, a feature or a label.
         """
 
     def __init__(
@@ -314,11 +363,17 @@ class UsageRow(_message.Message):
         latency_p95_ms: _builtins.int | None = ...,
         latency_p99_ms: _builtins.int | None = ...,
         cache_hit_ratio: _builtins.float | None = ...,
+        saved_nanos: _builtins.int | None = ...,
+        approved_count: _builtins.int = ...,
+        approved_ratio: _builtins.float | None = ...,
+        scores: _abc.Iterable[Global___MetricScore] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_nanos", b"_baseline_nanos", "_cache_hit_ratio", b"_cache_hit_ratio", "_latency_p50_ms", b"_latency_p50_ms", "_latency_p95_ms", b"_latency_p95_ms", "_latency_p99_ms", b"_latency_p99_ms", "baseline_nanos", b"baseline_nanos", "cache_hit_ratio", b"cache_hit_ratio", "latency_p50_ms", b"latency_p50_ms", "latency_p95_ms", b"latency_p95_ms", "latency_p99_ms", b"latency_p99_ms", "meters", b"meters"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_approved_ratio", b"_approved_ratio", "_baseline_nanos", b"_baseline_nanos", "_cache_hit_ratio", b"_cache_hit_ratio", "_latency_p50_ms", b"_latency_p50_ms", "_latency_p95_ms", b"_latency_p95_ms", "_latency_p99_ms", b"_latency_p99_ms", "_saved_nanos", b"_saved_nanos", "approved_ratio", b"approved_ratio", "baseline_nanos", b"baseline_nanos", "cache_hit_ratio", b"cache_hit_ratio", "latency_p50_ms", b"latency_p50_ms", "latency_p95_ms", b"latency_p95_ms", "latency_p99_ms", b"latency_p99_ms", "meters", b"meters", "saved_nanos", b"saved_nanos"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_nanos", b"_baseline_nanos", "_cache_hit_ratio", b"_cache_hit_ratio", "_latency_p50_ms", b"_latency_p50_ms", "_latency_p95_ms", b"_latency_p95_ms", "_latency_p99_ms", b"_latency_p99_ms", "api_key_id", b"api_key_id", "baseline_nanos", b"baseline_nanos", "beyond_bound", b"beyond_bound", "cache_hit_ratio", b"cache_hit_ratio", "call_count", b"call_count", "cost_nanos", b"cost_nanos", "day", b"day", "failed_count", b"failed_count", "feature", b"feature", "hour", b"hour", "label_value", b"label_value", "latency_count", b"latency_count", "latency_p50_ms", b"latency_p50_ms", "latency_p95_ms", b"latency_p95_ms", "latency_p99_ms", b"latency_p99_ms", "meters", b"meters", "model", b"model", "month", b"month", "operation", b"operation", "org", b"org", "provider", b"provider", "team", b"team", "unreported_cost_nanos", b"unreported_cost_nanos", "unreported_count", b"unreported_count", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_approved_ratio", b"_approved_ratio", "_baseline_nanos", b"_baseline_nanos", "_cache_hit_ratio", b"_cache_hit_ratio", "_latency_p50_ms", b"_latency_p50_ms", "_latency_p95_ms", b"_latency_p95_ms", "_latency_p99_ms", b"_latency_p99_ms", "_saved_nanos", b"_saved_nanos", "api_key_id", b"api_key_id", "approved_count", b"approved_count", "approved_ratio", b"approved_ratio", "baseline_nanos", b"baseline_nanos", "beyond_bound", b"beyond_bound", "cache_hit_ratio", b"cache_hit_ratio", "call_count", b"call_count", "cost_nanos", b"cost_nanos", "day", b"day", "failed_count", b"failed_count", "feature", b"feature", "hour", b"hour", "label_value", b"label_value", "latency_count", b"latency_count", "latency_p50_ms", b"latency_p50_ms", "latency_p95_ms", b"latency_p95_ms", "latency_p99_ms", b"latency_p99_ms", "meters", b"meters", "model", b"model", "month", b"month", "operation", b"operation", "org", b"org", "provider", b"provider", "saved_nanos", b"saved_nanos", "scores", b"scores", "team", b"team", "unreported_cost_nanos", b"unreported_cost_nanos", "unreported_count", b"unreported_count", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__approved_ratio: _TypeAlias = _typing.Literal["approved_ratio"]  # noqa: Y015
+    _WhichOneofArgType__approved_ratio: _TypeAlias = _typing.Literal["_approved_ratio", b"_approved_ratio"]  # noqa: Y015
     _WhichOneofReturnType__baseline_nanos: _TypeAlias = _typing.Literal["baseline_nanos"]  # noqa: Y015
     _WhichOneofArgType__baseline_nanos: _TypeAlias = _typing.Literal["_baseline_nanos", b"_baseline_nanos"]  # noqa: Y015
     _WhichOneofReturnType__cache_hit_ratio: _TypeAlias = _typing.Literal["cache_hit_ratio"]  # noqa: Y015
@@ -329,6 +384,10 @@ class UsageRow(_message.Message):
     _WhichOneofArgType__latency_p95_ms: _TypeAlias = _typing.Literal["_latency_p95_ms", b"_latency_p95_ms"]  # noqa: Y015
     _WhichOneofReturnType__latency_p99_ms: _TypeAlias = _typing.Literal["latency_p99_ms"]  # noqa: Y015
     _WhichOneofArgType__latency_p99_ms: _TypeAlias = _typing.Literal["_latency_p99_ms", b"_latency_p99_ms"]  # noqa: Y015
+    _WhichOneofReturnType__saved_nanos: _TypeAlias = _typing.Literal["saved_nanos"]  # noqa: Y015
+    _WhichOneofArgType__saved_nanos: _TypeAlias = _typing.Literal["_saved_nanos", b"_saved_nanos"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__approved_ratio) -> _WhichOneofReturnType__approved_ratio | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_nanos) -> _WhichOneofReturnType__baseline_nanos | None: ...
     @_typing.overload
@@ -339,5 +398,37 @@ class UsageRow(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_p95_ms) -> _WhichOneofReturnType__latency_p95_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_p99_ms) -> _WhichOneofReturnType__latency_p99_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__saved_nanos) -> _WhichOneofReturnType__saved_nanos | None: ...
 
 Global___UsageRow: _TypeAlias = UsageRow  # noqa: Y015
+
+@_typing.final
+class MetricScore(_message.Message):
+    """Feedback on some calls, by one metric."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METRIC_FIELD_NUMBER: _builtins.int
+    CALL_COUNT_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    metric: _builtins.str
+    """Name of the metric."""
+    call_count: _builtins.int
+    """Calls with a score. They are counted on the day of their admission."""
+    mean: _builtins.float
+    """Mean of their scores, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        metric: _builtins.str = ...,
+        call_count: _builtins.int = ...,
+        mean: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_count", b"call_count", "mean", b"mean", "metric", b"metric"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MetricScore: _TypeAlias = MetricScore  # noqa: Y015

@@ -1125,6 +1125,7 @@ class GetUsageRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WITH_SCORES_FIELD_NUMBER: _builtins.int
     start_day: _builtins.str
     """First day of admission in UTC, YYYY-MM-DD, inclusive. Unset if the filter has instants."""
     end_day: _builtins.str
@@ -1139,6 +1140,8 @@ class GetUsageRequest(_message.Message):
     """
     page_token: _builtins.str
     """`next_page_token` of the page before; the other fields as then."""
+    with_scores: _builtins.bool
+    """True: rows also tell the scores of feedback, if the interval is of whole days."""
     @_builtins.property
     def group_by(self) -> _containers.RepeatedScalarFieldContainer[_usage_pb2.UsageDimension.ValueType]:
         """Dimensions that split the sums. Empty: one row."""
@@ -1158,10 +1161,11 @@ class GetUsageRequest(_message.Message):
         filter: _usage_pb2.UsageFilter | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        with_scores: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_day", b"end_day", "filter", b"filter", "group_by", b"group_by", "org", b"org", "page_size", b"page_size", "page_token", b"page_token", "source", b"source", "start_day", b"start_day"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_day", b"end_day", "filter", b"filter", "group_by", b"group_by", "org", b"org", "page_size", b"page_size", "page_token", b"page_token", "source", b"source", "start_day", b"start_day", "with_scores", b"with_scores"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1177,6 +1181,7 @@ class GetUsageResponse(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
+    DROPPED_DAYS_FIELD_NUMBER: _builtins.int
     source: _usage_pb2.UsageSource.ValueType
     """Which table answered."""
     next_page_token: _builtins.str
@@ -1189,6 +1194,12 @@ class GetUsageResponse(_message.Message):
     def total(self) -> _usage_pb2.UsageRow:
         """Sums over all rows of all pages. Unset on pages after the first."""
 
+    @_builtins.property
+    def dropped_days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Days of the interval, as YYYY-MM-DD, whose log was dropped after the retention while only the
+        log could answer: these sums lack them. The rollups still have them.
+        """
+
     def __init__(
         self,
         *,
@@ -1196,10 +1207,11 @@ class GetUsageResponse(_message.Message):
         source: _usage_pb2.UsageSource.ValueType = ...,
         next_page_token: _builtins.str = ...,
         total: _usage_pb2.UsageRow | None = ...,
+        dropped_days: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "rows", b"rows", "source", b"source", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped_days", b"dropped_days", "next_page_token", b"next_page_token", "rows", b"rows", "source", b"source", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

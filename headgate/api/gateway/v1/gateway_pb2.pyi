@@ -14,6 +14,7 @@ from headgate.api.common.v1 import call_pb2 as _call_pb2
 from headgate.api.common.v1 import denial_pb2 as _denial_pb2
 from headgate.api.common.v1 import health_pb2 as _health_pb2
 from headgate.api.common.v1 import limit_pb2 as _limit_pb2
+from headgate.api.common.v1 import usage_pb2 as _usage_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -570,6 +571,7 @@ class CompleteCallRequest(_message.Message):
     ERROR_TYPE_FIELD_NUMBER: _builtins.int
     SERVICE_TIER_FIELD_NUMBER: _builtins.int
     RETRY_DELAY_FIELD_NUMBER: _builtins.int
+    APPROVED_FIELD_NUMBER: _builtins.int
     permit: _builtins.bytes
     """The permit from the admission. Alone sufficient: it names the call."""
     org: _builtins.str
@@ -584,6 +586,10 @@ class CompleteCallRequest(_message.Message):
     """The provider's tier of service that the call is billed in, such as "batch", "flex" or
     "priority": it chooses among the model's prices. Lower case, at most 32 characters. Empty: the
     standard one.
+    """
+    approved: _builtins.bool
+    """True if a person approved the call before it was made, as your own process knows. Counted only:
+    it decides nothing.
     """
     @_builtins.property
     def meters(self) -> _call_pb2.UsageMeters:
@@ -611,10 +617,11 @@ class CompleteCallRequest(_message.Message):
         error_type: _builtins.str = ...,
         service_tier: _builtins.str = ...,
         retry_delay: _duration_pb2.Duration | None = ...,
+        approved: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency", "meters", b"meters", "retry_delay", b"retry_delay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "error_type", b"error_type", "latency", b"latency", "meters", b"meters", "org", b"org", "outcome", b"outcome", "permit", b"permit", "retry_delay", b"retry_delay", "service_tier", b"service_tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "call_id", b"call_id", "error_type", b"error_type", "latency", b"latency", "meters", b"meters", "org", b"org", "outcome", b"outcome", "permit", b"permit", "retry_delay", b"retry_delay", "service_tier", b"service_tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -757,6 +764,68 @@ class CallReceipt(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CallReceipt: _TypeAlias = CallReceipt  # noqa: Y015
+
+@_typing.final
+class RecordFeedbackRequest(_message.Message):
+    """How good a call was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERMIT_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    permit: _builtins.bytes
+    """The permit from the admission. Enough alone, also before the call is reported."""
+    org: _builtins.str
+    """Org of the call, if the permit was lost. Unset: the key's org, if it has exactly one."""
+    call_id: _builtins.str
+    """Id of the call, if the permit was lost. It must be booked already."""
+    metric: _builtins.str
+    """What is scored, such as "helpful". 1-64 of lower-case letters, digits, "_", "-", "."; at most 100
+    metrics for the calls of an org and day.
+    """
+    score: _builtins.float
+    """From 0 to 1, the best. Kept to a millionth. Calls of the last 35 days can be scored."""
+    def __init__(
+        self,
+        *,
+        permit: _builtins.bytes = ...,
+        org: _builtins.str = ...,
+        call_id: _builtins.str = ...,
+        metric: _builtins.str = ...,
+        score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "metric", b"metric", "org", b"org", "permit", b"permit", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordFeedbackRequest: _TypeAlias = RecordFeedbackRequest  # noqa: Y015
+
+@_typing.final
+class RecordFeedbackResponse(_message.Message):
+    """What became of a score."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EFFECT_FIELD_NUMBER: _builtins.int
+    effect: _usage_pb2.FeedbackEffect.ValueType
+    """The effect."""
+    def __init__(
+        self,
+        *,
+        effect: _usage_pb2.FeedbackEffect.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordFeedbackResponse: _TypeAlias = RecordFeedbackResponse  # noqa: Y015
 
 @_typing.final
 class ReleaseCallRequest(_message.Message):

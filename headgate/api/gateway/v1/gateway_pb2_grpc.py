@@ -56,6 +56,11 @@ class GatewayServiceStub(object):
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.CompleteCallsRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.CompleteCallsResponse.FromString,
                 _registered_method=True)
+        self.RecordFeedback = channel.unary_unary(
+                '/headgate.api.gateway.v1.GatewayService/RecordFeedback',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RecordFeedbackRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RecordFeedbackResponse.FromString,
+                _registered_method=True)
         self.ReleaseCall = channel.unary_unary(
                 '/headgate.api.gateway.v1.GatewayService/ReleaseCall',
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ReleaseCallRequest.SerializeToString,
@@ -126,6 +131,16 @@ class GatewayServiceServicer(object):
 
     def CompleteCalls(self, request, context):
         """Reports many calls at once; each is answered by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordFeedback(self, request, context):
+        """Keeps how good a call was, by one metric: what users or judges of the answer say. The sums show
+        it by model and operation. A later score of the same call and metric replaces it. Safe to
+        repeat. No comment is taken: nobody's words are kept.
+        Errors: INVALID_ARGUMENT, PERMIT_INVALID, CALL_NOT_FOUND, TOO_LATE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -210,6 +225,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.CompleteCalls,
                     request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.CompleteCallsRequest.FromString,
                     response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.CompleteCallsResponse.SerializeToString,
+            ),
+            'RecordFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordFeedback,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RecordFeedbackRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RecordFeedbackResponse.SerializeToString,
             ),
             'ReleaseCall': grpc.unary_unary_rpc_method_handler(
                     servicer.ReleaseCall,
@@ -357,6 +377,33 @@ class GatewayService(object):
             '/headgate.api.gateway.v1.GatewayService/CompleteCalls',
             headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.CompleteCallsRequest.SerializeToString,
             headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.CompleteCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.GatewayService/RecordFeedback',
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RecordFeedbackRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RecordFeedbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

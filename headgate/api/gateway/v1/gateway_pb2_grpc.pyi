@@ -50,6 +50,12 @@ class GatewayServiceStub:
     """
     CompleteCalls: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.CompleteCallsRequest, _gateway_pb2.CompleteCallsResponse]
     """Reports many calls at once; each is answered by itself."""
+    RecordFeedback: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.RecordFeedbackRequest, _gateway_pb2.RecordFeedbackResponse]
+    """Keeps how good a call was, by one metric: what users or judges of the answer say. The sums show
+    it by model and operation. A later score of the same call and metric replaces it. Safe to
+    repeat. No comment is taken: nobody's words are kept.
+    Errors: INVALID_ARGUMENT, PERMIT_INVALID, CALL_NOT_FOUND, TOO_LATE.
+    """
     ReleaseCall: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ReleaseCallRequest, _gateway_pb2.ReleaseCallResponse]
     """Returns the hold of a call that provably never left. Safe to repeat. For an id that was never
     admitted it is remembered, so that a delayed AdmitCall of it finds it finished.
@@ -101,6 +107,12 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """
     CompleteCalls: _aio.UnaryUnaryMultiCallable[_gateway_pb2.CompleteCallsRequest, _gateway_pb2.CompleteCallsResponse]  # type: ignore[assignment]
     """Reports many calls at once; each is answered by itself."""
+    RecordFeedback: _aio.UnaryUnaryMultiCallable[_gateway_pb2.RecordFeedbackRequest, _gateway_pb2.RecordFeedbackResponse]  # type: ignore[assignment]
+    """Keeps how good a call was, by one metric: what users or judges of the answer say. The sums show
+    it by model and operation. A later score of the same call and metric replaces it. Safe to
+    repeat. No comment is taken: nobody's words are kept.
+    Errors: INVALID_ARGUMENT, PERMIT_INVALID, CALL_NOT_FOUND, TOO_LATE.
+    """
     ReleaseCall: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ReleaseCallRequest, _gateway_pb2.ReleaseCallResponse]  # type: ignore[assignment]
     """Returns the hold of a call that provably never left. Safe to repeat. For an id that was never
     admitted it is remembered, so that a delayed AdmitCall of it finds it finished.
@@ -173,6 +185,18 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.CompleteCallsResponse, _abc.Awaitable[_gateway_pb2.CompleteCallsResponse]]:
         """Reports many calls at once; each is answered by itself."""
+
+    @_abc_1.abstractmethod
+    def RecordFeedback(
+        self,
+        request: _gateway_pb2.RecordFeedbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.RecordFeedbackResponse, _abc.Awaitable[_gateway_pb2.RecordFeedbackResponse]]:
+        """Keeps how good a call was, by one metric: what users or judges of the answer say. The sums show
+        it by model and operation. A later score of the same call and metric replaces it. Safe to
+        repeat. No comment is taken: nobody's words are kept.
+        Errors: INVALID_ARGUMENT, PERMIT_INVALID, CALL_NOT_FOUND, TOO_LATE.
+        """
 
     @_abc_1.abstractmethod
     def ReleaseCall(
