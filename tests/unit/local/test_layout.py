@@ -55,6 +55,7 @@ def test_no_two_ports_of_all_blocks_are_the_same() -> None:
     for base in bases:
         for plan in lay_out(base=base, gateways=10, admissions=10, healths=10):
             ports += [plan.port, plan.metrics_port]
+            ports += [plan.http_port] if plan.http_port is not None else []
 
     assert len(ports) == len(set(ports))
 
