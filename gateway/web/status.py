@@ -73,7 +73,8 @@ class StatusPages:
         body = (
             '<!doctype html><html lang="en"><meta charset="utf-8"><title>Status</title>'
             '<link rel="stylesheet" href="banner.css">'
-            f'<body><script src="banner.js" data-token="{token}" defer></script></body></html>'
+            '<body class="headgate-page">'
+            f'<script src="banner.js" data-token="{token}" defer></script></body></html>'
         )
         return HTMLResponse(body, headers=PAGE_HEADERS)
 

@@ -3,6 +3,7 @@
 // It adds one element with the class "headgate-banner", as text, and follows it by itself.
 (() => {
   "use strict";
+  const RETRY_MS = 30_000;
   const script = document.currentScript;
   const base = new URL(".", script.src);
   const banner = document.createElement("div");
@@ -19,6 +20,13 @@
     url.searchParams.set("token", script.dataset.token || "");
     const source = new EventSource(url);
     source.onmessage = (event) => show(JSON.parse(event.data).banner);
+    source.onerror = () => {
+      // A stream that was cut comes back by itself. One that was refused, as when the token is too
+      // old, does not: what it last said may be long over. The page may have a new token meanwhile.
+      if (source.readyState !== EventSource.CLOSED) return;
+      show(null);
+      setTimeout(follow, RETRY_MS);
+    };
   };
   const start = () => {
     document.body.prepend(banner);
