@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from chassis.errors import Overloaded
@@ -23,6 +24,11 @@ from headgate.api.gateway.v1 import gateway_pb2 as pb
 HEARTBEAT_SECONDS: Final = 1.5
 # Watchers of one gateway at once; a bound, not a target.
 WATCHER_COUNT_MAX: Final = 10_000
+# An org's status is made once for all its watchers, and anew when the copy moves or after this: a
+# stop ends by the clock.
+SHARED_SECONDS: Final = 0.1
+# Orgs whose status is shared at once.
+SHARED_COUNT_MAX: Final = 1_000
 _LEVELS: Final = {
     Level.HEALTHY: pb.PROVIDER_LEVEL_HEALTHY,
     Level.DEGRADED: pb.PROVIDER_LEVEL_DEGRADED,
@@ -34,12 +40,24 @@ _SEVERITIES: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """An org's status, and when it was made of which state of the copy."""
+
+    status: pb.OrgStatus
+    moved: asyncio.Event
+    time: float
+
+
 class StatusWatch:
-    """Tells watchers what one org may know."""
+    """Tells watchers what one org may know. What it gives is shared, and not to be changed."""
 
     def __init__(self, copy: HealthCopy) -> None:
         self._copy = copy
         self._count = 0
+        self._shared: dict[str, _Shared] = {}
+        # The last difference that was made: most watchers want the same one.
+        self._difference = (pb.OrgStatus(), pb.OrgStatus(), pb.OrgStatus())
 
     async def watch(self, org: str, *, known_version: int = 0) -> AsyncGenerator[pb.OrgStatus]:
         """Yields the org's status whenever it changes, and a heartbeat in between.
@@ -60,13 +78,34 @@ class StatusWatch:
             while True:
                 await self._wait()
                 now = self.read(org)
-                yield _difference(last, now)
+                yield self._compare(last, now)
                 last = now
         finally:
             self._count -= 1
 
     def read(self, org: str) -> pb.OrgStatus:
         """Returns an org's whole status."""
+        moved, now = self._copy.moved, self._copy.wall_time()
+        known = self._shared.get(org)
+        if known is not None and known.moved is moved and 0 <= now - known.time < SHARED_SECONDS:
+            return known.status
+        if len(self._shared) >= SHARED_COUNT_MAX:
+            self._shared.clear()
+        status = self._make(org)
+        if known is not None and known.status == status:
+            # The same one: who compares sees at once that nothing is new.
+            status = known.status
+        self._shared[org] = _Shared(status, moved, now)
+        return status
+
+    def _compare(self, last: pb.OrgStatus, now: pb.OrgStatus) -> pb.OrgStatus:
+        before, after, difference = self._difference
+        if before is not last or after is not now:
+            difference = _difference(last, now)
+            self._difference = (last, now, difference)
+        return difference
+
+    def _make(self, org: str) -> pb.OrgStatus:
         copy = self._copy
         known = [copy.providers[name] for name in sorted(copy.providers)]
         levels = [copy.level(each.provider, org=org) for each in known]

@@ -126,7 +126,8 @@ async def test_a_provider_that_answers_none_of_those_who_call_is_down_to_them(
     async def level_for(caller: Keyed) -> int:
         watched = aiter(caller.WatchStatus(pb.WatchStatusRequest()))
         status = (await anext(watched)).status
-        return {each.provider: each.level for each in status.providers}["openai"]
+        levels: dict[str, int] = {each.provider: each.level for each in status.providers}
+        return levels["openai"]
 
     alone = await backend.GetStatus(pb.GetStatusRequest())
     levels = [await level_for(backend), await level_for(other)]
