@@ -97,6 +97,8 @@ def _begin(call: Call, route: Route, *, price_version: int) -> admission_pb2.Res
         price_version=price_version,
     )
     request.hold_duration.seconds = route.hold_seconds
+    if route.adaptive_percent:
+        request.adaptive_percent = route.adaptive_percent
     write_dimensions(
         request.dimensions, call.dimensions, labels=call.labels, api_key_id=call.api_key_id
     )

@@ -16,6 +16,7 @@ from gateway.domain.calls import Call, Candidate, Route
 from gateway.domain.fitness import blocking, survey
 from gateway.domain.stops import stop_of, values_of, without_stopped
 from gateway.domain.toggles import AI_GENERATION, is_off
+from gateway.domain.variants import arrange
 from gateway.fallbacks import FAILED, Fallbacks
 from gateway.health_watch import HealthCopy
 from gateway.peer_errors import read_call_error
@@ -63,6 +64,8 @@ class Calls:
         """Decides on one call. Raises ServiceError; then nothing was decided, or the caller can
         learn what was by asking again with the same id.
         """
+        if self._routes.may_be_old():
+            await self._routes.look_again()
         route = self._routes.find(call.operation)
         try:
             ask = await self._prepare(call, route, deadline)
@@ -80,6 +83,8 @@ class Calls:
         self, calls: Sequence[Call | ServiceError], *, deadline: float | None
     ) -> list[DecisionOrError]:
         """Decides on many calls, in their order, each by itself; wrong members stay errors."""
+        if self._routes.may_be_old():
+            await self._routes.look_again()
         prepared = [await self._prepare_or_fail(call, deadline) for call in calls]
         requests = [each.request for each in prepared if isinstance(each, Ask)]
         results = iter(
@@ -134,7 +139,7 @@ class Calls:
 
     async def _choose(self, call: Call, route: Route, deadline: float | None) -> Ask | Denied:
         book = self._prices.current()
-        candidates: Sequence[Candidate] = route.candidates
+        candidates: Sequence[Candidate] = arrange(route, call)
         if call.excluded_candidates:
             candidates = [each for each in candidates if each not in call.excluded_candidates]
         if not candidates:
@@ -229,6 +234,10 @@ class Calls:
             setattr(permit, name, value)
         # Messages and maps given to the constructor are copied twice.
         permit.candidate.CopyFrom(hold.candidate)
+        baseline = ask.route.baseline
+        if baseline is not None:
+            permit.baseline_model.provider = baseline.provider
+            permit.baseline_model.model = baseline.model
         if call.labels:
             permit.labels.update(call.labels)
         if ask.probe is not None and hold.candidate.provider != ask.probe.candidate.provider:

@@ -193,6 +193,8 @@ def _describe_by_permit(
         labels=permit.labels,
     )
     usage.admit_time.FromMicroseconds(permit.admit_time_micros)
+    if permit.HasField("baseline_model"):
+        usage.baseline_model.CopyFrom(permit.baseline_model)
     credential = permit.credential or permit.org
     return _add_report(usage, report), _tell(report, permit.breaker_epoch, credential)
 

@@ -10,6 +10,7 @@ from chassis.errors import NotFound, translate
 from gateway import asks
 from gateway.asks import Ask
 from gateway.domain.calls import Call
+from gateway.domain.variants import arrange
 from gateway.health_watch import HealthCopy
 from gateway.peer_errors import read_call_error
 from gateway.peers import ADMISSION, Admission, call
@@ -68,7 +69,9 @@ class Outlooks:
 
     def _ask(self, wanted: Call) -> Ask:
         route = self._routes.find(wanted.operation)
-        candidates = [each for each in route.candidates if each not in wanted.excluded_candidates]
+        candidates = [
+            each for each in arrange(route, wanted) if each not in wanted.excluded_candidates
+        ]
         ask = asks.build(
             wanted,
             route,

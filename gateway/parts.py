@@ -7,13 +7,13 @@ from contextlib import suppress
 from typing import Final
 
 from chassis import notifications
-from chassis.errors import ServiceError
 from chassis.notifications import Connect
 from chassis.process import Process
 from gateway.access import check_reach
 from gateway.admin.audit import Audit
 from gateway.admin.limit_questions import LimitQuestions
 from gateway.admin.open_entries import OpenEntries
+from gateway.admin.routes import StoredRoutes
 from gateway.admin.servicer import AdminServicer
 from gateway.admin.services import build_services
 from gateway.auth import KeyAuthenticator, let_public_in
@@ -31,6 +31,7 @@ from gateway.peers import Accounting, Admission, Health
 from gateway.permits import Signer
 from gateway.prices import Prices
 from gateway.probes import Probes
+from gateway.route_store import RouteStore
 from gateway.routes import Routes
 from gateway.servicer import GatewayServicer
 from gateway.staff.invitations import Invitations
@@ -78,8 +79,9 @@ class Parts:
         self.admission = admission
         self.accounting = accounting
         self.health = health
-        self.routes = Routes(store)
         self.prices = Prices(accounting.pull_price_book)
+        self.stored_routes = RouteStore(store)
+        self.routes = Routes(self.stored_routes, prepare=self.prices.try_refresh)
         self.copy = HealthCopy()
         self.keys = KeyStore(store)
         self.staff = StaffStore(store, idle_seconds=lifetimes.idle_seconds)
@@ -98,8 +100,6 @@ class Parts:
         """Fills the copies. Peers may come later; until then what needs them is UNAVAILABLE."""
         await self.authenticator.refresh()
         await self.routes.refresh()
-        with suppress(ServiceError):
-            await self.prices.refresh()
 
     async def hear_health(self) -> None:
         """Waits a moment for health's state; `add_to` has begun to listen."""
@@ -126,7 +126,8 @@ class Parts:
                 statuses=self.statuses,
             )
         closers = (self.admission.close, self.accounting.close, self.health.close)
-        for close in (self.audit.close, self.uses.flush, observations.drain, *closers):
+        ours = (self.routes.leave, self.audit.close, self.uses.flush, observations.drain)
+        for close in (*ours, *closers):
             process.server.on_drain(close)
 
     def _spawn(self, process: Process, observations: Observations) -> None:
@@ -205,6 +206,12 @@ class Parts:
                 accounting=self.accounting,
                 health=self.health,
                 routes=self.routes,
+                stored_routes=StoredRoutes(
+                    store=self.stored_routes,
+                    routes=self.routes,
+                    prices=self.prices,
+                    audit=self.audit,
+                ),
                 confirmations=Confirmations(settings.signing_keys()),
             ),
             service_name=ADMIN_SERVICE,

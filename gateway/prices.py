@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -67,6 +68,11 @@ class Prices:
         # Accounting may answer from a replica that is behind: versions only go up.
         if response.version > self.book.version and response.prices:
             self.book = await build_book(response.version, response.prices)
+
+    async def try_refresh(self) -> None:
+        """Pulls once, if accounting answers: for what may need the newest prices."""
+        with suppress(ServiceError):
+            await self.refresh()
 
     async def keep_fresh(self, *, interval_seconds: float = PULL_SECONDS) -> None:
         """Pulls until cancelled."""

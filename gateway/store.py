@@ -13,13 +13,12 @@ import asyncpg
 
 from chassis import database
 from chassis.errors import Internal
-from gateway.domain.calls import Candidate, Route
 
 SCHEMA: Final = "gateway"
 SQL_DIRECTORY: Final = Path(__file__).parent / "sql"
 MIGRATIONS_DIRECTORY: Final = SQL_DIRECTORY / "migrations"
 QUERY_FILES: Final = (
-    "queries.sql",
+    "queries_routes.sql",
     "queries_keys.sql",
     "queries_staff.sql",
     "queries_invitations.sql",
@@ -50,14 +49,6 @@ class AuditRecord:
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteBook:
-    """All routes at one version."""
-
-    version: int
-    routes: tuple[Route, ...]
-
-
 def load_statements() -> Mapping[str, str]:
     """Returns the text of each named query."""
     statements: dict[str, str] = {}
@@ -69,7 +60,7 @@ def load_statements() -> Mapping[str, str]:
 
 
 class Store:
-    """Routes and the audit log, each statement by itself on a pooled connection.
+    """The audit log, each statement by itself on a pooled connection.
 
     What belongs to another noun has a module of its own, which runs its queries here.
     """
@@ -95,21 +86,6 @@ class Store:
     async def value(self, query: str, *values: object) -> Any:
         """Runs a named query and returns the first value of its first row."""
         return await self._pool.fetchval(self._sql[query], *values)
-
-    async def fetch_route_version(self) -> int:
-        """Returns the version of the routes."""
-        return int(await self.value("fetch_route_version"))
-
-    async def list_all_routes(self) -> RouteBook:
-        """Returns every route, in one snapshot with its version."""
-        rows = await self.rows("list_all_routes")
-        routes = tuple(_read_route(row) for row in rows if row["operation"] is not None)
-        return RouteBook(version=rows[0]["version"], routes=routes)
-
-    async def list_routes(self, *, after: str, count_max: int) -> list[Route]:
-        """Returns routes in order of their operations."""
-        rows = await self.rows("list_routes", after, count_max)
-        return [_read_route(row) for row in rows]
 
     async def list_audit_entries(self, *, below: int, count_max: int) -> list[AuditRecord]:
         """Returns audit entries, newest first."""
@@ -139,21 +115,6 @@ class Transaction:
         """Runs a named query and returns the first value of its first row."""
         return await self._connection.fetchval(self._sql[query], *values)
 
-    async def put_route(self, route: Route) -> None:
-        """Creates or replaces a route; runs `bump_route_version` first."""
-        await self.value("bump_route_version")
-        await self.value("put_route", *_write_route(route))
-
-    async def insert_route(self, route: Route) -> bool:
-        """Creates a route unless there is one; runs `bump_route_version` first."""
-        await self.value("bump_route_version")
-        return await self.value("insert_route", *_write_route(route)) is not None
-
-    async def delete_route(self, operation: str) -> bool:
-        """Deletes a route, and says whether there was one; runs `bump_route_version` first."""
-        await self.value("bump_route_version")
-        return await self.value("delete_route", operation) is not None
-
     async def insert_audit_entry(
         self, *, actor: str, action: str, target: str, request_json: str, reason: str = ""
     ) -> str:
@@ -168,28 +129,6 @@ class Transaction:
     async def insert_audit_outcome(self, audit_id: str, *, error: str | None) -> None:
         """Appends what became of an entry: done if the error is None."""
         await self.value("insert_audit_outcome", audit_id, error is None, error or "")
-
-
-def _read_route(row: asyncpg.Record) -> Route:
-    pairs = zip(row["providers"], row["models"], strict=True)
-    return Route(
-        operation=row["operation"],
-        candidates=tuple(Candidate(provider=provider, model=model) for provider, model in pairs),
-        default_max_output_token_count=row["default_max_output_token_count"],
-        fallback_text=row["fallback_text"],
-        hold_seconds=row["hold_seconds"],
-    )
-
-
-def _write_route(route: Route) -> tuple[object, ...]:
-    return (
-        route.operation,
-        [candidate.provider for candidate in route.candidates],
-        [candidate.model for candidate in route.candidates],
-        route.default_max_output_token_count,
-        route.fallback_text,
-        route.hold_seconds,
-    )
 
 
 def _read_audit(row: asyncpg.Record) -> AuditRecord:

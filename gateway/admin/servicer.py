@@ -40,10 +40,11 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         accounting: Accounting,
         health: Health,
         routes: Routes,
+        stored_routes: StoredRoutes,
         confirmations: Confirmations,
     ) -> None:
         self._keys = ApiKeys(keys, audit)
-        self._routes = StoredRoutes(store, audit)
+        self._routes = stored_routes
         self._limits = Limits(admission, audit)
         self._prices = StoredPrices(accounting, audit)
         self._breakers = Breakers(health, audit)
@@ -83,6 +84,19 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: pb.ListRoutesRequest, context: Context
     ) -> pb.ListRoutesResponse:
         return await self._routes.list(request)
+
+    async def GetRoute(self, request: pb.GetRouteRequest, context: Context) -> pb.GetRouteResponse:
+        return await self._routes.get(request)
+
+    async def ListRouteVersions(
+        self, request: pb.ListRouteVersionsRequest, context: Context
+    ) -> pb.ListRouteVersionsResponse:
+        return await self._routes.list_versions(request)
+
+    async def RollbackRoute(
+        self, request: pb.RollbackRouteRequest, context: Context
+    ) -> pb.RollbackRouteResponse:
+        return await self._routes.roll_back(request, principal())
 
     async def PutLimit(self, request: pb.PutLimitRequest, context: Context) -> pb.PutLimitResponse:
         return await self._limits.put(request, principal())

@@ -36,3 +36,10 @@ class PriceBook:
             if found is not None:
                 return found
         return None
+
+    def prices(self, candidate: Candidate, operation: str) -> bool:
+        """Tells whether the model, or calls of the operation, have a price for anybody."""
+        keys = ((candidate.provider, candidate.model), (FLAT, operation))
+        return any(
+            key in book for book in (self.platform, *self.overrides.values()) for key in keys
+        )

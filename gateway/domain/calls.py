@@ -62,3 +62,11 @@ class Route:
     hold_seconds: int
     # Name of the template whose text is taken instead. Empty: none.
     fallback_template: str = ""
+    # Shares of the users that begin with each candidate, in their order. Empty: all begin with the
+    # first.
+    weights: tuple[int, ...] = ()
+    tags: tuple[str, ...] = ()
+    # What savings are counted against. None: nothing.
+    baseline: Candidate | None = None
+    # What is held of what calls hardly ever exceed, in percent. 0: the worst case is held.
+    adaptive_percent: int = 0

@@ -17,6 +17,7 @@ from gateway.config import GatewaySettings
 from gateway.domain.calls import Candidate, Route
 from gateway.key_store import KeyStore, WantedKey
 from gateway.principals import Role
+from gateway.route_store import Writer, begin_change, put_route
 from gateway.staff.store import insert_bootstrap_token
 from gateway.store import SCHEMA, Store, Transaction
 
@@ -122,7 +123,8 @@ async def _store_routes(transaction: Transaction) -> int:
             fallback_text=FALLBACK_TEXT,
             hold_seconds=HOLD_SECONDS,
         )
-        if await transaction.insert_route(route):
+        if await begin_change(transaction, operation) is None:
+            await put_route(transaction, route, Writer(actor=ACTOR, reason=""))
             facts = {
                 "operation": operation,
                 "candidates": [str(each) for each in route.candidates],

@@ -64,8 +64,23 @@ CREATE TABLE route (
     fallback_text text NOT NULL,
     hold_seconds integer NOT NULL CHECK (hold_seconds BETWEEN 1 AND 86400),
     update_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Shares of the users, one for each candidate. Empty: all begin with the first.
+    weights integer[] NOT NULL DEFAULT '{}',
+    fallback_template text NOT NULL DEFAULT '',
+    tags text[] NOT NULL DEFAULT '{}',
+    -- What savings are counted against. Both empty: nothing.
+    baseline_provider text NOT NULL DEFAULT '',
+    baseline_model text NOT NULL DEFAULT '',
+    -- 0: estimates are strict.
+    adaptive_percent integer NOT NULL DEFAULT 0,
+    version bigint NOT NULL DEFAULT 1,
+    updater text NOT NULL DEFAULT '',
     CONSTRAINT route_candidates CHECK (
         cardinality(providers) BETWEEN 1 AND 4 AND cardinality(providers) = cardinality(models)
+    ),
+    CONSTRAINT route_weights CHECK (cardinality(weights) IN (0, cardinality(providers))),
+    CONSTRAINT route_adaptive_percent CHECK (
+        adaptive_percent = 0 OR adaptive_percent BETWEEN 100 AND 1000
     )
 );
 
@@ -87,3 +102,37 @@ CREATE TABLE template_revision (
     change_time timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (template_id, revision)
 );
+
+-- What each route was, deletions included. Its versions go on where a deleted route is made again.
+CREATE TABLE route_version (
+    operation text NOT NULL,
+    version bigint NOT NULL CHECK (version > 0),
+    providers text[] NOT NULL,
+    models text[] NOT NULL,
+    default_max_output_token_count bigint NOT NULL,
+    fallback_text text NOT NULL,
+    hold_seconds integer NOT NULL,
+    weights integer[] NOT NULL,
+    fallback_template text NOT NULL,
+    tags text[] NOT NULL,
+    baseline_provider text NOT NULL,
+    baseline_model text NOT NULL,
+    adaptive_percent integer NOT NULL,
+    update_time timestamptz NOT NULL,
+    -- Who wrote this version.
+    updater text NOT NULL,
+    -- Why. Empty: they did not say.
+    reason text NOT NULL,
+    deleted boolean NOT NULL,
+    -- The version that was written again. 0: this is no rollback.
+    restored_version bigint NOT NULL,
+    PRIMARY KEY (operation, version)
+);
+
+-- Gateways that decide by a copy of the routes, and of which version it is. Who changes a route waits
+-- for those that were heard of lately.
+CREATE TABLE route_reader (
+    reader_id uuid PRIMARY KEY,
+    version bigint NOT NULL,
+    renew_time timestamptz NOT NULL
+) WITH (fillfactor = 50);

@@ -28,7 +28,7 @@ READS: Final = (
 # What only admins may touch.
 IDENTITY: Final = ("ApiKey", "Staff", "Invitation")
 # Reads of what is no org's secret: whoever may read anything may read these.
-FOR_ALL: Final = {"ListRoutes", "ListPrices"}
+FOR_ALL: Final = {"ListRoutes", "GetRoute", "ListPrices"}
 # What staff of one org may do, as long as they name it.
 OF_ORG: Final = {
     "GetUsage",

@@ -191,6 +191,13 @@ async def test_a_call_is_priced_as_it_was_admitted(system: System) -> None:
 async def test_a_model_without_a_price_is_denied_and_gets_one(system: System) -> None:
     staff, backend = system.staff(), system.backend()
     own = call_pb2.Candidate(provider="acme-ai", model="own")
+    meters = [
+        price_pb2.MeterPrice(meter=price_pb2.METER_INPUT),
+        price_pb2.MeterPrice(meter=price_pb2.METER_OUTPUT),
+    ]
+    theirs = price_pb2.ModelPrice(provider="acme-ai", model="own", org="globex", meters=meters)
+    await staff.PutPrice(admin_pb2.PutPriceRequest(price=theirs))
+    # Somebody's price is enough for the route; whoever has none is denied.
     route = admin_pb2.Route(operation="own", candidates=[own], fallback_text="Not yet.")
     await staff.PutRoute(admin_pb2.PutRouteRequest(route=route))
     denials: list[denial_pb2.Denial] = []
@@ -203,14 +210,7 @@ async def test_a_model_without_a_price_is_denied_and_gets_one(system: System) ->
         return bool(decision.WhichOneof("decision") == wanted)
 
     await eventually(lambda: is_routed("denial"))
-    price = price_pb2.ModelPrice(
-        provider="acme-ai",
-        model="own",
-        meters=[
-            price_pb2.MeterPrice(meter=price_pb2.METER_INPUT),
-            price_pb2.MeterPrice(meter=price_pb2.METER_OUTPUT),
-        ],
-    )
+    price = price_pb2.ModelPrice(provider="acme-ai", model="own", meters=meters)
     await staff.PutPrice(admin_pb2.PutPriceRequest(price=price))
     await eventually(lambda: is_routed("admission"))
 

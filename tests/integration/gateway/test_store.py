@@ -16,6 +16,7 @@ from gateway.admin.audit import Audit, Intent
 from gateway.jobs.bootstrap import ROUTES, bootstrap
 from gateway.key_store import KeyStore
 from gateway.principals import Principal, Role, grant_all
+from gateway.route_store import RouteStore, Writer, put_route
 from gateway.routes import Routes
 from gateway.store import QUERY_FILES, SCHEMA, SQL_DIRECTORY, TOP, Store, load_statements
 from headgate.api.gateway.v1 import admin_pb2
@@ -37,6 +38,9 @@ async def build(url: str) -> None:
 @pytest.fixture
 async def url(clone: Clone) -> str:
     return await clone("gateway", build)
+
+
+WRITER = Writer(actor="somebody", reason="")
 
 
 def open_pool(url: str) -> database.Pool:
@@ -69,7 +73,7 @@ async def test_bootstrap_makes_an_install_usable_and_repeats_harmlessly(url: str
         store = Store(pool)
         found = await KeyStore(store).list_keys(below=TOP, count_max=10)
         admin = await KeyStore(store).fetch_key("admin")
-        book = await store.list_all_routes()
+        book = await RouteStore(store).list_all_routes()
         entries = await store.list_audit_entries(below=TOP, count_max=100)
 
     assert {each.key_id: (each.role, each.orgs) for each in found} == {
@@ -91,7 +95,9 @@ async def test_bootstrap_leaves_revoked_keys_and_changed_routes_alone(url: str) 
     async with open_pool(url) as pool:
         store = Store(pool)
         (route,) = [
-            each for each in (await store.list_all_routes()).routes if each.operation == "classify"
+            each
+            for each in (await RouteStore(store).list_all_routes()).routes
+            if each.operation == "classify"
         ]
         changed = type(route)(
             operation=route.operation,
@@ -102,10 +108,10 @@ async def test_bootstrap_leaves_revoked_keys_and_changed_routes_alone(url: str) 
         )
         async with store.transaction() as transaction:
             await key_store.revoke_key(transaction, "acme")
-            await transaction.put_route(changed)
+            await put_route(transaction, changed, WRITER)
         await bootstrap(settings)
         acme = await KeyStore(store).fetch_key("acme")
-        routes = (await store.list_all_routes()).routes
+        routes = (await RouteStore(store).list_all_routes()).routes
 
     assert acme is not None
     assert acme.remaining_seconds == 0
@@ -124,14 +130,14 @@ async def test_bootstrap_without_keys_makes_routes_only(url: str) -> None:
 
     async with open_pool(url) as pool:
         assert await KeyStore(Store(pool)).list_keys(below=TOP, count_max=1) == []
-        assert len((await Store(pool).list_all_routes()).routes) == len(ROUTES)
+        assert len((await RouteStore(Store(pool)).list_all_routes()).routes) == len(ROUTES)
 
 
 async def test_routes_are_read_again_only_when_their_version_moved(url: str) -> None:
     await bootstrap(gateway_settings(url))
     async with open_pool(url) as pool:
         store = Store(pool)
-        routes = Routes(store)
+        routes = Routes(RouteStore(store))
         with pytest.raises(RuntimeError, match="no routes yet"):
             await routes.check_ready()
         await routes.refresh()
@@ -140,7 +146,7 @@ async def test_routes_are_read_again_only_when_their_version_moved(url: str) -> 
         await routes.refresh()
         unchanged = routes.find("chat")
         async with store.transaction() as transaction:
-            await transaction.put_route(before)
+            await put_route(transaction, before, WRITER)
         await routes.refresh()
 
     assert unchanged is before

@@ -74,6 +74,10 @@ class Gateway:
             lambda request: health_pb2.ProbeResult(granted=True, breaker_epoch=4)
         )
         self.copy = HealthCopy()
+        self.route = ROUTE
+        # Whether somebody may have changed a route unseen, and who looked.
+        self.old = False
+        self.look_count = 0
         self.ceilings = {(each.provider, each.model): CHEAP for each in ROUTE.candidates}
         self.heard: list[health_pb2.Observation] = []
         self.observations = Observations(self._hear, METER)
@@ -92,7 +96,13 @@ class Gateway:
         )
 
     def find(self, operation: str) -> object:
-        return ROUTE
+        return self.route
+
+    def may_be_old(self) -> bool:
+        return self.old
+
+    async def look_again(self) -> None:
+        self.look_count += 1
 
     def current(self) -> PriceBook:
         return PriceBook(version=9, platform=self.ceilings, overrides={})

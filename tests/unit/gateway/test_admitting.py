@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -232,3 +233,30 @@ async def test_a_stop_of_a_provider_drops_its_candidates_and_of_all_denies() -> 
 
 def stop(**scope: str) -> Stop:
     return Stop(kill_id="some", message="Stopped.", scope=scope)
+
+
+async def test_routes_that_may_be_old_are_looked_at_before_a_call_is_decided() -> None:
+    gateway = Gateway()
+    await gateway.calls.admit(make_call(), deadline=None)
+    gateway.old = True
+    await gateway.calls.admit(make_call(), deadline=None)
+
+    assert gateway.look_count == 1
+
+
+async def test_a_route_says_what_is_asked_of_admission_and_what_savings_are_counted_against() -> (
+    None
+):
+    gateway = Gateway()
+    plain = await gateway.calls.admit(make_call(), deadline=None)
+    gateway.route = replace(ROUTE, weights=(0, 1), adaptive_percent=130, baseline=OPENAI)
+    admitted = await gateway.calls.admit(make_call(), deadline=None)
+
+    assert isinstance(plain, Admitted)
+    assert isinstance(admitted, Admitted)
+    first, second = gateway.reserve.asked
+    assert [each.candidate.provider for each in first.candidates] == ["openai", "anthropic"]
+    assert [each.candidate.provider for each in second.candidates] == ["anthropic", "openai"]
+    assert (first.adaptive_percent, second.adaptive_percent) == (0, 130)
+    assert not SIGNER.verify(plain.permit).HasField("baseline_model")
+    assert SIGNER.verify(admitted.permit).baseline_model.model == OPENAI.model

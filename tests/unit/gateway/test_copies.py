@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +16,8 @@ from chassis.errors import NotFound, PeerUnavailable
 from gateway import observations
 from gateway.observations import BATCH_SIZE_MAX, WAITING_COUNT_MAX, Observations
 from gateway.prices import PRICES_AT_ONCE, Prices, build_book
+from gateway.route_store import RouteBook
 from gateway.routes import Routes
-from gateway.store import RouteBook
 from headgate.api.accounting.v1 import accounting_pb2
 from headgate.api.common.v1 import price_pb2
 from headgate.api.health.v1 import health_pb2
@@ -125,7 +126,14 @@ class RouteStore:
     def __init__(self, *failing: int) -> None:
         self._failing = failing
         self._read_count = 0
+        self.list_count = 0
         self.read = asyncio.Event()
+
+    async def renew_reader(self, reader_id: uuid.UUID, version: int) -> None:
+        pass
+
+    async def remove_reader(self, reader_id: uuid.UUID) -> None:
+        raise ConnectionRefusedError
 
     async def fetch_route_version(self) -> int:
         self._read_count += 1
@@ -134,13 +142,14 @@ class RouteStore:
         return self._read_count
 
     async def list_all_routes(self) -> RouteBook:
+        self.list_count += 1
         if self._read_count > 5:
             self.read.set()
-        return RouteBook(version=self._read_count or 1, routes=(ROUTE,))
+        # What is read is newer than the version that was asked for before.
+        return RouteBook(version=self._read_count + 1, routes=(ROUTE,))
 
-    async def rows(self, query: str) -> list[Any]:
-        assert query == "list_all_templates"
-        return []
+    async def list_all_templates(self) -> dict[str, Any]:
+        return {}
 
 
 async def test_routes_survive_an_outage_of_their_database() -> None:
@@ -153,6 +162,33 @@ async def test_routes_survive_an_outage_of_their_database() -> None:
     assert routes.find("summarize") is ROUTE
     with pytest.raises(NotFound):
         routes.find("chat")
+
+
+async def test_routes_that_may_be_old_are_read_once_for_all_who_ask() -> None:
+    store: Any = RouteStore()
+    routes = Routes(store)
+
+    assert routes.may_be_old()
+    await asyncio.gather(*(routes.look_again() for _ in range(3)))
+    assert store.list_count == 1
+    assert routes.find("summarize") is ROUTE
+
+
+async def test_a_database_that_is_away_stops_no_call_and_is_asked_once_in_a_while() -> None:
+    store: Any = RouteStore(1)
+    routes = Routes(store)
+
+    await routes.look_again()
+
+    assert not routes.may_be_old()
+    with pytest.raises(NotFound):
+        routes.find("summarize")
+
+
+async def test_whoever_cannot_say_that_it_leaves_leaves_all_the_same() -> None:
+    store: Any = RouteStore()
+
+    await Routes(store).leave()
 
 
 def observation(number: int) -> health_pb2.Observation:

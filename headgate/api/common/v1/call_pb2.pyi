@@ -304,6 +304,89 @@ class UsageMeters(_message.Message):
 Global___UsageMeters: _TypeAlias = UsageMeters  # noqa: Y015
 
 @_typing.final
+class UnitBounds(_message.Message):
+    """The most that a call will use of what is not tokens, one bound for each meter of `UsageMeters` that
+    does not count tokens. Unset: not bounded. Each is from 0 to 1,000,000,000.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    CHARACTER_COUNT_FIELD_NUMBER: _builtins.int
+    AUDIO_MS_FIELD_NUMBER: _builtins.int
+    VIDEO_MS_FIELD_NUMBER: _builtins.int
+    WEB_SEARCH_COUNT_FIELD_NUMBER: _builtins.int
+    FILE_SEARCH_COUNT_FIELD_NUMBER: _builtins.int
+    PAGE_COUNT_FIELD_NUMBER: _builtins.int
+    CODE_SESSION_COUNT_FIELD_NUMBER: _builtins.int
+    image_count: _builtins.int
+    """Images that are generated."""
+    character_count: _builtins.int
+    """Characters of text."""
+    audio_ms: _builtins.int
+    """Milliseconds of audio that are heard or made."""
+    video_ms: _builtins.int
+    """Milliseconds of video that are made."""
+    web_search_count: _builtins.int
+    """Searches of the web."""
+    file_search_count: _builtins.int
+    """Searches of stored files."""
+    page_count: _builtins.int
+    """Pages of documents that are read."""
+    code_session_count: _builtins.int
+    """Sessions in which the provider runs code."""
+    def __init__(
+        self,
+        *,
+        image_count: _builtins.int | None = ...,
+        character_count: _builtins.int | None = ...,
+        audio_ms: _builtins.int | None = ...,
+        video_ms: _builtins.int | None = ...,
+        web_search_count: _builtins.int | None = ...,
+        file_search_count: _builtins.int | None = ...,
+        page_count: _builtins.int | None = ...,
+        code_session_count: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_audio_ms", b"_audio_ms", "_character_count", b"_character_count", "_code_session_count", b"_code_session_count", "_file_search_count", b"_file_search_count", "_image_count", b"_image_count", "_page_count", b"_page_count", "_video_ms", b"_video_ms", "_web_search_count", b"_web_search_count", "audio_ms", b"audio_ms", "character_count", b"character_count", "code_session_count", b"code_session_count", "file_search_count", b"file_search_count", "image_count", b"image_count", "page_count", b"page_count", "video_ms", b"video_ms", "web_search_count", b"web_search_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_audio_ms", b"_audio_ms", "_character_count", b"_character_count", "_code_session_count", b"_code_session_count", "_file_search_count", b"_file_search_count", "_image_count", b"_image_count", "_page_count", b"_page_count", "_video_ms", b"_video_ms", "_web_search_count", b"_web_search_count", "audio_ms", b"audio_ms", "character_count", b"character_count", "code_session_count", b"code_session_count", "file_search_count", b"file_search_count", "image_count", b"image_count", "page_count", b"page_count", "video_ms", b"video_ms", "web_search_count", b"web_search_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__audio_ms: _TypeAlias = _typing.Literal["audio_ms"]  # noqa: Y015
+    _WhichOneofArgType__audio_ms: _TypeAlias = _typing.Literal["_audio_ms", b"_audio_ms"]  # noqa: Y015
+    _WhichOneofReturnType__character_count: _TypeAlias = _typing.Literal["character_count"]  # noqa: Y015
+    _WhichOneofArgType__character_count: _TypeAlias = _typing.Literal["_character_count", b"_character_count"]  # noqa: Y015
+    _WhichOneofReturnType__code_session_count: _TypeAlias = _typing.Literal["code_session_count"]  # noqa: Y015
+    _WhichOneofArgType__code_session_count: _TypeAlias = _typing.Literal["_code_session_count", b"_code_session_count"]  # noqa: Y015
+    _WhichOneofReturnType__file_search_count: _TypeAlias = _typing.Literal["file_search_count"]  # noqa: Y015
+    _WhichOneofArgType__file_search_count: _TypeAlias = _typing.Literal["_file_search_count", b"_file_search_count"]  # noqa: Y015
+    _WhichOneofReturnType__image_count: _TypeAlias = _typing.Literal["image_count"]  # noqa: Y015
+    _WhichOneofArgType__image_count: _TypeAlias = _typing.Literal["_image_count", b"_image_count"]  # noqa: Y015
+    _WhichOneofReturnType__page_count: _TypeAlias = _typing.Literal["page_count"]  # noqa: Y015
+    _WhichOneofArgType__page_count: _TypeAlias = _typing.Literal["_page_count", b"_page_count"]  # noqa: Y015
+    _WhichOneofReturnType__video_ms: _TypeAlias = _typing.Literal["video_ms"]  # noqa: Y015
+    _WhichOneofArgType__video_ms: _TypeAlias = _typing.Literal["_video_ms", b"_video_ms"]  # noqa: Y015
+    _WhichOneofReturnType__web_search_count: _TypeAlias = _typing.Literal["web_search_count"]  # noqa: Y015
+    _WhichOneofArgType__web_search_count: _TypeAlias = _typing.Literal["_web_search_count", b"_web_search_count"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__audio_ms) -> _WhichOneofReturnType__audio_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__character_count) -> _WhichOneofReturnType__character_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__code_session_count) -> _WhichOneofReturnType__code_session_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__file_search_count) -> _WhichOneofReturnType__file_search_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__image_count) -> _WhichOneofReturnType__image_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_count) -> _WhichOneofReturnType__page_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__video_ms) -> _WhichOneofReturnType__video_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__web_search_count) -> _WhichOneofReturnType__web_search_count | None: ...
+
+Global___UnitBounds: _TypeAlias = UnitBounds  # noqa: Y015
+
+@_typing.final
 class CallError(_message.Message):
     """Why one member of a batch failed, while the others were answered. The same facts that a
     single RPC would carry in its status.

@@ -188,6 +188,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """There are as many templates, or as much text in them, as there may be.
     Example: {"reason": "TOO_MANY_TEMPLATES", "domain": "headgate", "metadata": {}}
     """
+    ERROR_REASON_ROUTE_CHANGED: _ErrorReason.ValueType  # 90
+    """The route has another version than the one that its writer expected: look at it, then write again.
+    Example: {"reason": "ROUTE_CHANGED", "domain": "headgate", "metadata": {"operation": "chat", "version": "7"}}
+    """
+    ERROR_REASON_ROUTE_VERSION_NOT_FOUND: _ErrorReason.ValueType  # 91
+    """The route has no such version.
+    Example: {"reason": "ROUTE_VERSION_NOT_FOUND", "domain": "headgate", "metadata": {"route_version": "chat/7"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why an RPC, or one member of a batch, failed. `ErrorInfo.reason` is the value's name without
@@ -359,5 +367,13 @@ Example: {"reason": "TEMPLATE_CHANGED", "domain": "headgate", "metadata": {"temp
 ERROR_REASON_TOO_MANY_TEMPLATES: ErrorReason.ValueType  # 76
 """There are as many templates, or as much text in them, as there may be.
 Example: {"reason": "TOO_MANY_TEMPLATES", "domain": "headgate", "metadata": {}}
+"""
+ERROR_REASON_ROUTE_CHANGED: ErrorReason.ValueType  # 90
+"""The route has another version than the one that its writer expected: look at it, then write again.
+Example: {"reason": "ROUTE_CHANGED", "domain": "headgate", "metadata": {"operation": "chat", "version": "7"}}
+"""
+ERROR_REASON_ROUTE_VERSION_NOT_FOUND: ErrorReason.ValueType  # 91
+"""The route has no such version.
+Example: {"reason": "ROUTE_VERSION_NOT_FOUND", "domain": "headgate", "metadata": {"route_version": "chat/7"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

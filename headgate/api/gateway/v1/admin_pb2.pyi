@@ -16,6 +16,7 @@ from headgate.api.common.v1 import limit_pb2 as _limit_pb2
 from headgate.api.common.v1 import price_pb2 as _price_pb2
 from headgate.api.common.v1 import toggle_pb2 as _toggle_pb2
 from headgate.api.common.v1 import usage_pb2 as _usage_pb2
+from headgate.api.gateway.v1 import gateway_pb2 as _gateway_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -196,6 +197,15 @@ class Route(_message.Message):
     DEFAULT_MAX_OUTPUT_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     FALLBACK_TEXT_FIELD_NUMBER: _builtins.int
     HOLD_SECONDS_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    FALLBACK_TEMPLATE_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    BASELINE_MODEL_FIELD_NUMBER: _builtins.int
+    ESTIMATE_MODE_FIELD_NUMBER: _builtins.int
+    ADAPTIVE_PERCENT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATER_FIELD_NUMBER: _builtins.int
     operation: _builtins.str
     """Operation's name. 1-64 of a-z, 0-9, "-", "_", "."."""
     default_max_output_token_count: _builtins.int
@@ -204,9 +214,45 @@ class Route(_message.Message):
     """Text that callers may show instead of an answer. At most 4,096 characters. Optional."""
     hold_seconds: _builtins.int
     """How long a call may take before its hold expires, in seconds. 1 to 86,400. Unset: 600."""
+    fallback_template: _builtins.str
+    """Name of the template whose text takes the place of `fallback_text` in denials. 1-64 of a-z,
+    0-9, "-", "_", ".". Empty: none.
+    """
+    estimate_mode: _gateway_pb2.EstimateMode.ValueType
+    """How holds are estimated. Unspecified: strict."""
+    adaptive_percent: _builtins.int
+    """Of adaptive estimates: what is held, in percent of what calls hardly ever exceed. 100 to 1,000.
+    Unset: 120. Must be unset if estimates are strict.
+    """
+    version: _builtins.int
+    """Version of the route: 1, 2 and so on, each change one more. Output only."""
+    updater: _builtins.str
+    """Who wrote this version. Output only."""
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[_call_pb2.Candidate]:
         """Candidates in order of preference, 1 to 4, all different."""
+
+    @_builtins.property
+    def weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Which share of the users begins with which candidate: one weight for each candidate, in their
+        order, 0 to 10,000, not all 0. A user always begins with the same one; calls without a user go by
+        their session, those without a session by their org. A candidate of weight 0 only stands in for
+        others, as all that follow do, in order. Empty: every call begins with the first.
+        """
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Words by which staff find routes. At most 16, all different, each 1-64 of a-z, 0-9, "-", "_",
+        ".".
+        """
+
+    @_builtins.property
+    def baseline_model(self) -> _call_pb2.Candidate:
+        """What calls would go to without the route: savings are counted against its price. Unset: none."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When this version was written, by the gateways' database clock. Output only."""
 
     def __init__(
         self,
@@ -216,14 +262,61 @@ class Route(_message.Message):
         default_max_output_token_count: _builtins.int = ...,
         fallback_text: _builtins.str = ...,
         hold_seconds: _builtins.int = ...,
+        weights: _abc.Iterable[_builtins.int] | None = ...,
+        fallback_template: _builtins.str = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+        baseline_model: _call_pb2.Candidate | None = ...,
+        estimate_mode: _gateway_pb2.EstimateMode.ValueType = ...,
+        adaptive_percent: _builtins.int = ...,
+        version: _builtins.int = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        updater: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_model", b"baseline_model", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "default_max_output_token_count", b"default_max_output_token_count", "fallback_text", b"fallback_text", "hold_seconds", b"hold_seconds", "operation", b"operation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adaptive_percent", b"adaptive_percent", "baseline_model", b"baseline_model", "candidates", b"candidates", "default_max_output_token_count", b"default_max_output_token_count", "estimate_mode", b"estimate_mode", "fallback_template", b"fallback_template", "fallback_text", b"fallback_text", "hold_seconds", b"hold_seconds", "operation", b"operation", "tags", b"tags", "update_time", b"update_time", "updater", b"updater", "version", b"version", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Route: _TypeAlias = Route  # noqa: Y015
+
+@_typing.final
+class RouteVersion(_message.Message):
+    """One version of a route."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTE_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    RESTORED_VERSION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    deleted: _builtins.bool
+    """True if this version is the route's deletion."""
+    restored_version: _builtins.int
+    """The version that was written again, if this is a rollback. 0: it is none."""
+    reason: _builtins.str
+    """Why, if they said so: see `AuditEntry.reason`."""
+    @_builtins.property
+    def route(self) -> Global___Route:
+        """The route as it was written; of a deletion, as it was before. Its `version`, `update_time` and
+        `updater` are those of this version.
+        """
+
+    def __init__(
+        self,
+        *,
+        route: Global___Route | None = ...,
+        deleted: _builtins.bool = ...,
+        restored_version: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["route", b"route"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "reason", b"reason", "restored_version", b"restored_version", "route", b"route"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RouteVersion: _TypeAlias = RouteVersion  # noqa: Y015
 
 @_typing.final
 class AuditEntry(_message.Message):
@@ -601,6 +694,11 @@ class PutRouteRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ROUTE_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    expected_version: _builtins.int
+    """Version that the route must have, so that nobody's change is lost; 0: there must be no route.
+    Unset: whatever it has.
+    """
     @_builtins.property
     def route(self) -> Global___Route:
         """The route."""
@@ -609,12 +707,15 @@ class PutRouteRequest(_message.Message):
         self,
         *,
         route: Global___Route | None = ...,
+        expected_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["route", b"route"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version", "route", b"route"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["route", b"route"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version", "route", b"route"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_version) -> _WhichOneofReturnType__expected_version | None: ...
 
 Global___PutRouteRequest: _TypeAlias = PutRouteRequest  # noqa: Y015
 
@@ -649,18 +750,24 @@ class DeleteRouteRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATION_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
     operation: _builtins.str
     """Its operation."""
+    expected_version: _builtins.int
+    """Version that the route must have. Unset: whatever it has."""
     def __init__(
         self,
         *,
         operation: _builtins.str = ...,
+        expected_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version", "operation", b"operation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_version) -> _WhichOneofReturnType__expected_version | None: ...
 
 Global___DeleteRouteRequest: _TypeAlias = DeleteRouteRequest  # noqa: Y015
 
@@ -682,6 +789,170 @@ class DeleteRouteResponse(_message.Message):
 Global___DeleteRouteResponse: _TypeAlias = DeleteRouteResponse  # noqa: Y015
 
 @_typing.final
+class GetRouteRequest(_message.Message):
+    """A route to read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    operation: _builtins.str
+    """Its operation."""
+    version: _builtins.int
+    """Which version. 0: the one in force."""
+    def __init__(
+        self,
+        *,
+        operation: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRouteRequest: _TypeAlias = GetRouteRequest  # noqa: Y015
+
+@_typing.final
+class GetRouteResponse(_message.Message):
+    """A route."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def version(self) -> Global___RouteVersion:
+        """The route, in that version."""
+
+    def __init__(
+        self,
+        *,
+        version: Global___RouteVersion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRouteResponse: _TypeAlias = GetRouteResponse  # noqa: Y015
+
+@_typing.final
+class ListRouteVersionsRequest(_message.Message):
+    """A page of a route's versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many; 0: 100; more than 1,000: 1,000."""
+    page_token: _builtins.str
+    """From an earlier answer. Empty: the first page."""
+    operation: _builtins.str
+    """Its operation."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        operation: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRouteVersionsRequest: _TypeAlias = ListRouteVersionsRequest  # noqa: Y015
+
+@_typing.final
+class ListRouteVersionsResponse(_message.Message):
+    """A page of a route's versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteVersion]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[Global___RouteVersion] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRouteVersionsResponse: _TypeAlias = ListRouteVersionsResponse  # noqa: Y015
+
+@_typing.final
+class RollbackRouteRequest(_message.Message):
+    """A version to write again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    operation: _builtins.str
+    """The operation."""
+    version: _builtins.int
+    """Version to write again."""
+    expected_version: _builtins.int
+    """Version that the route must have; 0: there must be no route. Unset: whatever it has."""
+    def __init__(
+        self,
+        *,
+        operation: _builtins.str = ...,
+        version: _builtins.int = ...,
+        expected_version: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version", "operation", b"operation", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_version) -> _WhichOneofReturnType__expected_version | None: ...
+
+Global___RollbackRouteRequest: _TypeAlias = RollbackRouteRequest  # noqa: Y015
+
+@_typing.final
+class RollbackRouteResponse(_message.Message):
+    """The route as stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def route(self) -> Global___Route:
+        """The route, in its new version."""
+
+    def __init__(
+        self,
+        *,
+        route: Global___Route | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["route", b"route"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["route", b"route"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackRouteResponse: _TypeAlias = RollbackRouteResponse  # noqa: Y015
+
+@_typing.final
 class ListRoutesRequest(_message.Message):
     """A page of routes."""
 
@@ -689,19 +960,23 @@ class ListRoutesRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most so many; 0: 100; more than 1,000: 1,000."""
     page_token: _builtins.str
     """From an earlier answer. Empty: the first page."""
+    tag: _builtins.str
+    """Only routes with this tag. Empty: all."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        tag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "tag", b"tag"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -68,6 +68,21 @@ class AdminServiceStub(object):
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteRouteRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteRouteResponse.FromString,
                 _registered_method=True)
+        self.GetRoute = channel.unary_unary(
+                '/headgate.api.gateway.v1.AdminService/GetRoute',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetRouteRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetRouteResponse.FromString,
+                _registered_method=True)
+        self.ListRouteVersions = channel.unary_unary(
+                '/headgate.api.gateway.v1.AdminService/ListRouteVersions',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListRouteVersionsRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListRouteVersionsResponse.FromString,
+                _registered_method=True)
+        self.RollbackRoute = channel.unary_unary(
+                '/headgate.api.gateway.v1.AdminService/RollbackRoute',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.RollbackRouteRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.RollbackRouteResponse.FromString,
+                _registered_method=True)
         self.ListRoutes = channel.unary_unary(
                 '/headgate.api.gateway.v1.AdminService/ListRoutes',
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListRoutesRequest.SerializeToString,
@@ -207,14 +222,40 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PutRoute(self, request, context):
-        """Creates or replaces the route of an operation.
+        """Creates or replaces the route of an operation. When it returns, the next call of every gateway
+        takes it. Errors: INVALID_ARGUMENT for a candidate without a price, too; ROUTE_CHANGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteRoute(self, request, context):
-        """Deletes the route of an operation. Errors: OPERATION_NOT_FOUND.
+        """Deletes the route of an operation: its calls are refused from then on. Its versions stay.
+        Errors: OPERATION_NOT_FOUND, ROUTE_CHANGED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRoute(self, request, context):
+        """Returns the route of an operation, or what it was in an earlier version. Errors:
+        OPERATION_NOT_FOUND, ROUTE_VERSION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRouteVersions(self, request, context):
+        """Lists what a route was, newest version first. Empty if the operation never had one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackRoute(self, request, context):
+        """Writes an earlier version of a route again, as a new version; also of a route that was deleted.
+        Errors: INVALID_ARGUMENT if a candidate has no price any more, ROUTE_VERSION_NOT_FOUND,
+        ROUTE_CHANGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -397,6 +438,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.DeleteRoute,
                     request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteRouteRequest.FromString,
                     response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteRouteResponse.SerializeToString,
+            ),
+            'GetRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRoute,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetRouteRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetRouteResponse.SerializeToString,
+            ),
+            'ListRouteVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRouteVersions,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListRouteVersionsRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListRouteVersionsResponse.SerializeToString,
+            ),
+            'RollbackRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackRoute,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.RollbackRouteRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.RollbackRouteResponse.SerializeToString,
             ),
             'ListRoutes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRoutes,
@@ -665,6 +721,87 @@ class AdminService(object):
             '/headgate.api.gateway.v1.AdminService/DeleteRoute',
             headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteRouteRequest.SerializeToString,
             headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.AdminService/GetRoute',
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetRouteRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRouteVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.AdminService/ListRouteVersions',
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListRouteVersionsRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListRouteVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.AdminService/RollbackRoute',
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.RollbackRouteRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.RollbackRouteResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,9 +48,24 @@ class AdminServiceStub:
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListApiKeysRequest, _admin_pb2.ListApiKeysResponse]
     """Lists API keys, newest first, without secrets."""
     PutRoute: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PutRouteRequest, _admin_pb2.PutRouteResponse]
-    """Creates or replaces the route of an operation."""
+    """Creates or replaces the route of an operation. When it returns, the next call of every gateway
+    takes it. Errors: INVALID_ARGUMENT for a candidate without a price, too; ROUTE_CHANGED.
+    """
     DeleteRoute: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DeleteRouteRequest, _admin_pb2.DeleteRouteResponse]
-    """Deletes the route of an operation. Errors: OPERATION_NOT_FOUND."""
+    """Deletes the route of an operation: its calls are refused from then on. Its versions stay.
+    Errors: OPERATION_NOT_FOUND, ROUTE_CHANGED.
+    """
+    GetRoute: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetRouteRequest, _admin_pb2.GetRouteResponse]
+    """Returns the route of an operation, or what it was in an earlier version. Errors:
+    OPERATION_NOT_FOUND, ROUTE_VERSION_NOT_FOUND.
+    """
+    ListRouteVersions: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListRouteVersionsRequest, _admin_pb2.ListRouteVersionsResponse]
+    """Lists what a route was, newest version first. Empty if the operation never had one."""
+    RollbackRoute: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RollbackRouteRequest, _admin_pb2.RollbackRouteResponse]
+    """Writes an earlier version of a route again, as a new version; also of a route that was deleted.
+    Errors: INVALID_ARGUMENT if a candidate has no price any more, ROUTE_VERSION_NOT_FOUND,
+    ROUTE_CHANGED.
+    """
     ListRoutes: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListRoutesRequest, _admin_pb2.ListRoutesResponse]
     """Lists routes in order of their operations."""
     PutLimit: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PutLimitRequest, _admin_pb2.PutLimitResponse]
@@ -122,9 +137,24 @@ class AdminServiceAsyncStub(AdminServiceStub):
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListApiKeysRequest, _admin_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """Lists API keys, newest first, without secrets."""
     PutRoute: _aio.UnaryUnaryMultiCallable[_admin_pb2.PutRouteRequest, _admin_pb2.PutRouteResponse]  # type: ignore[assignment]
-    """Creates or replaces the route of an operation."""
+    """Creates or replaces the route of an operation. When it returns, the next call of every gateway
+    takes it. Errors: INVALID_ARGUMENT for a candidate without a price, too; ROUTE_CHANGED.
+    """
     DeleteRoute: _aio.UnaryUnaryMultiCallable[_admin_pb2.DeleteRouteRequest, _admin_pb2.DeleteRouteResponse]  # type: ignore[assignment]
-    """Deletes the route of an operation. Errors: OPERATION_NOT_FOUND."""
+    """Deletes the route of an operation: its calls are refused from then on. Its versions stay.
+    Errors: OPERATION_NOT_FOUND, ROUTE_CHANGED.
+    """
+    GetRoute: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetRouteRequest, _admin_pb2.GetRouteResponse]  # type: ignore[assignment]
+    """Returns the route of an operation, or what it was in an earlier version. Errors:
+    OPERATION_NOT_FOUND, ROUTE_VERSION_NOT_FOUND.
+    """
+    ListRouteVersions: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListRouteVersionsRequest, _admin_pb2.ListRouteVersionsResponse]  # type: ignore[assignment]
+    """Lists what a route was, newest version first. Empty if the operation never had one."""
+    RollbackRoute: _aio.UnaryUnaryMultiCallable[_admin_pb2.RollbackRouteRequest, _admin_pb2.RollbackRouteResponse]  # type: ignore[assignment]
+    """Writes an earlier version of a route again, as a new version; also of a route that was deleted.
+    Errors: INVALID_ARGUMENT if a candidate has no price any more, ROUTE_VERSION_NOT_FOUND,
+    ROUTE_CHANGED.
+    """
     ListRoutes: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListRoutesRequest, _admin_pb2.ListRoutesResponse]  # type: ignore[assignment]
     """Lists routes in order of their operations."""
     PutLimit: _aio.UnaryUnaryMultiCallable[_admin_pb2.PutLimitRequest, _admin_pb2.PutLimitResponse]  # type: ignore[assignment]
@@ -223,7 +253,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.PutRouteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.PutRouteResponse, _abc.Awaitable[_admin_pb2.PutRouteResponse]]:
-        """Creates or replaces the route of an operation."""
+        """Creates or replaces the route of an operation. When it returns, the next call of every gateway
+        takes it. Errors: INVALID_ARGUMENT for a candidate without a price, too; ROUTE_CHANGED.
+        """
 
     @_abc_1.abstractmethod
     def DeleteRoute(
@@ -231,7 +263,38 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.DeleteRouteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.DeleteRouteResponse, _abc.Awaitable[_admin_pb2.DeleteRouteResponse]]:
-        """Deletes the route of an operation. Errors: OPERATION_NOT_FOUND."""
+        """Deletes the route of an operation: its calls are refused from then on. Its versions stay.
+        Errors: OPERATION_NOT_FOUND, ROUTE_CHANGED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetRoute(
+        self,
+        request: _admin_pb2.GetRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.GetRouteResponse, _abc.Awaitable[_admin_pb2.GetRouteResponse]]:
+        """Returns the route of an operation, or what it was in an earlier version. Errors:
+        OPERATION_NOT_FOUND, ROUTE_VERSION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRouteVersions(
+        self,
+        request: _admin_pb2.ListRouteVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListRouteVersionsResponse, _abc.Awaitable[_admin_pb2.ListRouteVersionsResponse]]:
+        """Lists what a route was, newest version first. Empty if the operation never had one."""
+
+    @_abc_1.abstractmethod
+    def RollbackRoute(
+        self,
+        request: _admin_pb2.RollbackRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.RollbackRouteResponse, _abc.Awaitable[_admin_pb2.RollbackRouteResponse]]:
+        """Writes an earlier version of a route again, as a new version; also of a route that was deleted.
+        Errors: INVALID_ARGUMENT if a candidate has no price any more, ROUTE_VERSION_NOT_FOUND,
+        ROUTE_CHANGED.
+        """
 
     @_abc_1.abstractmethod
     def ListRoutes(

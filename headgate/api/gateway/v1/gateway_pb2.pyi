@@ -236,6 +236,7 @@ class AdmitCallRequest(_message.Message):
     CREDENTIAL_FIELD_NUMBER: _builtins.int
     LOCALE_FIELD_NUMBER: _builtins.int
     VARIABLES_FIELD_NUMBER: _builtins.int
+    UNIT_BOUNDS_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Caller-chosen UUID of the attempt. With the org it identifies the attempt for ever."""
     org: _builtins.str
@@ -296,6 +297,12 @@ class AdmitCallRequest(_message.Message):
         `retry_seconds`.
         """
 
+    @_builtins.property
+    def unit_bounds(self) -> _call_pb2.UnitBounds:
+        """Upper bounds of what is not tokens, which are held at the model's prices. A model that is priced
+        by such units alone needs a bound of each that it is priced by.
+        """
+
     def __init__(
         self,
         *,
@@ -317,10 +324,11 @@ class AdmitCallRequest(_message.Message):
         credential: _builtins.str = ...,
         locale: _builtins.str = ...,
         variables: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        unit_bounds: _call_pb2.UnitBounds | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count", "max_output_token_count", b"max_output_token_count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count", "max_output_token_count", b"max_output_token_count", "unit_bounds", b"unit_bounds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count", "call_id", b"call_id", "credential", b"credential", "excluded_candidates", b"excluded_candidates", "feature", b"feature", "input_byte_count", b"input_byte_count", "input_token_count", b"input_token_count", "ip", b"ip", "labels", b"labels", "locale", b"locale", "max_output_token_count", b"max_output_token_count", "operation", b"operation", "org", b"org", "parent_call_id", b"parent_call_id", "priority", b"priority", "session", b"session", "team", b"team", "user", b"user", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count", "call_id", b"call_id", "credential", b"credential", "excluded_candidates", b"excluded_candidates", "feature", b"feature", "input_byte_count", b"input_byte_count", "input_token_count", b"input_token_count", "ip", b"ip", "labels", b"labels", "locale", b"locale", "max_output_token_count", b"max_output_token_count", "operation", b"operation", "org", b"org", "parent_call_id", b"parent_call_id", "priority", b"priority", "session", b"session", "team", b"team", "unit_bounds", b"unit_bounds", "user", b"user", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_output_token_count: _TypeAlias = _typing.Literal["max_output_token_count"]  # noqa: Y015
     _WhichOneofArgType__max_output_token_count: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count"]  # noqa: Y015
