@@ -44,10 +44,13 @@ def build(
     request = _begin(call, route, price_version=book.version)
     for candidate in candidates:
         ceiling = book.find(call.org, candidate, call.operation)
-        if ceiling is None:
+        if ceiling is None or ceiling.unbounded(call.unit_bounds):
             continue
         cost_nanos = worst_case_nanos(
-            ceiling, input_token_count_max=input_bound, output_token_count_max=output_bound
+            ceiling,
+            input_token_count_max=input_bound,
+            output_token_count_max=output_bound,
+            unit_bounds=call.unit_bounds,
         )
         if cost_nanos > HOLD_NANOS_MAX:
             continue
@@ -65,6 +68,14 @@ def build(
         max_output_token_count=output_bound,
         request=request,
         probe=probe,
+    )
+
+
+def find_unbounded(call: Call, candidates: Sequence[Candidate], book: PriceBook) -> list[str]:
+    """Returns the units that the candidates are priced by alone and the call does not bound."""
+    found = [book.find(call.org, each, call.operation) for each in candidates]
+    return sorted(
+        {name for each in found if each is not None for name in each.unbounded(call.unit_bounds)}
     )
 
 

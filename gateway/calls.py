@@ -174,7 +174,8 @@ class Calls:
         ask = asks.build(call, route, fit, book=book, breakers=breakers, probe=probe)
         if not ask.request.candidates:
             self._probes.give_back(probe)
-            return Denied(denial=denials.unpriced(route, fit))
+            unbounded = asks.find_unbounded(call, fit, book)
+            return Denied(denial=denials.unpriced(route, fit, unbounded))
         return ask
 
     async def _find_replay(self, call: Call, route: Route, deadline: float | None) -> Ask | None:

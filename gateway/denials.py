@@ -4,7 +4,7 @@ for end users come later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.domain.calls import Candidate, Route
 from gateway.domain.fitness import Breaker, PartKey
@@ -73,13 +73,17 @@ def _describe(key: PartKey, breaker: Breaker, now: float) -> str:
     return f"the breaker of {name} is {breaker.state.value}, because calls kept failing"
 
 
-def unpriced(route: Route, candidates: Iterable[Candidate]) -> denial_pb2.Denial:
+def unpriced(
+    route: Route, candidates: Iterable[Candidate], unbounded: Sequence[str] = ()
+) -> denial_pb2.Denial:
     """Returns the denial of a call whose worst case nobody can tell, or nothing can hold."""
+    why = "there is no price, or the call is too large for one. Platform staff can set a price."
+    if unbounded:
+        why = f"the call must bound what they are priced by: {', '.join(unbounded)}."
     return denial_pb2.Denial(
         reason=denial_pb2.DENIAL_REASON_UNPRICED_MODEL,
         retry_kind=denial_pb2.RETRY_KIND_NEVER,
-        message=f"No worst case can be held for {_names(candidates)}: there is no price, or the "
-        "call is too large for one. Platform staff can set a price.",
+        message=f"No worst case can be held for {_names(candidates)}: {why}",
     )
 
 

@@ -40,6 +40,17 @@ _OUTPUT_METERS: Final = frozenset(
         price_pb2.METER_IMAGE_OUTPUT,
     }
 )
+# What is not tokens, by the names of the bounds that calls give.
+_UNIT_METERS: Final = {
+    price_pb2.METER_IMAGE: "image_count",
+    price_pb2.METER_CHARACTER: "character_count",
+    price_pb2.METER_AUDIO_MS: "audio_ms",
+    price_pb2.METER_VIDEO_MS: "video_ms",
+    price_pb2.METER_WEB_SEARCH: "web_search_count",
+    price_pb2.METER_FILE_SEARCH: "file_search_count",
+    price_pb2.METER_PAGE: "page_count",
+    price_pb2.METER_CODE_SESSION: "code_session_count",
+}
 
 # Asks accounting for a version newer than the known one.
 Pull = Callable[[int], Awaitable[accounting_pb2.GetPriceBookResponse]]
@@ -112,9 +123,10 @@ async def build_book(version: int, prices: Iterable[price_pb2.ModelPrice]) -> Pr
 
 
 def _ceiling(price: price_pb2.ModelPrice) -> Ceiling | None:
-    """Returns the ceiling, or None if neither tokens nor calls bound what a call costs."""
+    """Returns the ceiling, or None if there is no price at all."""
     inputs: list[Rate] = []
     outputs: list[Rate] = []
+    units: dict[str, int] = {}
     call_nanos: int | None = None
     lists = [price.meters, *(variant.meters for variant in price.variants)]
     for meter in (each for meters in lists for each in meters):
@@ -131,9 +143,22 @@ def _ceiling(price: price_pb2.ModelPrice) -> Ceiling | None:
         elif meter.meter in _OUTPUT_METERS:
             outputs.append(rate)
         elif meter.meter == price_pb2.METER_CALL:
-            prices = (meter.nanos_per_million, *(tier.nanos_per_million for tier in tiers))
-            call_nanos = max(call_nanos or 0, -(-max(prices) // UNITS_PER_PRICE))
+            call_nanos = max(call_nanos or 0, -(-_dearest(rate) // UNITS_PER_PRICE))
+        elif meter.meter in _UNIT_METERS:
+            name = _UNIT_METERS[meter.meter]
+            units[name] = max(units.get(name, 0), _dearest(rate))
     # A call that is priced at nothing is free, which is not unpriced.
-    if not inputs and not outputs and call_nanos is None:
+    is_by_units = not inputs and not outputs and call_nanos is None
+    if is_by_units and not units:
         return None
-    return ceiling(input_rates=inputs, output_rates=outputs, call_nanos=call_nanos or 0)
+    return ceiling(
+        input_rates=inputs,
+        output_rates=outputs,
+        call_nanos=call_nanos or 0,
+        unit_nanos=units,
+        is_by_units=is_by_units,
+    )
+
+
+def _dearest(rate: Rate) -> int:
+    return max(rate.nanos_per_million, *(tier.nanos_per_million for tier in rate.tiers), 0)

@@ -11,6 +11,7 @@ from chassis.errors import NotFound, PermissionDenied, ServiceError
 from gateway import wire_dimensions, wire_words
 from gateway.decisions import Admitted, DecisionOrError, Denied, Finished
 from gateway.domain.calls import Call, Candidate
+from gateway.domain.estimates import NO_UNITS
 from gateway.principals import Principal
 from headgate.api.admission.v1 import admission_pb2
 from headgate.api.common.v1 import call_pb2
@@ -86,6 +87,9 @@ def parse_call(
         variables=wire_words.read_variables(checks, request.variables)
         if request.variables
         else wire_words.NONE,
+        unit_bounds=wire_dimensions.read_unit_bounds(checks, request)
+        if request.HasField("unit_bounds")
+        else NO_UNITS,
     )
     checks.raise_if_any()
     require_org(org, principal)

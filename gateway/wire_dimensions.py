@@ -1,4 +1,4 @@
-"""What limits and fences can tell a call by, as its caller says it."""
+"""What limits and fences can tell a call by, and bounds of its units, as its caller says them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from headgate.api.common.v1 import limit_pb2
 from headgate.api.gateway.v1 import gateway_pb2
 
 LENGTH_MAX: Final = 128
+UNIT_COUNT_MAX: Final = 1_000_000_000
 # Printable ASCII without spaces.
 VALUE: Final = re.compile(r"[!-~]+")
 _NAMES: Final = ("team", "user", "session", "feature")
@@ -37,6 +38,16 @@ def read_dimensions(checks: Checks, request: gateway_pb2.AdmitCallRequest) -> Ma
 def read_priority(checks: Checks, value: int) -> int:
     """Returns the priority's number. 0: the default one."""
     return checks.integer("priority", value, minimum=0, maximum=_PRIORITY_MAX)
+
+
+def read_unit_bounds(checks: Checks, request: gateway_pb2.AdmitCallRequest) -> Mapping[str, int]:
+    """Returns the bounds that were given, by name."""
+    return {
+        field.name: checks.integer(
+            f"unit_bounds.{field.name}", bound, minimum=0, maximum=UNIT_COUNT_MAX
+        )
+        for field, bound in request.unit_bounds.ListFields()
+    }
 
 
 def _read_address(checks: Checks, value: str) -> str:

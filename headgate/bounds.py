@@ -54,6 +54,19 @@ def audio_tokens(size: int, kind: str) -> int:
     return -(-size * AUDIO_TOKENS_PER_SECOND // least)
 
 
+def audio_ms(size: int, kind: str) -> int:
+    """Returns the most milliseconds that so many bytes of sound can last."""
+    least = AUDIO_BYTES_PER_SECOND.get(kind, AUDIO_TOKENS_PER_SECOND)
+    return -(-size * 1_000 // least)
+
+
+def wanted(given: object, *, default: int = 1) -> int:
+    """Returns how many are asked for, as a number or the text of a form; else the default."""
+    if isinstance(given, str) and given.isdecimal():
+        given = int(given)
+    return given if isinstance(given, int) and given > 0 else default
+
+
 def input_tokens(body: Mapping[str, Any], *, dialect: str = "openai") -> int:
     """Returns the most tokens that the input of a request's body can be."""
     weigher = _Weigher(IMAGE_TOKENS.get(dialect, IMAGE_TOKENS_MAX))

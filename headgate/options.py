@@ -100,6 +100,9 @@ class CallOptions(OperationOptions, total=False):
     # Bounds of the input; the greater one counts.
     input_tokens: int
     input_bytes: int
+    # Bounds of what is not tokens, by the names of the meters: {"image_count": 2}. Models that are
+    # priced by such units need them.
+    max_units: Mapping[str, int]
     # A UUID of the caller's. Empty: a new one.
     call_id: str
     # The first attempt, when this one replaces one that failed.

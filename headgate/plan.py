@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from headgate.api.common.v1 import limit_pb2
+from headgate.api.common.v1 import call_pb2, limit_pb2
 from headgate.api.gateway.v1 import gateway_pb2
 from headgate.decisions import Candidate
 from headgate.options import OnDenied, Priority
@@ -28,6 +28,7 @@ class Plan:
     excluded: tuple[Candidate, ...] = ()
     input_tokens: int = 0
     input_bytes: int = 0
+    max_units: Mapping[str, int] = field(default_factory=dict)
     max_output_tokens: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     team: str = ""
@@ -71,6 +72,8 @@ class Plan:
         )
         if self.variables:
             request.variables.update(self.variables)
+        if self.max_units:
+            request.unit_bounds.MergeFrom(call_pb2.UnitBounds(**self.max_units))
         if self.excluded:
             request.excluded_candidates.extend(map(render_candidate, self.excluded))
         if self.priority is not Priority.DEFAULT:

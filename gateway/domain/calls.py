@@ -47,6 +47,8 @@ class Call:
     locale: str = ""
     # Values for the fallback text.
     variables: Mapping[str, str] = field(default_factory=dict)
+    # Upper bounds of what is not tokens, by their names in the contract: those that were given.
+    unit_bounds: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 # Prices are per so many tokens, or whatever a meter counts.
 UNITS_PER_PRICE: Final = 1_000_000
 # Greatest amount that can be held, in nano-US-dollars: sums of a few stay within 64 bits.
 HOLD_NANOS_MAX: Final = 10**18
+NO_UNITS: Final[Mapping[str, int]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +49,27 @@ class Ceiling:
     rounding_nanos: int
     # What any call costs besides, rounded up.
     call_nanos: int = 0
+    # The dearest price of a million units of what is not tokens, by the names of the bounds.
+    unit_nanos: Mapping[str, int] = field(default_factory=dict)
+    # True: only these units cost anything, so a call must bound them all.
+    is_by_units: bool = False
+
+    def unbounded(self, unit_bounds: Mapping[str, int]) -> tuple[str, ...]:
+        """Returns the units without whose bounds nobody knows what a call costs at most."""
+        if not self.is_by_units:
+            return ()
+        return tuple(name for name in self.unit_nanos if name not in unit_bounds)
 
 
 def ceiling(
-    *, input_rates: Iterable[Rate], output_rates: Iterable[Rate], call_nanos: int = 0
+    *,
+    input_rates: Iterable[Rate],
+    output_rates: Iterable[Rate],
+    call_nanos: int = 0,
+    unit_nanos: Mapping[str, int] = NO_UNITS,
+    is_by_units: bool = False,
 ) -> Ceiling:
-    """Builds the ceiling over a model's rates of input meters and of output meters."""
+    """Builds the ceiling over a model's rates of input meters, output meters and other units."""
     inputs, outputs = tuple(input_rates), tuple(output_rates)
     fractional_count = sum(
         any(price % UNITS_PER_PRICE for price in _prices(rate)) for rate in inputs + outputs
@@ -66,22 +82,33 @@ def ceiling(
         output_steps=_steps(outputs),
         rounding_nanos=max(0, fractional_count - 1),
         call_nanos=call_nanos,
+        unit_nanos=unit_nanos,
+        is_by_units=is_by_units,
     )
 
 
 def worst_case_nanos(
-    ceiling: Ceiling, *, input_token_count_max: int, output_token_count_max: int
+    ceiling: Ceiling,
+    *,
+    input_token_count_max: int,
+    output_token_count_max: int,
+    unit_bounds: Mapping[str, int] = NO_UNITS,
 ) -> int:
-    """Returns the most that so many tokens can cost in nano-US-dollars, rounded up.
+    """Returns the most that so many tokens and units can cost in nano-US-dollars, rounded up.
 
     Holds for every split of the tokens over the meters, cached or not, reasoning or not, and for
     bills that round each meter up by itself.
     """
     product = input_token_count_max * _dearest(ceiling.input_steps, input_token_count_max)
     product += output_token_count_max * _dearest(ceiling.output_steps, input_token_count_max)
+    besides = ceiling.call_nanos
+    if unit_bounds:
+        # Each unit is a meter of its own, so each is rounded by itself.
+        for name, price in ceiling.unit_nanos.items():
+            besides -= -unit_bounds.get(name, 0) * price // UNITS_PER_PRICE
     if not product:
-        return ceiling.call_nanos
-    return -(-product // UNITS_PER_PRICE) + ceiling.rounding_nanos + ceiling.call_nanos
+        return besides
+    return -(-product // UNITS_PER_PRICE) + ceiling.rounding_nanos + besides
 
 
 def _prices(rate: Rate) -> Iterable[int]:

@@ -10,6 +10,7 @@ from gateway.domain.calls import Call
 # that say nothing new keep the old form, so that gateways of two releases agree on them.
 FORM = "1"
 FORM_WITH_DIMENSIONS = "2"
+FORM_WITH_UNITS = "3"
 
 
 def fingerprint(call: Call) -> bytes:
@@ -24,9 +25,11 @@ def fingerprint(call: Call) -> bytes:
 
 def _canonical(call: Call) -> list[str]:
     bound = call.max_output_token_count
-    has_more = bool(call.dimensions or call.priority)
+    has_units = bool(call.unit_bounds)
+    has_more = bool(has_units or call.dimensions or call.priority)
+    form = FORM_WITH_DIMENSIONS if has_more else FORM
     words = [
-        FORM_WITH_DIMENSIONS if has_more else FORM,
+        FORM_WITH_UNITS if has_units else form,
         call.org,
         call.call_id,
         call.operation,
@@ -44,6 +47,10 @@ def _canonical(call: Call) -> list[str]:
         words += [str(call.priority), str(len(call.dimensions))]
         for dimension in sorted(call.dimensions.items()):
             words.extend(dimension)
+    if has_units:
+        words.append(str(len(call.unit_bounds)))
+        for name, bound in sorted(call.unit_bounds.items()):
+            words += [name, str(bound)]
     for label in sorted(call.labels.items()):
         words.extend(label)
     if call.credential != call.org:

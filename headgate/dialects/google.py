@@ -26,6 +26,8 @@ from headgate.dialects.shape import (
 from headgate.usage import google
 from headgate.usage.counts import Meters
 
+# Images of a prediction that says no number: it makes four, or fewer.
+IMAGES_MAX: Final = 4
 _MODEL: Final = re.compile(r"/models/([^/:?]+):(\w+)")
 
 
@@ -150,7 +152,14 @@ class Predict(_Google):
         """Returns what a request asks for. Raises UnreadableError."""
         model, _, body = self._read(sent)
         weight = bounds.input_tokens(body, dialect="google")
-        return Asked(sent=sent, body=body, model=model, input_tokens=weight)
+        made = bounds.wanted(at(body.get("parameters"), "sampleCount"), default=IMAGES_MAX)
+        return Asked(
+            sent=sent,
+            body=body,
+            model=model,
+            input_tokens=weight,
+            max_units={"image_count": made},
+        )
 
     def meters(self, asked: Asked, answer: object) -> Meters:
         """Returns how many images were made."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from headgate import bounds
@@ -73,6 +74,11 @@ class Embeddings(_Media):
 class Speech(_Media):
     """POST …/audio/speech, billed by characters, or by tokens that only a stream tells."""
 
+    def read(self, sent: Sent) -> Asked:
+        """Returns what a request asks for. Raises UnreadableError."""
+        asked = super().read(sent)
+        return replace(asked, max_units=self.meters(asked, None))
+
     def meters(self, asked: Asked, answer: object) -> Meters:
         """Returns the characters that were spoken."""
         return {"character_count": len(text(asked.body.get("input")))}
@@ -94,9 +100,11 @@ class Images(_Media):
 
     def read(self, sent: Sent) -> Asked:
         """Returns what a request asks for. Raises UnreadableError."""
-        if not sent.content_type.startswith("multipart/"):
-            return super().read(sent)
-        return _read_form(sent, file_tokens=lambda size, name: bounds.IMAGE_TOKENS_MAX)
+        if sent.content_type.startswith("multipart/"):
+            asked = _read_form(sent, file_tokens=lambda size, name: bounds.IMAGE_TOKENS_MAX)
+        else:
+            asked = super().read(sent)
+        return replace(asked, max_units={"image_count": bounds.wanted(asked.body.get("n"))})
 
     def write(self, asked: Asked, *, model: str, max_output_tokens: int) -> tuple[str, bytes]:
         """Returns path and content of the request for a model."""
@@ -135,7 +143,8 @@ class Transcriptions(Shape):
 
     def read(self, sent: Sent) -> Asked:
         """Returns what a request asks for. Raises UnreadableError."""
-        return _read_form(sent, file_tokens=bounds.audio_tokens)
+        asked = _read_form(sent, file_tokens=bounds.audio_tokens)
+        return replace(asked, max_units={"audio_ms": _sum_files(sent, bounds.audio_ms)})
 
     def write(self, asked: Asked, *, model: str, max_output_tokens: int) -> tuple[str, bytes]:
         """Returns path and content of the request for a model."""
@@ -155,22 +164,27 @@ class Transcriptions(Shape):
         return True
 
 
-def _read_form(sent: Sent, *, file_tokens: Any) -> Asked:
+def _read_form(sent: Sent, *, file_tokens: Callable[[int, str], int]) -> Asked:
     parts = multipart.parse(sent.content, sent.content_type)
     fields = multipart.read_fields(sent.content, parts)
     if not fields.get("model"):
         raise UnreadableError("the form names no model")
-    files = sum(
-        file_tokens(part.end - part.start, multipart.file_kind(sent.content, part))
-        for part in parts
-        if part.is_file
-    )
+    files = _sum_files(sent, file_tokens)
     return Asked(
         sent=sent,
         body=fields,
         model=fields["model"],
         streams=fields.get("stream", "").lower() == "true",
         input_tokens=files + bounds.input_tokens(fields),
+    )
+
+
+def _sum_files(sent: Sent, weigh: Callable[[int, str], int]) -> int:
+    """Returns the sum over a form's files of what each weighs by its size and kind."""
+    return sum(
+        weigh(part.end - part.start, multipart.file_kind(sent.content, part))
+        for part in multipart.parse(sent.content, sent.content_type)
+        if part.is_file
     )
 
 

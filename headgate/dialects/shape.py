@@ -40,6 +40,8 @@ class Asked:
     choice_count: int = 1
     # Upper bound of the input.
     input_tokens: int = 0
+    # Upper bounds of what is not tokens, by the names of the meters.
+    max_units: Mapping[str, int] = field(default_factory=dict)
 
     def needs_bound(self, max_output_tokens: int) -> bool:
         """Tells whether the admitted bound must be written; 0 is none, when nobody has decided."""

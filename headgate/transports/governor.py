@@ -157,6 +157,8 @@ class Governor:
             **exchange.terms.options,
             "on_denied": "return",
         }
+        if asked.max_units:
+            options["max_units"] = {**asked.max_units, **options.get("max_units", {})}
         if asked.max_output_tokens is not None:
             # What is sent decides, whatever was said of all calls.
             options["max_output_tokens"] = asked.max_output_tokens

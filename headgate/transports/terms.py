@@ -55,8 +55,8 @@ def governing(operation: str = "", **options: Unpack[CallOptions]) -> Iterator[N
     """Changes the terms of the governed requests that the running task or thread makes inside.
 
     What is not said stays as it is; labels and variables are added. `input_tokens` bounds the
-    input of each of the requests, for what a body does not show, such as a file that the provider
-    has stored.
+    input of each of the requests, and `max_units` what is not tokens, for what a body does not
+    show, such as a file that the provider has stored.
     """
     before = _changes.get() or _Changes("", {})
     changes = _Changes(operation or before.operation, _mix(before.options, options))

@@ -260,3 +260,22 @@ async def test_a_route_says_what_is_asked_of_admission_and_what_savings_are_coun
     assert (first.adaptive_percent, second.adaptive_percent) == (0, 130)
     assert not SIGNER.verify(plain.permit).HasField("baseline_model")
     assert SIGNER.verify(admitted.permit).baseline_model.model == OPENAI.model
+
+
+async def test_a_call_must_bound_the_units_that_a_model_is_priced_by() -> None:
+    gateway = Gateway()
+    by_image = ceiling(
+        input_rates=[],
+        output_rates=[],
+        unit_nanos={"image_count": 40 * 10**12},
+        is_by_units=True,
+    )
+    gateway.ceilings = {(OPENAI.provider, OPENAI.model): by_image}
+    denied = await gateway.calls.admit(make_call(), deadline=None)
+    await gateway.calls.admit(make_call(unit_bounds={"image_count": 2}), deadline=None)
+
+    assert isinstance(denied, Denied)
+    assert denied.denial.reason == denial_pb2.DENIAL_REASON_UNPRICED_MODEL
+    assert "must bound what they are priced by: image_count" in denied.denial.message
+    (asked,) = gateway.reserve.asked
+    assert [each.cost_nanos for each in asked.candidates] == [80_000_000]

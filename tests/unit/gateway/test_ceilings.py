@@ -38,11 +38,47 @@ async def test_a_variant_and_a_price_for_the_call_count_towards_the_dearest() ->
     assert held == 10 * 900 + 6
 
 
-async def test_a_model_that_neither_tokens_nor_calls_bound_has_no_ceiling() -> None:
+async def test_a_model_that_is_priced_by_units_alone_is_bounded_by_them() -> None:
     by_time = price_pb2.ModelPrice(provider="openai", model="whisper-1")
-    by_time.meters.add(meter=price_pb2.METER_AUDIO_MS, nanos_per_million=100_000_000)
+    by_time.meters.add(meter=price_pb2.METER_AUDIO_MS, nanos_per_million=100_000_000_001)
+    by_time.meters.add(meter=price_pb2.METER_PAGE, nanos_per_million=7_000_000)
+    by_time.variants.add(service_tier="flex").meters.add(
+        meter=price_pb2.METER_PAGE, nanos_per_million=9_000_000
+    )
+    book = await build_book(3, [by_time])
+    ceiling = book.find("acme", Candidate(provider="openai", model="whisper-1"), "chat")
 
-    assert not (await build_book(3, [by_time])).platform
+    assert ceiling is not None
+    assert ceiling.unbounded({}) == ("audio_ms", "page_count")
+    assert ceiling.unbounded({"audio_ms": 1, "image_count": 3}) == ("page_count",)
+    assert ceiling.unbounded({"audio_ms": 0, "page_count": 0}) == ()
+    held = worst_case_nanos(
+        ceiling,
+        input_token_count_max=5,
+        output_token_count_max=5,
+        unit_bounds={"audio_ms": 10, "page_count": 2, "image_count": 3},
+    )
+    # A part of a nano is held as a whole one, of each unit by itself; tokens cost nothing here.
+    assert held == 1_000_001 + 18
+
+
+async def test_units_are_held_besides_tokens_and_calls_if_they_are_bounded() -> None:
+    mixed = price()
+    mixed.meters.add(meter=price_pb2.METER_WEB_SEARCH, nanos_per_million=10_000_000_000)
+    mixed.meters.add(meter=price_pb2.METER_CALL, nanos_per_million=5_000_000)
+    ceiling = (await build_book(3, [mixed])).find("acme", OPENAI, "chat")
+
+    assert ceiling is not None
+    assert ceiling.unbounded({}) == ()
+    for bounds, more in (({}, 0), ({"web_search_count": 3}, 30_000), ({"image_count": 3}, 0)):
+        held = worst_case_nanos(
+            ceiling, input_token_count_max=10, output_token_count_max=0, unit_bounds=bounds
+        )
+        assert held == 10 * 150 + 5 + more
+
+
+async def test_a_model_without_any_price_has_no_ceiling() -> None:
+    assert not (await build_book(3, [price_pb2.ModelPrice(provider="x", model="y")])).platform
 
 
 async def test_an_operations_flat_price_bounds_models_without_one() -> None:

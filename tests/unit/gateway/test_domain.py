@@ -41,6 +41,7 @@ def test_an_org_pays_its_own_price_before_the_platforms() -> None:
         {"excluded_candidates": (OPENAI,)},
         {"labels": {"ticket": "T-1"}},
         {"credential": "acme/eu"},
+        {"unit_bounds": {"image_count": 2}},
     ],
     ids=lambda change: str(next(iter(change.items()))),
 )
@@ -77,3 +78,13 @@ def test_only_equal_labels_have_one_fingerprint(
     same = fingerprint(make_call(labels=one)) == fingerprint(make_call(labels=other))
 
     assert same == (one == other)
+
+
+def test_bounds_of_units_are_no_labels_and_count_as_a_set() -> None:
+    told = make_call(unit_bounds={"image_count": 2, "audio_ms": 3}, labels={"a": "1"})
+    same = make_call(unit_bounds={"audio_ms": 3, "image_count": 2}, labels={"a": "1"})
+    other = make_call(unit_bounds={"image_count": 2}, labels={"a": "1", "audio_ms": "3"})
+
+    assert fingerprint(told) == fingerprint(same)
+    assert fingerprint(told) != fingerprint(other)
+    assert fingerprint(told) != fingerprint(make_call(labels={"a": "1"}))

@@ -82,6 +82,10 @@ def test_what_is_unset_has_its_meaning() -> None:
     ("values", "fields"),
     [
         ({"call_id": ""}, ["call_id"]),
+        (
+            {"unit_bounds": call_pb2.UnitBounds(image_count=-1, audio_ms=10**9 + 1, page_count=3)},
+            ["unit_bounds.image_count", "unit_bounds.audio_ms"],
+        ),
         ({"call_id": "x" * 36}, ["call_id"]),
         ({"call_id": "{" + CALL_ID + "}"}, ["call_id"]),
         ({"call_id": CALL_ID + "0"}, ["call_id"]),

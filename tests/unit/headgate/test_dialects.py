@@ -238,6 +238,8 @@ def test_a_form_keeps_everything_but_its_model() -> None:
     assert asked.streams
     assert written == content.replace(b"own", b"a-longer-name")
     assert 80 <= asked.input_tokens < 10_240
+    # 10,240 bytes of a wave of 4,000 bytes a second.
+    assert asked.max_units == {"audio_ms": 2_560}
 
 
 def test_a_transcription_tells_at_its_streams_end() -> None:
