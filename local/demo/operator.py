@@ -74,12 +74,8 @@ class Operator:
         await self._call(self._stub.PutPrice, admin_pb2.PutPriceRequest(price=price))
 
     async def put_route(self, route: admin_pb2.Route) -> None:
-        """Makes a route hold; writes nothing if it does already."""
-        known: admin_pb2.ListRoutesResponse = await self._call(
-            self._stub.ListRoutes, admin_pb2.ListRoutesRequest(page_size=PAGE_SIZE)
-        )
-        if route not in known.routes:
-            await self._call(self._stub.PutRoute, admin_pb2.PutRouteRequest(route=route))
+        """Makes a route hold; the gateway writes nothing if it does already."""
+        await self._call(self._stub.PutRoute, admin_pb2.PutRouteRequest(route=route))
 
     async def put_limit(self, limit: limit_pb2.Limit) -> None:
         """Writes a limit. Raises `LocalError` if another one has its place."""

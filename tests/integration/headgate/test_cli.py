@@ -101,25 +101,6 @@ async def test_an_admin_key_is_shown_once_to_people_too(command: Commands) -> No
     assert "Keep it now" not in (await command("keys", "list")).out
 
 
-async def test_routes_are_set_listed_and_deleted(command: Commands) -> None:
-    put = await command(
-        *("routes", "set", "translate", "--candidate", "openai/gpt-4o-mini"),
-        *("--candidate", "google/models/gemini", "--max-output-tokens", "2048"),
-        *("--hold-seconds", "60", "--fallback-text", "Later."),
-    )
-    listed = await command("routes", "list", "--json")
-    deleted = await command("routes", "delete", "translate")
-    refused = await command("routes", "delete", "translate")
-
-    assert put.rows() == [
-        ["translate", "openai/gpt-4o-mini, google/models/gemini", "2,048", "60", "Later."]
-    ]
-    assert "translate" in [each["operation"] for each in listed.json()["routes"]]
-    assert (deleted.code, deleted.out) == (0, "The route of translate is deleted.\n")
-    assert refused.code == 1
-    assert refused.err.startswith("headgate: OPERATION_NOT_FOUND: ")
-
-
 async def test_prices_are_overridden_and_restored(command: Commands) -> None:
     put = await command(
         *("prices", "set", "openai/gpt-4o-mini", "--org", "acme"),
