@@ -94,6 +94,13 @@ from headgate.errors import (
 from headgate.incidents import Incident, IncidentKind
 from headgate.money import format_usd, from_usd, parse_usd, to_usd
 from headgate.options import Priority
+from headgate.outlooks import (
+    CandidateEstimate,
+    Estimate,
+    Extension,
+    LimitsState,
+    LimitState,
+)
 from headgate.sync import SyncCall, SyncClient, SyncSession
 from headgate.transports import (
     Provider,
@@ -109,6 +116,7 @@ __all__ = [
     "CallMisused",
     "CallOutcome",
     "Candidate",
+    "CandidateEstimate",
     "Client",
     "ClientClosed",
     "CostBasis",
@@ -116,6 +124,8 @@ __all__ = [
     "Denial",
     "DenialReason",
     "Denied",
+    "Estimate",
+    "Extension",
     "FieldViolation",
     "Finished",
     "FinishedCall",
@@ -126,6 +136,8 @@ __all__ = [
     "IncidentKind",
     "InternalError",
     "InvalidArgument",
+    "LimitState",
+    "LimitsState",
     "Metric",
     "NotFound",
     "NotSent",

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from headgate import tracing
+from headgate import questions, tracing
 from headgate.api.gateway.v1 import gateway_pb2
 from headgate.classify import ERROR_TYPE_LENGTH_MAX, Verdict, classify
 from headgate.decisions import Admission, CallOutcome, Candidate, Denial, FinishedCall, Receipt
@@ -16,12 +16,11 @@ from headgate.desk import Desk, make_id
 from headgate.endings import Ending, Request
 from headgate.errors import CallMisused, Denied, Finished
 from headgate.meters import Meters
+from headgate.outlooks import Extension
 from headgate.plan import Plan
 from headgate.wire import render_duration, render_outcome
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from typing_extensions import Self
 
 T = TypeVar("T")
@@ -180,6 +179,19 @@ class Attempt:
             raise CallMisused("the call has reported usage: it can't be released")
         self._released = True
 
+    async def prolong(self, seconds: float | None) -> Extension:
+        """Keeps the hold alive; both faces' `extend` does this."""
+        self._require_open("extend")
+        admission = self._admission()
+        if not admission.governed:
+            return Extension(expire_time=None, finished=None, stop=False, stop_message="")
+        return await questions.extend(
+            self._desk.connect(),
+            permit=admission.permit,
+            seconds=seconds,
+            timeout=self._plan.timeout_seconds,
+        )
+
     def follow(self, failed: tuple[Candidate, ...]) -> Self:
         """Returns an attempt that replaces this and later failed ones; `run` uses it.
 
@@ -279,21 +291,3 @@ class Attempt:
     def _require_open(self, verb: str) -> None:
         if self._state is not _State.OPEN:
             raise CallMisused(f"can't {verb} a call that is not open")
-
-
-class entered:  # noqa: N801 - is used like `contextlib.closing`
-    """Enters an attempt and leaves it, as a context of its own."""
-
-    def __init__(self, attempt: Attempt) -> None:
-        self._attempt = attempt
-
-    async def __aenter__(self) -> None:
-        await self._attempt.enter()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._attempt.leave(error)

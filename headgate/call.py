@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 
 from headgate import failover, feedback
 from headgate.attempt import Attempt
+from headgate.outlooks import Extension
 
 T = TypeVar("T")
 
@@ -45,6 +46,14 @@ class Call(Attempt):
         the call's id.
         """
         await feedback.rate(self._desk, self._admission(), metric, score)
+
+    async def extend(self, seconds: float | None = None) -> Extension:
+        """Keeps the hold of a call that takes long alive for so long from now on.
+
+        None: as long as the operation's calls may take. Tells too whether the call must stop
+        because of a kill switch, or has ended elsewhere. Safe to repeat. Raises RpcError.
+        """
+        return await self.prolong(seconds)
 
     async def __aenter__(self) -> Call:
         await self.enter()

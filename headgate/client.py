@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-from headgate import channel, config, feedback, wire
+from headgate import channel, config, feedback, questions, wire
 from headgate.api.gateway.v1 import gateway_pb2
 from headgate.call import Call
 from headgate.config import Mode
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from headgate.decisions import Status
+    from headgate.outlooks import Estimate, Extension, LimitsState
 
 T = TypeVar("T")
 
@@ -63,6 +65,38 @@ class Session:
     ) -> T:
         """Returns `await body(call)`, tried with one candidate after the other: see `Call.run`."""
         return await self.call(operation, **options).run(body)
+
+    async def estimate(self, operation: str, **options: Unpack[CallOptions]) -> Estimate:
+        """Returns what a call would hold on each candidate, and whether it would be admitted now.
+
+        Nothing is held. Raises RpcError.
+        """
+        return await questions.estimate(self.desk.connect(), self.plan(operation, options))
+
+    async def watch_limits(
+        self, operation: str, **options: Unpack[CallOptions]
+    ) -> AsyncGenerator[LimitsState, None]:
+        """Yields the limits that apply to a call: at once, and whenever their state changes.
+
+        A queue may pause while the state is not `open`. Nothing is held. Raises RpcError if the
+        stream breaks: begin again.
+        """
+        call = self.plan(operation, options).to_request()
+        async with aclosing(questions.watch_limits(self.desk.connect(), call)) as states:
+            async for state in states:
+                yield state
+
+    async def extend_call(
+        self, call_id: str, *, org: str = "", seconds: float | None = None
+    ) -> Extension:
+        """Prolongs the hold of a running call of which only the id is left; see `Call.extend`."""
+        return await questions.extend(
+            self.desk.connect(),
+            org=org or self._terms.get("org", ""),
+            call_id=call_id,
+            seconds=seconds,
+            timeout=self._timeout_seconds,
+        )
 
     def for_user(self, user: str, **terms: Unpack[CallerOptions]) -> Session:
         """Returns a session whose calls are this user's, on these terms unless they say else."""
@@ -202,6 +236,6 @@ class Client(Session):
 
 def _open_fake() -> grpc.aio.Channel:
     # Only who asks for the fake pays for it.
-    from headgate.testing.gateway import process_gateway  # noqa: PLC0415
+    from headgate.testing.process import process_gateway  # noqa: PLC0415
 
     return process_gateway().open_channel()

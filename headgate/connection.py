@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 import grpc.aio
 
@@ -23,7 +23,6 @@ from headgate.errors import (
     ClientClosed,
     DeadlineExceeded,
     Overloaded,
-    RpcError,
     Unavailable,
 )
 from headgate.failures import parse_failure
@@ -33,6 +32,7 @@ from headgate.tracing import CallSpan, propagate_spans
 if TYPE_CHECKING:
     from headgate.api.gateway.v1.gateway_pb2_grpc import GatewayServiceAsyncStub
 
+Metadata: TypeAlias = "tuple[tuple[str, str], ...]"
 Q = TypeVar("Q")
 R = TypeVar("R")
 
@@ -66,7 +66,7 @@ class Connection:
         self,
         open_channel: Callable[[], grpc.aio.Channel],
         *,
-        metadata: tuple[tuple[str, str], ...],
+        metadata: Metadata,
         report_seconds_max: float,
     ) -> None:
         self.process_id = os.getpid()
@@ -150,12 +150,7 @@ class Connection:
 
         async def send(bound: float) -> FinishedCall:
             metadata = self._metadata + propagate_spans("ReleaseCall", [span])
-            try:
-                answer = await self._stub.ReleaseCall(
-                    request, timeout=bound - self.loop.time(), metadata=metadata
-                )
-            except grpc.aio.AioRpcError as error:
-                raise parse_failure(error) from None
+            answer = await self._call(self._stub.ReleaseCall, request, bound, metadata)
             return wire.parse_finished(answer.finished)
 
         return await self._insist(send)
@@ -171,13 +166,32 @@ class Connection:
         deadline, method = self.loop.time() + timeout, pick(self._stub)
 
         async def attempt() -> R:
-            try:
-                bound = deadline - self.loop.time()
-                return await method(request, timeout=bound, metadata=self._metadata)
-            except grpc.aio.AioRpcError as error:
-                raise parse_failure(error) from None
+            return await self._call(method, request, deadline, self._metadata)
 
         return await repeat(attempt, deadline=deadline)
+
+    async def follow(self, method: str, request: Any) -> AsyncGenerator[Any, None]:
+        """Yields what a stream brings; closing this ends the stream. Raises RpcError."""
+        stream = getattr(self._stub, method)(request, metadata=self._metadata)
+        try:
+            async for message in stream:
+                yield message
+        except grpc.aio.AioRpcError as error:
+            raise parse_failure(error) from None
+        finally:
+            stream.cancel()
+
+    async def _call(
+        self,
+        method: Callable[..., Awaitable[R]],
+        request: object,
+        bound: float,
+        metadata: Metadata,
+    ) -> R:
+        try:
+            return await method(request, timeout=bound - self.loop.time(), metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            raise parse_failure(error) from None
 
     def own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Starts work that outlives its caller's cancellation; `close` waits for it."""
@@ -230,14 +244,17 @@ class Connection:
         try:
             answer = batcher.put(message, deadline=message.deadline)
         except BatcherFullError:
-            raise _full() from None
+            raise Overloaded(
+                "too many calls wait in this client", code="RESOURCE_EXHAUSTED"
+            ) from None
         except BatcherClosedError:
             raise _closed() from None
         step = self._deadlines.add(answer, message.deadline)
         try:
             return await answer
         except TimeoutError:
-            raise _no_answer() from None
+            text = "there was no answer in time"
+            raise DeadlineExceeded(text, code="DEADLINE_EXCEEDED") from None
         finally:
             self._deadlines.discard(answer, step)
             # Marks it as seen when our own caller was cancelled at the same time.
@@ -278,9 +295,7 @@ class Connection:
             return [parse_failure(error) for _ in messages]
         return [wire.parse_completion(each) for each in answer.results]
 
-    def _terms(
-        self, method: str, messages: Sequence[_Message[Any]]
-    ) -> tuple[float, tuple[tuple[str, str], ...]]:
+    def _terms(self, method: str, messages: Sequence[_Message[Any]]) -> tuple[float, Metadata]:
         """Returns the timeout and the metadata of an RPC that carries these."""
         timeout = max(each.deadline for each in messages) - self.loop.time()
         spans = [each.span for each in messages]
@@ -289,11 +304,3 @@ class Connection:
 
 def _closed() -> ClientClosed:
     return ClientClosed("the client is closed")
-
-
-def _full() -> RpcError:
-    return Overloaded("too many calls wait in this client", code="RESOURCE_EXHAUSTED")
-
-
-def _no_answer() -> RpcError:
-    return DeadlineExceeded("there was no answer in time", code="DEADLINE_EXCEEDED")

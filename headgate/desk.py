@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from headgate import portals
+from headgate import portals, questions
 from headgate.api.gateway.v1 import gateway_pb2
 from headgate.config import Mode
 from headgate.connection import Connection
@@ -31,7 +32,7 @@ from headgate.errors import (
 from headgate.ids import IdMaker
 from headgate.incidents import Incident, IncidentKind, Incidents
 from headgate.sayings import Sayings
-from headgate.waiting import Waiting
+from headgate.waiting import Watches, wait_for_room
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -79,6 +80,7 @@ class Desk:
         self._metadata = metadata
         self._connection: Connection | None = None
         self._closed = False
+        self._watches = Watches()
         self._sayings = Sayings()
         # Delivers what an event loop leaves behind, on the background loop.
         self._spare: Desk | None = None
@@ -92,16 +94,16 @@ class Desk:
         """
         if self.policies.mode is Mode.OFF:
             return self._let_through(plan)
-        loop = asyncio.get_running_loop()
-        waiting = Waiting(until=loop.time() + plan.wait_seconds)
-        while True:
-            decision = await self._ask(plan, request, span)
-            if not isinstance(decision, Denial):
-                return decision
-            pause = waiting.find_pause(decision, loop.time())
-            if pause is None:
-                return decision
-            await asyncio.sleep(pause)
+        until = asyncio.get_running_loop().time() + plan.wait_seconds
+        decision = await self._ask(plan, request, span)
+        if plan.wait_seconds <= 0 or not isinstance(decision, Denial):
+            return decision
+        return await wait_for_room(
+            decision,
+            until=until,
+            ask=partial(self._ask, plan, request, span),
+            watch=lambda: self._watches.open(questions.watch_limits(self.connect(), request)),
+        )
 
     def end(self, ending: Ending) -> asyncio.Task[None] | None:
         """Starts to deliver the end of a call. None: nothing that its caller could wait for."""

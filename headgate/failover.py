@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from headgate.attempt import Attempt, entered
+from headgate.attempt import Attempt
 from headgate.decisions import Candidate, DenialReason
 from headgate.errors import AllCandidatesFailed, Denied, NotServed, RpcError
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 A = TypeVar("A", bound=Attempt)
 T = TypeVar("T")
@@ -113,3 +116,21 @@ def _closable(items: AsyncIterator[T]) -> AsyncGenerator[T, Any]:
             yield item
 
     return generate()
+
+
+class entered:  # noqa: N801 - is used like `contextlib.closing`
+    """Enters an attempt and leaves it, as a context of its own."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    async def __aenter__(self) -> None:
+        await self._attempt.enter()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._attempt.leave(error)

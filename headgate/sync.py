@@ -17,13 +17,14 @@ from headgate.incidents import IncidentKind
 from headgate.options import CallerOptions, CallOptions, ClientOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
     from types import TracebackType
 
     from typing_extensions import Unpack
 
     from headgate.decisions import Status
     from headgate.desk import Desk
+    from headgate.outlooks import Estimate, Extension, LimitsState
 
 T = TypeVar("T")
 
@@ -56,16 +57,11 @@ class SyncCall(Attempt):
                 if hasattr(iterator, "close"):
                     await portals.here(iterator.close)
 
-        stream = failover.stream(self, items)
+        yield from _iterate(self._desk, failover.stream(self, items))
 
-        async def step() -> T | object:
-            return await anext(stream, _END)
-
-        try:
-            while (item := _run(self._desk, step)) is not _END:
-                yield item  # type: ignore[misc] # it is a T: the end is ruled out
-        finally:
-            _run(self._desk, stream.aclose)
+    def extend(self, seconds: float | None = None) -> Extension:
+        """Keeps the hold of a call that takes long alive; see `Call.extend`."""
+        return _run(self._desk, partial(self.prolong, seconds))
 
     def feedback(self, metric: str, score: float) -> None:
         """Says how good the call was, from 0 to 1, the best; see `Call.feedback`."""
@@ -109,6 +105,24 @@ class SyncSession:
     ) -> T:
         """Returns `body(call)`, tried with one candidate after the other: see `Call.run`."""
         return self.call(operation, **options).run(body)
+
+    def estimate(self, operation: str, **options: Unpack[CallOptions]) -> Estimate:
+        """Returns what a call would hold; see `Session.estimate`."""
+        return _run(self.session.desk, partial(self.session.estimate, operation, **options))
+
+    def watch_limits(
+        self, operation: str, **options: Unpack[CallOptions]
+    ) -> Generator[LimitsState, None, None]:
+        """Yields the limits that apply to a call; see `Session.watch_limits`."""
+        states = self.session.watch_limits(operation, **options)
+        yield from _iterate(self.session.desk, states)
+
+    def extend_call(
+        self, call_id: str, *, org: str = "", seconds: float | None = None
+    ) -> Extension:
+        """Prolongs the hold of a running call; see `Session.extend_call`."""
+        ask = partial(self.session.extend_call, call_id, org=org, seconds=seconds)
+        return _run(self.session.desk, ask)
 
     def for_user(self, user: str, **terms: Unpack[CallerOptions]) -> SyncSession:
         """Returns a session whose calls are this user's, on these terms unless they say else."""
@@ -159,3 +173,14 @@ class SyncClient(SyncSession):
 
 def _run(desk: Desk, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     return portals.shared().run(make, closer=desk.disconnect)
+
+
+def _iterate(desk: Desk, stream: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+    async def step() -> T | object:
+        return await anext(stream, _END)
+
+    try:
+        while (item := _run(desk, step)) is not _END:
+            yield item  # type: ignore[misc] # it is a T: the end is ruled out
+    finally:
+        _run(desk, stream.aclose)

@@ -45,12 +45,12 @@ def _parse_admission(message: gateway_pb2.Admission) -> decisions.Admission:
     return decisions.Admission(
         call_id=message.call_id,
         org=message.org,
-        candidate=_parse_candidate(message.candidate),
+        candidate=parse_candidate(message.candidate),
         held_nanos=message.held_nanos,
         max_output_tokens=message.max_output_token_count,
         permit=message.permit,
-        admit_time=_parse_time(message.admit_time),
-        expire_time=_parse_time(message.expire_time),
+        admit_time=parse_time(message.admit_time),
+        expire_time=parse_time(message.expire_time),
         replayed=message.replayed,
         fallback_text=message.fallback_text,
         plain_fallback_text=message.plain_fallback_text,
@@ -61,12 +61,12 @@ def parse_denial(message: denial_pb2.Denial) -> decisions.Denial:
     """Returns the denial; its delay is rounded up, so that waiting it out is enough."""
     delay = parse_duration(message.retry_delay) if message.HasField("retry_delay") else None
     return decisions.Denial(
-        reason=_parse_enum(
+        reason=parse_enum(
             decisions.DenialReason, denial_pb2.DenialReason.DESCRIPTOR, message.reason
         ),
-        violations=tuple(_parse_violation(each) for each in message.violations),
+        violations=tuple(parse_violation(each) for each in message.violations),
         retry_delay=delay,
-        retry_kind=_parse_enum(
+        retry_kind=parse_enum(
             decisions.RetryKind, denial_pb2.RetryKind.DESCRIPTOR, message.retry_kind
         ),
         message=message.message,
@@ -75,20 +75,21 @@ def parse_denial(message: denial_pb2.Denial) -> decisions.Denial:
     )
 
 
-def _parse_violation(message: denial_pb2.Violation) -> decisions.Violation:
+def parse_violation(message: denial_pb2.Violation) -> decisions.Violation:
+    """Returns one limit that was broken."""
     resets = message.HasField("reset_time")
     return decisions.Violation(
         limit_id=message.limit_id,
         owner=message.owner,
-        metric=_parse_enum(decisions.Metric, limit_pb2.Metric.DESCRIPTOR, message.metric),
+        metric=parse_enum(decisions.Metric, limit_pb2.Metric.DESCRIPTOR, message.metric),
         scope=dict(message.scope),
         cap=message.cap,
         settled=message.settled,
         held=message.held,
         requested=message.requested,
         excess=message.excess,
-        reset_time=_parse_time(message.reset_time) if resets else None,
-        candidate=_parse_candidate(message.candidate),
+        reset_time=parse_time(message.reset_time) if resets else None,
+        candidate=parse_candidate(message.candidate),
     )
 
 
@@ -96,7 +97,7 @@ def parse_finished(message: gateway_pb2.FinishedCall) -> decisions.FinishedCall:
     """Returns how the call ended."""
     return decisions.FinishedCall(
         call_id=message.call_id,
-        state=_parse_enum(
+        state=parse_enum(
             decisions.FinishedState, gateway_pb2.FinishedState.DESCRIPTOR, message.state
         ),
         settled_nanos=message.settled_nanos,
@@ -118,7 +119,7 @@ def parse_receipt(message: gateway_pb2.CallReceipt) -> decisions.Receipt:
     return decisions.Receipt(
         call_id=message.call_id,
         total_nanos=message.total_nanos,
-        cost_basis=_parse_enum(
+        cost_basis=parse_enum(
             decisions.CostBasis, call_pb2.CostBasis.DESCRIPTOR, message.cost_basis
         ),
         replayed=message.replayed,
@@ -129,7 +130,7 @@ def parse_status(message: gateway_pb2.GetStatusResponse) -> decisions.Status:
     """Returns whether calls pass."""
     closed = health_pb2.BREAKER_STATE_CLOSED
     return decisions.Status(
-        state=_parse_enum(
+        state=parse_enum(
             decisions.ServiceState, gateway_pb2.ServiceState.DESCRIPTOR, message.state
         ),
         kill_messages=tuple(each.message for each in message.kills),
@@ -155,16 +156,18 @@ def render_duration(seconds: float | None) -> Duration | None:
     return Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1e6) * 1000)
 
 
-def _parse_candidate(message: call_pb2.Candidate) -> decisions.Candidate:
+def parse_candidate(message: call_pb2.Candidate) -> decisions.Candidate:
+    """Returns the candidate."""
     return decisions.Candidate(provider=message.provider, model=message.model)
 
 
-def _parse_time(timestamp: Timestamp) -> datetime:
+def parse_time(timestamp: Timestamp) -> datetime:
+    """Returns the instant, in UTC."""
     # As `ToDatetime` does, in a fifth of its time.
     return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
 
 
-def _parse_enum(kind: type[E], descriptor: EnumDescriptor, number: int) -> E:
+def parse_enum(kind: type[E], descriptor: EnumDescriptor, number: int) -> E:
     """Returns the member of the same name. Numbers that are too new are `UNRECOGNIZED`."""
     prefix = descriptor.values_by_number[0].name.removesuffix("UNSPECIFIED")
     value = descriptor.values_by_number.get(number)

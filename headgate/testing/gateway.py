@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +16,7 @@ from headgate.api.common.v1 import health_pb2
 from headgate.api.gateway.v1 import gateway_pb2 as pb
 from headgate.client import Client
 from headgate.sync import SyncClient
-from headgate.testing import wires
+from headgate.testing import outlooks, wires
 from headgate.testing.entries import Refusal
 from headgate.testing.faults import FailedError, Failure, Faults, apply
 from headgate.testing.ledger import Ledger
@@ -39,15 +39,20 @@ _KINDS: Final = {
     "ReleaseCall": "release",
     "RecordFeedback": "feedback",
     "GetStatus": "status",
+    "ExtendCall": "extend",
+    "EstimateCost": "estimate",
+    "WatchLimits": "watch",
 }
+# How often a stream looks for changes: tests change the ledger without an RPC.
+WATCH_SECONDS: Final = 0.02
 
 
 @dataclass(slots=True)
 class FakeGateway:
     """Answers like a gateway, in memory or, within `serve_gateway`, behind a real server.
 
-    Plant faults by kind of RPC ("admit", "complete", "release", "feedback", "status"; a batch
-    counts as its single form); read `rpcs` and `ledger` afterwards.
+    Plant faults by kind of RPC ("admit", "complete", "release", "feedback", "status", "extend",
+    "estimate", "watch"; a batch counts as its single form); read `rpcs` and `ledger` afterwards.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
@@ -76,7 +81,7 @@ class FakeGateway:
 
     def open_channel(self) -> grpc.aio.Channel:
         """Returns a channel for stubs that needs no network."""
-        return wires.open_local_channel(self.answer)
+        return wires.open_local_channel(self.answer, self.stream)
 
     async def wait_for_end(self, call_id: str) -> None:
         """Returns when the call is finished. Raises TimeoutError if it takes suspiciously long."""
@@ -107,9 +112,7 @@ class FakeGateway:
     async def answer(self, method: str, request: Any, metadata: dict[str, str]) -> Message:
         """Answers one RPC: authenticates, applies faults around the effect. Raises FailedError."""
         count = len(request.calls) if "calls" in type(request).DESCRIPTOR.fields_by_name else 1
-        self.rpcs.append((method, count))
-        self.metadata.append({key: metadata[key] for key in metadata if key != "authorization"})
-        self._tell()
+        self._note(method, count, metadata)
         fault = self.faults.take(_KINDS.get(method, method))
         await apply(fault, after=False)
         try:
@@ -122,6 +125,34 @@ class FakeGateway:
         self._tell()
         await apply(fault, after=True)
         return answer
+
+    async def stream(
+        self, method: str, request: Any, metadata: dict[str, str]
+    ) -> AsyncIterator[Message]:
+        """Answers a streaming RPC: the state at once, and whenever it changes.
+
+        Raises FailedError.
+        """
+        self._note(method, 1, metadata)
+        await apply(self.faults.take(_KINDS.get(method, method)), after=False)
+        if method != "WatchLimits":
+            raise FailedError(Failure(code=grpc.StatusCode.UNIMPLEMENTED, message=method))
+        last = None
+        while True:
+            try:
+                org = self._parse_question(request.call, self._authenticate(metadata))
+                state = outlooks.look(self.ledger, request.call, org)
+            except Refusal as refusal:
+                raise FailedError(refusal.to_failure()) from None
+            if state != last:
+                yield state
+            last = state
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def _note(self, method: str, count: int, metadata: dict[str, str]) -> None:
+        self.rpcs.append((method, count))
+        self.metadata.append({key: metadata[key] for key in metadata if key != "authorization"})
+        self._tell()
 
     def _effect(self, method: str, request: Any, orgs: tuple[str, ...]) -> Message:
         effect: Callable[[Any, tuple[str, ...]], Message] | None = getattr(
@@ -173,6 +204,21 @@ class FakeGateway:
         self, request: pb.RecordFeedbackRequest, orgs: tuple[str, ...]
     ) -> Message:
         return pb.RecordFeedbackResponse(effect=self.ledger.rate(request, orgs))
+
+    def _do_ExtendCall(  # noqa: N802 - the contract's name
+        self, request: pb.ExtendCallRequest, orgs: tuple[str, ...]
+    ) -> Message:
+        return outlooks.extend(self.ledger, request, orgs)
+
+    def _do_EstimateCost(  # noqa: N802 - the contract's name
+        self, request: pb.EstimateCostRequest, orgs: tuple[str, ...]
+    ) -> Message:
+        org = self._parse_question(request.call, orgs)
+        return outlooks.estimate(self.ledger, request.call, org)
+
+    def _parse_question(self, call: pb.AdmitCallRequest, orgs: tuple[str, ...]) -> str:
+        outlooks.check_question(call)
+        return _choose(call.org, orgs)
 
     def _do_GetStatus(  # noqa: N802 - the contract's name
         self, request: pb.GetStatusRequest, orgs: tuple[str, ...]
@@ -239,39 +285,7 @@ async def serve_gateway(fake: FakeGateway | None = None) -> AsyncIterator[FakeGa
     `target` tells where. Leaving cuts all connections at once, as a killed gateway does.
     """
     fake = fake or FakeGateway()
-    async with wires.serving(fake.answer, fake.target or "127.0.0.1:0") as port:
+    where = fake.target or "127.0.0.1:0"
+    async with wires.serving(fake.answer, fake.stream, where) as port:
         fake.target = f"127.0.0.1:{port}"
         yield fake
-
-
-class _Process:
-    """What the process's clients speak to under HEADGATE_MODE=fake."""
-
-    gateway: FakeGateway | None = None
-
-
-def process_gateway() -> FakeGateway:
-    """Returns the fake that clients speak to under HEADGATE_MODE=fake, one for the process.
-
-    Every key fits it, and it has a route for every operation.
-    """
-    if _Process.gateway is None:
-        _Process.gateway = make_permissive()
-    return _Process.gateway
-
-
-def make_permissive() -> FakeGateway:
-    """Returns a fake that every key fits and that has a route for every operation."""
-    fake = FakeGateway(permissive=True)
-    fake.ledger.default_route = fake.ledger.routes["summarize"]
-    return fake
-
-
-@contextlib.contextmanager
-def installed(fake: FakeGateway) -> Iterator[FakeGateway]:
-    """Makes a fake the process's own for a while."""
-    before, _Process.gateway = _Process.gateway, fake
-    try:
-        yield fake
-    finally:
-        _Process.gateway = before

@@ -59,7 +59,7 @@ class Ledger:
 
     def admit(self, request: gateway_pb2.AdmitCallRequest, org: str) -> gateway_pb2.CallDecision:
         """Decides on a call. Raises Refusal."""
-        _check(request)
+        check(request)
         fingerprint = _fingerprint(request)
         known = self.entries.get((org, request.call_id))
         if known is not None and known.fingerprint not in {b"", fingerprint}:
@@ -76,11 +76,7 @@ class Ledger:
     def _decide(
         self, request: gateway_pb2.AdmitCallRequest, org: str, fingerprint: bytes
     ) -> gateway_pb2.CallDecision:
-        route = self.routes.get(request.operation, self.default_route)
-        if route is None:
-            raise Refusal(
-                grpc.StatusCode.NOT_FOUND, "OPERATION_NOT_FOUND", operation=request.operation
-            )
+        route = self.find_route(request.operation)
         if self.killed:
             return self._deny(denial_pb2.DENIAL_REASON_FENCED)
         excluded = {(each.provider, each.model) for each in request.excluded_candidates}
@@ -90,16 +86,9 @@ class Ledger:
         fit = [each for each in left if each[0] not in self.unfit_providers]
         if not fit:
             return self._deny(denial_pb2.DENIAL_REASON_BREAKER_OPEN, delay_seconds=60)
-        output = (
-            request.max_output_token_count
-            if request.HasField("max_output_token_count")
-            else DEFAULT_MAX_OUTPUT_TOKENS
-        )
-        tokens = max(request.input_token_count, request.input_byte_count)
-        worst = tokens * INPUT_NANOS + output * OUTPUT_NANOS
-        used = self.settled_nanos(org) + self.held_nanos(org)
-        if self.cap_nanos is not None and used + worst > self.cap_nanos:
-            return self._deny_budget(org, worst, fit[0])
+        worst, output = find_bounds(request)
+        if denial := self.judge_budget(org, worst, fit[0]):
+            return gateway_pb2.CallDecision(denial=denial)
         return self._hold(request, org, fingerprint, candidate=fit[0], worst=worst, output=output)
 
     def _hold(
@@ -147,15 +136,24 @@ class Ledger:
             denial.retry_delay.FromSeconds(delay_seconds)
         return gateway_pb2.CallDecision(denial=denial)
 
-    def _deny_budget(
+    def find_route(self, operation: str) -> tuple[tuple[str, str], ...]:
+        """Returns the operation's candidates. Raises Refusal."""
+        route = self.routes.get(operation, self.default_route)
+        if route is None:
+            raise Refusal(grpc.StatusCode.NOT_FOUND, "OPERATION_NOT_FOUND", operation=operation)
+        return route
+
+    def judge_budget(
         self, org: str, worst: int, candidate: tuple[str, str]
-    ) -> gateway_pb2.CallDecision:
-        decision = self._deny(
+    ) -> denial_pb2.Denial | None:
+        """Returns why the cap denies a call that costs so much at worst. None: it has room."""
+        settled, held, cap = self.settled_nanos(org), self.held_nanos(org), self.cap_nanos
+        if cap is None or settled + held + worst <= cap:
+            return None
+        denial = self._deny(
             denial_pb2.DENIAL_REASON_BUDGET_EXCEEDED, delay_seconds=self.retry_seconds
-        )
-        settled, held = self.settled_nanos(org), self.held_nanos(org)
-        cap = self.cap_nanos or 0
-        decision.denial.violations.add(
+        ).denial
+        denial.violations.add(
             limit_id=f"{org}-monthly",
             owner="finance@example.com",
             metric=limit_pb2.METRIC_COST,
@@ -167,13 +165,13 @@ class Ledger:
             excess=settled + held + worst - cap,
             candidate=call_pb2.Candidate(provider=candidate[0], model=candidate[1]),
         )
-        return decision
+        return denial
 
     def complete(
         self, request: gateway_pb2.CompleteCallRequest, orgs: tuple[str, ...]
     ) -> gateway_pb2.CallReceipt:
         """Books how a call ended. Raises Refusal."""
-        entry = self._find(request.permit, request.org, request.call_id, orgs)
+        entry = self.find(request.permit, request.org, request.call_id, orgs)
         if request.outcome == call_pb2.CALL_OUTCOME_UNSPECIFIED:
             raise Refusal(
                 grpc.StatusCode.INVALID_ARGUMENT,
@@ -205,7 +203,7 @@ class Ledger:
         self, request: gateway_pb2.ReleaseCallRequest, orgs: tuple[str, ...]
     ) -> gateway_pb2.FinishedCall:
         """Returns the hold of a call that never left. Raises Refusal."""
-        entry = self._find(request.permit, request.org, request.call_id, orgs)
+        entry = self.find(request.permit, request.org, request.call_id, orgs)
         if entry is None:
             org = request.org or orgs[0]
             entry = Entry(call_id=request.call_id, org=org)
@@ -218,10 +216,11 @@ class Ledger:
         self, request: gateway_pb2.RecordFeedbackRequest, orgs: tuple[str, ...]
     ) -> FeedbackEffect.ValueType:
         """Keeps how good a call was; the last word counts. Raises Refusal."""
-        entry = self._find(request.permit, request.org, request.call_id, orgs)
+        entry = self.find(request.permit, request.org, request.call_id, orgs)
         return rate(entry, request)
 
-    def _find(self, permit: bytes, org: str, call_id: str, orgs: tuple[str, ...]) -> Entry | None:
+    def find(self, permit: bytes, org: str, call_id: str, orgs: tuple[str, ...]) -> Entry | None:
+        """Returns what is known of a call that a permit, or org and id, name. Raises Refusal."""
         if permit:
             org, call_id = _read_permit(permit)
         org = org or orgs[0]
@@ -274,16 +273,26 @@ def _fingerprint(request: gateway_pb2.AdmitCallRequest) -> bytes:
     return same.SerializeToString(deterministic=True)
 
 
-def _check(request: gateway_pb2.AdmitCallRequest) -> None:
+def find_bounds(request: gateway_pb2.AdmitCallRequest) -> tuple[int, int]:
+    """Returns the most that a call can cost, in nano-US-dollars, and its bound of the output."""
+    output = DEFAULT_MAX_OUTPUT_TOKENS
+    if request.HasField("max_output_token_count"):
+        output = request.max_output_token_count
+    tokens = max(request.input_token_count, request.input_byte_count)
+    return tokens * INPUT_NANOS + output * OUTPUT_NANOS, output
+
+
+def check(request: gateway_pb2.AdmitCallRequest, *, prefix: str = "") -> None:
+    """Checks the fields of a call. Raises Refusal."""
     wrong: list[tuple[str, str]] = []
     try:
         uuid.UUID(request.call_id)
     except ValueError:
-        wrong.append(("call_id", "must be a UUID"))
+        wrong.append((f"{prefix}call_id", "must be a UUID"))
     if not request.operation:
-        wrong.append(("operation", "is empty; name the operation"))
+        wrong.append((f"{prefix}operation", "is empty; name the operation"))
     if request.input_token_count < 0:
-        wrong.append(("input_token_count", "must be 0 or more"))
+        wrong.append((f"{prefix}input_token_count", "must be 0 or more"))
     if wrong:
         raise Refusal(
             grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT", violations=tuple(wrong)

@@ -8,7 +8,8 @@ import pytest
 
 from headgate.config import MODE_VARIABLE, Mode
 from headgate.decorator import forget_default_clients
-from headgate.testing.gateway import FakeGateway, installed, make_permissive
+from headgate.testing.gateway import FakeGateway
+from headgate.testing.process import installed, make_permissive
 
 
 @pytest.fixture

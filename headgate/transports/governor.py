@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from headgate import dialects
-from headgate.attempt import Attempt, entered
+from headgate.attempt import Attempt
 from headgate.client import Session
 from headgate.decisions import CallOutcome, Candidate
 from headgate.dialects.shape import Asked, Sent, Shape, UnreadableError
@@ -21,7 +21,7 @@ from headgate.errors import (
     NotServed,
     RpcError,
 )
-from headgate.failover import Search
+from headgate.failover import Search, entered
 from headgate.options import CallOptions
 from headgate.transports.answers import HttpFailureError, copy, refuse, say, stream
 from headgate.transports.providers import Directory, Origin, Target

@@ -6,7 +6,7 @@ import pytest
 
 import headgate
 from headgate.testing import API_KEY, FakeGateway, serve_gateway
-from headgate.testing.gateway import installed, make_permissive
+from headgate.testing.process import installed, make_permissive
 
 
 async def test_off_asks_nobody_and_lets_every_call_through(
