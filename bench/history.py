@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -84,17 +85,20 @@ class History:
     async def fill(self, what: str, count: int) -> None:
         """Adds rows until there are `count`, and lets the database settle."""
         step = SCOPES_AT_ONCE if what == "scopes" else ROWS_AT_ONCE
+        first, start = self._counts[what], time.perf_counter()
         while (done := self._counts[what]) < count:
             upto = min(done + step, count)
             await getattr(self, f"_add_{what}")(done, upto)
             self._counts[what] = upto
-            print(f"\r{what}: {upto:,} of {count:,}", end="", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
+            rate = (upto - first) / (time.perf_counter() - start)
+            told = f"\r{what}: {upto:,} of {count:,}, {rate:,.0f}/s  "
+            print(told, end="", file=sys.stderr, flush=True)
         # What the filling left to do is done here, not while calls are measured.
         await self._connection.execute("ALTER SYSTEM SET autovacuum = off")
         await self._connection.execute("SELECT pg_reload_conf()")
         await self._connection.execute("VACUUM (ANALYZE)")
         await self._connection.execute("CHECKPOINT")
+        print(f"filled in {time.perf_counter() - start:,.0f} s", file=sys.stderr)
 
     async def _add_scopes(self, first: int, end: int) -> None:
         """Writes the counters that the orgs' first calls would have made."""

@@ -17,6 +17,7 @@ from chassis.process import Deployable, Process, run
 from chassis.server import ServiceTokenAuthenticator
 from headgate.api.accounting.v1 import accounting_pb2_grpc
 from headgate.api.admission.v1 import admission_pb2_grpc
+from services.admission.auditor import read_results
 from services.admission.books import Books
 from services.admission.config import AdmissionSettings
 from services.admission.engine import SCHEMA, Engine, open_engine
@@ -36,6 +37,7 @@ from services.admission.sweeper import sweep
 # Statistics and records may be a little old.
 SHARES_SECONDS: Final = 5.0
 VIOLATIONS_SECONDS: Final = 1.0
+AUDITS_SECONDS: Final = 30.0
 AccountingStub: TypeAlias = "accounting_pb2_grpc.AccountingServiceAsyncStub"
 SERVICE_NAME: Final = "headgate.api.admission.v1.AdmissionService"
 
@@ -65,6 +67,10 @@ async def serve(settings: AdmissionSettings, process: Process) -> AsyncIterator[
         async def end_expired() -> None:
             metrics.record_sweep(await sweep(engine.pool, engine.reservations))
 
+        async def read_audits() -> None:
+            metrics.record_audits(await read_results(engine.pool))
+
+        process.spawn("audits", _repeat("audits", read_audits, AUDITS_SECONDS))
         process.spawn("shares", _repeat("shares", engine.shares.exchange, SHARES_SECONDS))
         process.spawn(
             "violations", _repeat("violations", engine.violations.flush, VIOLATIONS_SECONDS)

@@ -85,6 +85,18 @@ async def audit(pool: database.Pool, *, grace: dt.timedelta) -> Audit:
         )
 
 
+async def put_results(pool: database.Pool, found: Audit) -> None:
+    """Stores how often each guarantee is broken, for the servers' metrics."""
+    counts = found.counts()
+    await pool.execute(QUERIES.put_audit_results.sql, list(counts), list(counts.values()))
+
+
+async def read_results(pool: database.Pool) -> dict[int, tuple[int, dt.datetime]]:
+    """Returns how often each guarantee was broken at the last audit, and when that was."""
+    rows = await pool.fetch(QUERIES.select_audit_results.sql)
+    return {row["guarantee"]: (row["difference_count"], row["audit_time"]) for row in rows}
+
+
 def _names(rows: Sequence[asyncpg.Record]) -> list[str]:
     return [f"{row['org']}/{row['call_id']}" for row in rows]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
@@ -32,6 +33,20 @@ class Metrics:
             unit="{batch}",
             description="Transactions that decided them.",
         )
+        # By guarantee: differences at the last audit, and when that was.
+        self._audits: Mapping[int, tuple[int, dt.datetime]] = {}
+        meter.create_observable_gauge(
+            "headgate.admission.audit.differences",
+            [self._observe_audits],
+            unit="{difference}",
+            description="What the last audit found, by the number of the guarantee.",
+        )
+        meter.create_observable_gauge(
+            "headgate.admission.audit.time",
+            [self._observe_audit_time],
+            unit="s",
+            description="When the last audit was, in seconds since 1970.",
+        )
         self._settlements = meter.create_counter(
             "headgate.admission.feed.settlements",
             unit="{settlement}",
@@ -55,6 +70,18 @@ class Metrics:
         """Counts holds that ended because their time had passed."""
         if count:
             self._expired.add(count)
+
+    def record_audits(self, results: Mapping[int, tuple[int, dt.datetime]]) -> None:
+        """Notes what the last audit found."""
+        self._audits = results
+
+    def _observe_audits(self, _: CallbackOptions) -> Iterable[Observation]:
+        for guarantee, (count, _time) in self._audits.items():
+            yield Observation(count, {"guarantee": str(guarantee)})
+
+    def _observe_audit_time(self, _: CallbackOptions) -> Iterable[Observation]:
+        if self._audits:
+            yield Observation(min(when.timestamp() for _, when in self._audits.values()))
 
     def _observe_outcomes(self, _: CallbackOptions) -> Iterable[Observation]:
         for kind, count in list(self._outcome_counts.items()):

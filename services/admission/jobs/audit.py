@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from chassis.process import JobError
-from services.admission.auditor import Audit
+from services.admission.auditor import Audit, put_results
 from services.admission.auditor import audit as audit_books
 from services.admission.config import AdmissionSettings
 from services.admission.engine import open_engine
@@ -25,6 +25,7 @@ async def audit(settings: AdmissionSettings) -> None:
     sweeps = dt.timedelta(seconds=settings.sweep_interval_seconds) * GRACE_SWEEP_COUNT
     async with open_engine(settings, name="admission-audit") as engine:
         found = await audit_books(engine.pool, grace=GRACE + sweeps)
+        await put_results(engine.pool, found)
     _log(found)
     broken = {number: count for number, count in found.counts().items() if count}
     if broken:

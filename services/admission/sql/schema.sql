@@ -232,6 +232,13 @@ CREATE TABLE violation_sample (
     PRIMARY KEY (limit_id, place)
 );
 
+-- What the last audit found, for the metrics of the servers: a job has no page of its own.
+CREATE TABLE audit_result (
+    guarantee smallint PRIMARY KEY,
+    difference_count bigint NOT NULL,
+    audit_time timestamptz NOT NULL
+);
+
 -- Where admission stands in accounting's settlement feed, and which replica reads it now.
 CREATE TABLE feed_cursor (
     singleton boolean PRIMARY KEY DEFAULT TRUE CHECK (singleton),

@@ -12,6 +12,7 @@ import pytest
 from chassis.database import Connection
 from chassis.process import JobError
 from services.admission.auditor import audit as audit_books
+from services.admission.auditor import read_results
 from services.admission.config import AdmissionSettings
 from services.admission.domain.calls import CallKey, Expire, Operation, Release, Settle
 from services.admission.engine import Engine
@@ -76,8 +77,13 @@ async def test_the_audit_finds_what_is_wrong(
     await admin.execute("UPDATE counter SET held = held + 1, high_cap = high_cap + 1")
     found = await audit_books(engine.pool, grace=dt.timedelta(minutes=1))
     assert {(each.held, each.expected_held) for each in found.counters} == {(2, 1), (41, 40)}
+    told = await read_results(engine.pool)
+    assert {number: count for number, (count, _) in told.items()} == dict.fromkeys((3, 4, 5, 6), 0)
     with pytest.raises(JobError, match="4: 6 times"):
         await audit(settings)
+    again = await read_results(engine.pool)
+    assert {number: count for number, (count, _) in again.items()} == {3: 0, 4: 6, 5: 0, 6: 0}
+    assert again[4][1] > told[4][1]
 
 
 async def test_the_schema_itself_refuses_an_overspent_cap(

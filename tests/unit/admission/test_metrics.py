@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
@@ -14,7 +16,7 @@ def counted(reader: InMemoryMetricReader) -> dict[str, dict[object, object]]:
     assert data is not None
     return {
         metric.name: {
-            (point.attributes or {}).get("outcome"): getattr(point, "value", None)
+            next(iter((point.attributes or {}).values()), None): getattr(point, "value", None)
             for point in metric.data.data_points
         }
         for resource in data.resource_metrics
@@ -35,3 +37,18 @@ def test_batches_and_their_outcomes_add_up() -> None:
     found = counted(reader)
     assert found["headgate.admission.outcomes"] == {"ended": 3, "denied_fenced": 1}
     assert found["headgate.admission.batches"] == {None: 2}
+
+
+def test_the_last_audit_is_shown_by_guarantee() -> None:
+    reader = InMemoryMetricReader()
+    metrics = Metrics(MeterProvider([reader]).get_meter("tests"))
+    when = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
+
+    # Before the first audit there is nothing to show.
+    before = counted(reader)
+    metrics.record_audits({4: (6, when), 5: (0, when)})
+    found = counted(reader)
+
+    assert not before.get("headgate.admission.audit.time")
+    assert found["headgate.admission.audit.differences"] == {"4": 6, "5": 0}
+    assert found["headgate.admission.audit.time"] == {None: when.timestamp()}

@@ -131,3 +131,14 @@ WHERE
 SELECT metric, sum(overrun) AS overrun, count(*) FILTER (WHERE overrun > 0) AS counter_count
 FROM counter
 GROUP BY metric;
+
+-- name: put_audit_results!
+INSERT INTO audit_result (guarantee, difference_count, audit_time)
+SELECT n.guarantee, n.difference_count, clock_timestamp()
+FROM unnest($1::smallint [], $2::bigint []) AS n (guarantee, difference_count)
+ORDER BY n.guarantee
+ON CONFLICT (guarantee) DO UPDATE SET
+difference_count = excluded.difference_count, audit_time = excluded.audit_time;
+
+-- name: select_audit_results
+SELECT guarantee, difference_count, audit_time FROM audit_result ORDER BY guarantee;
