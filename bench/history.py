@@ -5,6 +5,7 @@ Written straight into the tables, as a backup would be restored.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import sys
@@ -76,10 +77,15 @@ def org_of(number: int) -> str:
 
 
 class History:
-    """What was filled so far, through a superuser's connection."""
+    """What was filled so far, through a superuser's connections: two tables are filled at once."""
 
-    def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    def __init__(
+        self,
+        connection: asyncpg.Connection[asyncpg.Record],
+        second: asyncpg.Connection[asyncpg.Record],
+    ) -> None:
         self._connection = connection
+        self._second = second
         self._counts = {"scopes": 0, "holds": 0, "finished": 0}
 
     async def fill(self, what: str, count: int) -> None:
@@ -121,8 +127,10 @@ class History:
     async def _add_finished(self, first: int, end: int) -> None:
         if first == 0:
             await self._connection.execute(_PARTITIONS, DAY_COUNT)
-        for query in (_ENDED, _LOGGED):
-            await self._connection.execute(query, first + 1, end, DAY_COUNT)
+        await asyncio.gather(
+            self._connection.execute(_ENDED, first + 1, end, DAY_COUNT),
+            self._second.execute(_LOGGED, first + 1, end, DAY_COUNT),
+        )
 
     async def _copy(
         self, table: str, columns: Sequence[str], records: Iterable[tuple[Any, ...]]

@@ -156,8 +156,8 @@ async def measure(
         _connect(endpoints.content["accounting"]) as accounting,
     ):
         await backend.prepare(gateway, endpoints.admin_key)
-        connection = await asyncpg.connect(endpoints.content["database_url"])
-        history, points = History(connection), []
+        connections = [await asyncpg.connect(endpoints.content["database_url"]) for _ in range(2)]
+        history, points = History(*connections), []
         for size in sorted(sizes):
             await history.fill(name, size)
             callers = Callers(
@@ -171,7 +171,8 @@ async def measure(
                 callers.cycle, endpoints.processor_seconds, callers=CALLER_COUNT, seconds=seconds
             )
             points.append(_point(size, sample))
-        await connection.close()
+        for connection in connections:
+            await connection.close()
     return points
 
 
