@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
@@ -170,16 +170,9 @@ class Connection:
 
         return await repeat(attempt, deadline=deadline)
 
-    async def follow(self, method: str, request: Any) -> AsyncGenerator[Any, None]:
-        """Yields what a stream brings; closing this ends the stream. Raises RpcError."""
-        stream = getattr(self._stub, method)(request, metadata=self._metadata)
-        try:
-            async for message in stream:
-                yield message
-        except grpc.aio.AioRpcError as error:
-            raise parse_failure(error) from None
-        finally:
-            stream.cancel()
+    def watch_limits(self, request: gateway_pb2.WatchLimitsRequest) -> Any:
+        """Begins a stream; whoever reads it ends it."""
+        return self._stub.WatchLimits(request, metadata=self._metadata)
 
     async def _call(
         self,

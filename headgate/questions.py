@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
+import grpc.aio
+
 from headgate import wire_outlooks
 from headgate.api.gateway.v1 import gateway_pb2
+from headgate.failures import parse_failure
 from headgate.wire import render_duration
 
 if TYPE_CHECKING:
@@ -50,5 +53,11 @@ async def watch_limits(
 ) -> AsyncGenerator[LimitsState, None]:
     """Yields the limits that apply to the call, at once and when they change. Raises RpcError."""
     request = gateway_pb2.WatchLimitsRequest(call=call)
-    async for state in connection.follow("WatchLimits", request):
-        yield wire_outlooks.parse_limits(state)
+    stream = connection.watch_limits(request)
+    try:
+        async for state in stream:
+            yield wire_outlooks.parse_limits(state)
+    except grpc.aio.AioRpcError as error:
+        raise parse_failure(error) from None
+    finally:
+        stream.cancel()
