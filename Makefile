@@ -115,7 +115,7 @@ outage: $(READY) ## Lets a provider fail in every way under load (a quarter of a
 	@exec $(PYTHON) -m bench.outage $(ARGS)
 
 .PHONY: scale
-scale: $(READY) ## Measures what a call costs as orgs, open holds and finished calls grow (an hour)
+scale: $(READY) ## Measures what a call costs as orgs, open holds and finished calls grow (half an hour)
 	@exec $(PYTHON) -m bench.scale $(ARGS)
 
 .PHONY: bench-sdk

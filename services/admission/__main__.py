@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
-
-import structlog
 
 from chassis.changes import add_changes
 from chassis.peers import open_channel
@@ -26,6 +23,7 @@ from services.admission.feed import SettlementFeed
 from services.admission.jobs.audit import audit
 from services.admission.jobs.roll_windows import roll_windows
 from services.admission.jobs.sweep import sweep_once
+from services.admission.loops import repeat
 from services.admission.metrics import Metrics
 from services.admission.policy import Policy
 from services.admission.queries import SQL
@@ -40,8 +38,6 @@ VIOLATIONS_SECONDS: Final = 1.0
 AUDITS_SECONDS: Final = 30.0
 AccountingStub: TypeAlias = "accounting_pb2_grpc.AccountingServiceAsyncStub"
 SERVICE_NAME: Final = "headgate.api.admission.v1.AdmissionService"
-
-log = structlog.get_logger()
 
 
 @asynccontextmanager
@@ -70,13 +66,13 @@ async def serve(settings: AdmissionSettings, process: Process) -> AsyncIterator[
         async def read_audits() -> None:
             metrics.record_audits(await read_results(engine.pool))
 
-        process.spawn("audits", _repeat("audits", read_audits, AUDITS_SECONDS))
-        process.spawn("shares", _repeat("shares", engine.shares.exchange, SHARES_SECONDS))
+        process.spawn("audits", repeat("audits", read_audits, AUDITS_SECONDS))
+        process.spawn("shares", repeat("shares", engine.shares.exchange, SHARES_SECONDS))
         process.spawn(
-            "violations", _repeat("violations", engine.violations.flush, VIOLATIONS_SECONDS)
+            "violations", repeat("violations", engine.violations.flush, VIOLATIONS_SECONDS)
         )
-        process.spawn("feed", _repeat("feed", pull, settings.feed_interval_seconds))
-        process.spawn("sweep", _repeat("sweep", end_expired, settings.sweep_interval_seconds))
+        process.spawn("feed", repeat("feed", pull, settings.feed_interval_seconds))
+        process.spawn("sweep", repeat("sweep", end_expired, settings.sweep_interval_seconds))
         yield
 
 
@@ -103,15 +99,6 @@ def _add_servicer(
         service_name=SERVICE_NAME,
         authenticate=ServiceTokenAuthenticator(settings.service_token),
     )
-
-
-async def _repeat(name: str, work: Callable[[], Awaitable[None]], seconds: float) -> None:
-    while True:
-        try:
-            await work()
-        except Exception as error:  # noqa: BLE001 - a peer or the database is away: next time
-            log.warning("loop_failed", loop=name, error=f"{type(error).__name__}: {error}"[:300])
-        await asyncio.sleep(seconds)
 
 
 DEPLOYABLE: Final = Deployable(

@@ -7,17 +7,7 @@ import pytest
 from headgate.api.common.v1 import usage_pb2
 from headgate.api.gateway.v1 import gateway_pb2 as pb
 from tests.integration.gateway.system import Keyed
-from tests.integration.headgate.test_conformance import (
-    acme,
-    admit,
-    ask,
-    complete,
-    globex,
-    refused,
-    stub,
-)
-
-__all__ = ("acme", "globex", "stub")
+from tests.integration.headgate.asking import admit, ask, complete, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
