@@ -59,7 +59,7 @@ class HealthCopy:
         self.version = 0
         self.breakers = Breakers()
         self.providers: dict[str, common_pb2.ProviderHealth] = {}
-        # Breakers of models and credentials that are not simply closed.
+        # Breakers of models and credentials that are not simply closed, and refused credentials.
         self.parts: dict[PartKey, common_pb2.PartHealth] = {}
         self.kills: dict[str, common_pb2.KillSwitch] = {}
         # The same, as calls are compared with them.
@@ -133,7 +133,8 @@ class HealthCopy:
             key = (part.provider, part.model, part.credential)
             breaker = _read_breaker(part, ahead)
             self.breakers.put(key, breaker, now)
-            if breaker.is_plain(now) and not breaker.forced:
+            is_refused = part.HasField("refuse_time")
+            if breaker.is_plain(now) and not breaker.forced and not is_refused:
                 self.parts.pop(key, None)
             else:
                 self.parts[key] = part

@@ -154,7 +154,15 @@ def _show_status(answer: gateway_pb2.GetStatusResponse) -> None:
     )
     if answer.parts:
         show_table(
-            ["PROVIDER", "MODEL", "CREDENTIAL", "BREAKER", "SINCE", "LEFT ALONE UNTIL"],
+            [
+                "PROVIDER",
+                "MODEL",
+                "CREDENTIAL",
+                "BREAKER",
+                "SINCE",
+                "COOLS UNTIL",
+                "REFUSED SINCE",
+            ],
             [
                 [
                     each.provider,
@@ -163,6 +171,7 @@ def _show_status(answer: gateway_pb2.GetStatusResponse) -> None:
                     _state(each),
                     wording.instant(each, "change_time"),
                     wording.instant(each, "cool_time"),
+                    wording.instant(each, "refuse_time"),
                 ]
                 for each in answer.parts
             ],

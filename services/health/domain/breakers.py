@@ -227,15 +227,15 @@ class BreakerChange:
 
     @property
     def is_announced(self) -> bool:
-        """True if watchers must learn of it: all that gateways act on, and a new provider.
+        """True if watchers must learn of it: all that gateways act on, a credential that is
+        refused, and a new provider.
 
         Counts and times alone are not announced; they change with every call.
         """
         before, after = self.before, self.after
         if before.version == 0 and after.key.is_provider:
             return True
-        told = (before.epoch, before.last_epoch, before.forced, before.cool_until)
-        return told != (after.epoch, after.last_epoch, after.forced, after.cool_until)
+        return _told(before) != _told(after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +253,16 @@ class Change:
     def is_empty(self) -> bool:
         """True if nothing has to be written."""
         return not self.breakers and not self.added and not self.released
+
+
+def _told(breaker: Breaker) -> tuple[object, ...]:
+    return (
+        breaker.epoch,
+        breaker.last_epoch,
+        breaker.forced,
+        breaker.cool_until,
+        breaker.refuse_time,
+    )
 
 
 def _is_old(time: dt.datetime | None, now: dt.datetime) -> bool:

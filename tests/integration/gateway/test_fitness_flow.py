@@ -19,6 +19,7 @@ from tests.integration.gateway.system import (
 )
 from tests.integration.gateway.test_alert_flow import know_each_other
 from tests.integration.gateway.test_breakers import (
+    CLOSED,
     FAILED,
     SUCCEEDED,
     break_provider,
@@ -56,6 +57,7 @@ async def test_a_refused_credential_is_told_with_the_first_call_and_so_is_its_en
         await backend.CompleteCall(
             pb.CompleteCallRequest(permit=permit, outcome=REJECTED, error_type="401")
         )
+        [part] = await see(backend, decision.admission.candidate.provider)
         await eventually(lambda: told(1))
         await end(backend, await decide(backend), SUCCEEDED)
         await eventually(lambda: told(2))
@@ -68,6 +70,8 @@ async def test_a_refused_credential_is_told_with_the_first_call_and_so_is_its_en
         data = {"provider": provider, "credential": "acme"}
         assert [post.json["data"] for post in receiver.posts] == [data, data]
         assert receiver.posts[0].json["severity"] == "critical"
+        assert (part.credential, part.state) == ("acme", CLOSED)
+        assert part.HasField("refuse_time")
 
 
 async def test_accounting_reads_for_whom_notifications_are_off(system: System) -> None:

@@ -1178,7 +1178,9 @@ class GetStatusResponse(_message.Message):
 
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[_health_pb2.PartHealth]:
-        """Breakers of models, and of the caller's credentials, that are not simply closed."""
+        """Breakers of models, and of the caller's credentials, that are not simply closed, and those of
+        the caller's credentials that a provider refuses.
+        """
 
     @_builtins.property
     def down_providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
