@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import psutil
 import pytest
 
@@ -116,6 +117,7 @@ def test_everything_is_ready_where_the_file_says(system: Up) -> None:
     addresses = [*endpoints["gateways"], *endpoints["admissions"]]
     addresses += [endpoints["accounting"], endpoints["health"]]
     assert [address for address in addresses if not is_ready(address)] == []
+    assert {httpx2.get(f"{url}/openapi.json").status_code for url in endpoints["http"]} == {200}
     assert [name for name, pid in endpoints["pids"].items() if is_gone(pid)] == []
     assert stat.S_IMODE((system.state / "endpoints.json").stat().st_mode) == 0o600
 
