@@ -19,23 +19,17 @@ from tests.integration.gateway.test_templates import put, staff
 
 __all__ = ["staff"]
 
-pytestmark = pytest.mark.skipif(
-    "fallback_template" not in admin_pb2.Route.DESCRIPTOR.fields_by_name,
-    reason="routes name no templates yet",
-)
-
 
 @pytest_asyncio.fixture
 async def named(system: System, staff: Keyed) -> AsyncIterator[str]:
     """An operation whose route names a template."""
     await staff.PutTemplate(put())
-    fields: dict[str, Any] = {
-        "operation": "chat-more",
-        "candidates": [call_pb2.Candidate(provider="openai", model="gpt-4o-mini")],
-        "fallback_text": "The route's own.",
-        "fallback_template": "sorry",
-    }
-    route = admin_pb2.Route(**fields)
+    route = admin_pb2.Route(
+        operation="chat-more",
+        candidates=[call_pb2.Candidate(provider="openai", model="gpt-4o-mini")],
+        fallback_text="The route's own.",
+        fallback_template="sorry",
+    )
     await system.staff().PutRoute(admin_pb2.PutRouteRequest(route=route))
     yield route.operation
 
