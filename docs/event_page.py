@@ -18,6 +18,20 @@ A channel's `types` are names from this page, or their beginnings up to a dot: `
 begins with `cost.`. Within one version of a type facts are only added; ignore those that you
 don't know. Amounts are integers in the unit that the name ends in.
 
+## Told again or not
+
+- A threshold (`cost.budget.warning`, `cost.budget.exceeded`) compares what *ended* calls have
+  used; what is only held crosses none. It is told once for each limit, threshold and period,
+  however many replicas see it. It is not told again in that period, whether calls are credited
+  and cross it anew, the cap is raised, or the alert was resolved. The next period tells it again.
+- An anomaly is told once a day, `cost.forecast.high` once for each counter and period.
+- Any other condition is one alert while it lasts. It is told when it is raised, after 60 minutes
+  if it still lasts, and at once when it becomes more severe; after somebody has acknowledged it,
+  only when it becomes more severe. What has ended and comes back is a new alert.
+
+Events are kept for 90 days (`HEADGATE_ACCOUNTING_EVENT_RETENTION_DAYS`), what still waits for a
+channel for longer; alerts stay.
+
 ## Webhooks
 
 A webhook gets a `POST` as [Standard Webhooks](https://www.standardwebhooks.com) has it.

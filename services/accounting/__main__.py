@@ -23,6 +23,7 @@ from services.accounting.jobs.create_partitions import create_partitions
 from services.accounting.jobs.deliver_notifications import deliver_notifications
 from services.accounting.jobs.drop_partitions import drop_partitions
 from services.accounting.jobs.import_prices import import_prices
+from services.accounting.jobs.prune_events import prune_events
 from services.accounting.jobs.reconcile_bill import reconcile_bill
 from services.accounting.ledger import Ledger
 from services.accounting.partitions import ensure_coming_days
@@ -85,6 +86,7 @@ DEPLOYABLE: Final = Deployable(
         "deliver-notifications": deliver_notifications,
         "drop-partitions": drop_partitions,
         "import-prices": import_prices,
+        "prune-events": prune_events,
         "reconcile-bill": reconcile_bill,
         "aggregate-usage": aggregate_usage,
     },

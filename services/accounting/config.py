@@ -64,6 +64,13 @@ class AccountingSettings(Settings):
         description="Days after which the log of a day is dropped; its rollups stay. More than "
         "the settlement horizon of 35 days.",
     )
+    event_retention_days: int = Field(
+        default=90,
+        ge=7,
+        le=3_660,
+        description="Days after which the job `prune-events` forgets an event and what was sent "
+        "of it; alerts stay, and so does what still waits.",
+    )
     export_directory: str = Field(
         default="",
         description="Folder that a day's log is written to, as compressed CSV, before it is "

@@ -250,9 +250,10 @@ WHERE d.delivery_id = chosen.delivery_id
 RETURNING d.delivery_id;
 
 -- name: prune_deliveries
--- Ended deliveries that are older than $1.
+-- Ended deliveries that are older than $1. The outer condition is looked at again on a row that
+-- somebody else has changed meanwhile: what is replayed waits, and stays.
 DELETE FROM delivery
-WHERE delivery_id IN (
+WHERE state <> 1 AND delivery_id IN (
     SELECT delivery_id FROM delivery
     WHERE state <> 1 AND end_time < clock_timestamp() - $1::interval
     ORDER BY delivery_id

@@ -134,6 +134,7 @@ async def test_what_is_not_critical_waits_for_the_end_of_quiet_hours(
 
     assert await office.deliver() == 1
     assert [post.json["severity"] for post in receiver.posts] == ["critical"]
+    assert await office.states() == [WAITING, DELIVERED]
     (waiting,) = await office.admin.fetch("SELECT * FROM delivery WHERE state = 1")
     assert waiting["attempt_count"] == 0
     assert waiting["due_time"] - now > dt.timedelta(minutes=58)

@@ -26,10 +26,13 @@ MEMORY_BYTES_MAX = 150 * 10**6
 
 
 def environment(settings: AccountingSettings) -> dict[str, str]:
+    assert settings.channel_keys is not None
     return {
         "HEADGATE_ACCOUNTING_LISTEN_ADDRESS": "127.0.0.1:0",
         "HEADGATE_ACCOUNTING_DATABASE_URL": settings.database_url.get_secret_value(),
         "HEADGATE_ACCOUNTING_SERVICE_TOKEN": settings.service_token.get_secret_value(),
+        "HEADGATE_ACCOUNTING_CHANNEL_KEYS": settings.channel_keys.get_secret_value(),
+        "HEADGATE_ACCOUNTING_DELIVERY_NETWORKS": ",".join(settings.delivery_networks),
     }
 
 

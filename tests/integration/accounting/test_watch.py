@@ -10,7 +10,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.database import Connection, Pool
 from headgate.api.admission.v1 import admission_pb2
@@ -23,49 +22,12 @@ from services.accounting.alerts.faults import UsageFaults
 from services.accounting.alerts.fitness import Fitness
 from services.accounting.alerts.register import notice
 from services.accounting.domain.meters import MeterCounts
+from tests.integration.accounting.crossing_feed import Feed, crossing, stamp
 from tests.integration.accounting.noticing import ALERTS, EVENTS
 from tests.integration.accounting.replicas import Replica, wait_for_older
 from tests.integration.accounting.samples import now, report
 
 READERS = 16
-
-
-def stamp(instant: dt.datetime) -> Timestamp:
-    time = Timestamp()
-    time.FromDatetime(instant)
-    return time
-
-
-def crossing(counter: str, percent: int) -> admission_pb2.Crossing:
-    return admission_pb2.Crossing(
-        limit_id="acme-monthly",
-        scope={"org": "acme"},
-        metric=limit_pb2.METRIC_COST,
-        end_time=stamp(now() + dt.timedelta(days=1)),
-        percent=percent,
-        cap=100,
-        settled=percent,
-        counter_id=counter,
-    )
-
-
-class Feed:
-    """Admission's feed: rows in order, with their positions."""
-
-    def __init__(self, rows: Sequence[admission_pb2.Crossing]) -> None:
-        self.rows = list(rows)
-        self.asked = 0
-
-    async def list_crossings(
-        self, request: admission_pb2.ListCrossingsRequest, *, timeout: float
-    ) -> admission_pb2.ListCrossingsResponse:
-        self.asked += 1
-        start = request.after.row_id
-        page = self.rows[start : start + request.page_size]
-        answer = admission_pb2.ListCrossingsResponse(crossings=page)
-        if page:
-            answer.next.transaction_id, answer.next.row_id = 1, start + len(page)
-        return answer
 
 
 async def test_of_16_readers_each_crossing_is_raised_once_and_again_in_the_next_period(

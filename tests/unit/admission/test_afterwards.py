@@ -115,6 +115,14 @@ def test_each_threshold_is_raised_once_in_a_period() -> None:
     assert [each.percent for each in books.last_changes.crossings] == [50]
 
 
+def test_what_is_held_crosses_no_threshold() -> None:
+    books = Bookkeeping(make_limit("cost", Metric.COST, 100))
+    books.run(make_call(1), make_call(2, 50))
+    books.run(Settle(key(1), 1, 45))
+    assert any(each.held for each in books.counters.values())
+    assert not books.crossings
+
+
 def test_thresholds_follow_the_limit_that_admitted_last() -> None:
     limit = make_limit("cost", Metric.COST, 100, alert_percents=(10,))
     books = Bookkeeping(limit)
