@@ -145,10 +145,12 @@ class Policy:
             "expire_time": None if fence.expire_time == FOREVER else fence.expire_time,
         }
 
+        noted = json.dumps(columns, default=str)
+        in_force: list[Fence] = []
+
         async def change(connection: Connection) -> int:
-            if await connection.fetchrow(QUERIES.upsert_fence.sql, *columns.values()):
-                target = f"fence/{fence.fence_id}"
-                await _log_change(connection, "", target, None, columns)
+            (row,) = await connection.fetch(QUERIES.put_fence.sql, *columns.values(), noted)
+            in_force.append(fence_of(row))
             return 0
 
         try:
@@ -157,8 +159,7 @@ class Policy:
             ended = await self._pool.fetchval(QUERIES.terminate_policy_readers.sql)
             log.warning("fence_ended_sessions", fence_id=fence.fence_id, session_count=ended)
             await self._change(change, patience_ms=FENCE_WAIT_MS)
-        (row,) = await self._pool.fetch(QUERIES.select_fence.sql, fence.fence_id)
-        return fence_of(row)
+        return in_force[-1]
 
     async def _change(
         self,
@@ -168,9 +169,8 @@ class Policy:
     ) -> int:
         """Runs a change that returns by how many limits there are more; returns the version."""
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(f"SET LOCAL lock_timeout = {int(patience_ms)}")
             # Exclusive policy lock, before any row: the same order as every batch.
-            await connection.execute(QUERIES.lock_policy.sql)
+            await connection.execute(QUERIES.lock_policy.sql, str(patience_ms))
             added = await change(connection)
             return int(await connection.fetchval(QUERIES.bump_version.sql, added))
 

@@ -72,9 +72,9 @@ class Kills:
             return kills.killed(switch, order, now=now)
 
         kill_id = kills.id_of(order.scope)
-        await self._store.change_kill(kill_id, decide, note=kills.note_of(order))
+        switch = await self._store.change_kill(kill_id, decide, note=kills.note_of(order))
         log.warning("kill_intended", kill=kill_id, actor=order.actor, audit_id=order.audit_id)
-        return await self._drive(kill_id, is_asked=False)
+        return await self._drive(switch, is_asked=False)
 
     async def resume(self, order: ResumeOrder) -> KillSwitch:
         """Lifts the stop. Raises NotFound if there is none, NotAcknowledged."""
@@ -84,11 +84,11 @@ class Kills:
                 _refuse_unknown(order.kill_id)
             return kills.resumed(switch, order, now=now)
 
-        await self._store.change_kill(order.kill_id, decide, note=kills.note_of(order))
+        switch = await self._store.change_kill(order.kill_id, decide, note=kills.note_of(order))
         log.warning(
             "resume_intended", kill=order.kill_id, actor=order.actor, audit_id=order.audit_id
         )
-        return await self._drive(order.kill_id)
+        return await self._drive(switch)
 
     async def run(self) -> None:
         """Drives pending orders on, each second, until cancelled. Safe on every replica."""
@@ -111,7 +111,7 @@ class Kills:
                 switch = await self._expire(switch)  # noqa: PLW2901 - the same one, as it now is
             if switch.is_pending:
                 try:
-                    await self._drive(switch.kill_id)
+                    await self._drive(switch)
                 except NotAcknowledged as error:
                     failed = error
         if failed is not None:
@@ -126,24 +126,23 @@ class Kills:
         note = ChangeNote(audit_id="", actor=kills.EXPIRY, reason="its time is over")
         return await self._store.change_kill(known.kill_id, decide, note=note)
 
-    async def _drive(self, kill_id: str, *, is_asked: bool = True) -> KillSwitch:
+    async def _drive(self, sent: KillSwitch, *, is_asked: bool = True) -> KillSwitch:
         """`is_asked` False: admission is asked once even if nothing is pending."""
+        if is_asked and not sent.is_pending:
+            return sent
         for _ in range(ROUND_COUNT_MAX):
-            sent = await self._store.read_kill(kill_id)
-            if sent is None:
-                _refuse_unknown(kill_id)
-            if is_asked and not sent.is_pending:
-                return sent
             try:
                 fence = await self._fences.put(sent)
             except FenceUnavailableError as error:
-                log.error("fence_not_acknowledged", kill=kill_id, error=str(error))
+                log.error("fence_not_acknowledged", kill=sent.kill_id, error=str(error))
                 raise NotAcknowledged from error
-            await self._acknowledge(sent, fence)
-            is_asked = True
+            # The row as it is now: a newer order is driven on.
+            sent = await self._acknowledge(sent, fence)
+            if not sent.is_pending:
+                return sent
         raise NotAcknowledged
 
-    async def _acknowledge(self, sent: KillSwitch, fence: Fence) -> None:
+    async def _acknowledge(self, sent: KillSwitch, fence: Fence) -> KillSwitch:
         def decide(switch: KillSwitch | None, now: dt.datetime) -> KillSwitch:
             if switch is None:
                 _refuse_unknown(sent.kill_id)
@@ -158,6 +157,7 @@ class Kills:
             fence_sequence=fence.sequence,
             fence_active=fence.active,
         )
+        return after
 
 
 def _refuse_unknown(kill_id: str) -> NoReturn:

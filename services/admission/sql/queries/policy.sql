@@ -27,8 +27,9 @@ FROM policy_version AS p;
 SELECT version FROM policy_version;
 
 -- name: lock_policy
--- Waits until no batch that read an older version is in flight, and holds new ones back.
-SELECT pg_advisory_xact_lock(7401, 1);
+-- Waits until no batch that read an older version is in flight, and holds new ones back; gives up
+-- after so long.
+SELECT pg_advisory_xact_lock(7401, 1) FROM set_config('lock_timeout', $1::text, TRUE);
 
 -- name: terminate_policy_readers
 -- Ends the sessions whose batches a fence waits for. None of these batches was answered, so
@@ -121,11 +122,6 @@ WHERE limit_id > $1::text
 ORDER BY limit_id
 LIMIT $2::integer;
 
--- name: select_fence
-SELECT fence_id, sequence, active, message, scope::text AS scope, expire_time
-FROM fence
-WHERE fence_id = $1::text;
-
 -- name: select_fences_page
 SELECT fence_id, sequence, active, message, scope::text AS scope, expire_time
 FROM fence
@@ -133,18 +129,37 @@ WHERE fence_id > $1::text AND active
 ORDER BY fence_id
 LIMIT $2::integer;
 
--- name: upsert_fence
--- An older sequence changes nothing and returns no row.
-INSERT INTO fence (fence_id, sequence, active, message, actor, scope, expire_time)
-VALUES (
-    $1::text, $2::bigint, $3::boolean, $4::text, $5::text, $6::text::jsonb, $7::timestamptz
+-- name: put_fence
+-- An older sequence changes nothing. Returns the fence as it now is: a kill waits for this, so it
+-- is one round trip.
+WITH written AS (
+    INSERT INTO fence (fence_id, sequence, active, message, actor, scope, expire_time)
+    VALUES (
+        $1::text, $2::bigint, $3::boolean, $4::text, $5::text, $6::text::jsonb, $7::timestamptz
+    )
+    ON CONFLICT (fence_id) DO UPDATE SET
+    sequence = excluded.sequence, active = excluded.active, message = excluded.message,
+    actor = excluded.actor, scope = excluded.scope, expire_time = excluded.expire_time,
+    change_time = clock_timestamp()
+    WHERE fence.sequence < excluded.sequence
+    RETURNING fence_id, sequence, active, message, scope, expire_time
+),
+
+noted AS (
+    INSERT INTO change_log (audit_id, target, after)
+    SELECT
+        '' AS audit_id,
+        'fence/' || w.fence_id AS target,
+        $8::text::jsonb AS after
+    FROM written AS w
 )
-ON CONFLICT (fence_id) DO UPDATE SET
-sequence = excluded.sequence, active = excluded.active, message = excluded.message,
-actor = excluded.actor, scope = excluded.scope, expire_time = excluded.expire_time,
-change_time = clock_timestamp()
-WHERE fence.sequence < excluded.sequence
-RETURNING sequence, active;
+
+SELECT w.fence_id, w.sequence, w.active, w.message, w.scope::text AS scope, w.expire_time
+FROM written AS w
+UNION ALL
+SELECT f.fence_id, f.sequence, f.active, f.message, f.scope::text AS scope, f.expire_time
+FROM fence AS f
+WHERE f.fence_id = $1::text AND NOT EXISTS (SELECT FROM written);
 
 -- name: insert_change!
 INSERT INTO change_log (audit_id, target, before, after)
