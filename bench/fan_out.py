@@ -18,11 +18,12 @@ class FanOut:
         self._payload = b""
 
     async def watch(self, _: bytes, context: Any) -> AsyncIterator[bytes]:
-        """Sends something at once, then whatever is fired."""
+        """Sends something at once, then whatever is fired, until nothing is."""
         yield b"x"
-        while True:
-            await self._moved.wait()
+        await self._moved.wait()
+        while self._payload:
             yield self._payload
+            await self._moved.wait()
 
     async def fire(self, payload: bytes, context: Any) -> bytes:
         """Sends a payload to every stream."""

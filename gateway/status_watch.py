@@ -76,7 +76,7 @@ class StatusWatch:
                 whole.snapshot = True
                 yield whole
             while True:
-                await self._wait()
+                await self._wait(last.version)
                 now = self.read(org)
                 yield self._compare(last, now)
                 last = now
@@ -125,7 +125,11 @@ class StatusWatch:
             status.banner.CopyFrom(_render_banner(banner))
         return status
 
-    async def _wait(self) -> None:
+    async def _wait(self, known_version: int) -> None:
+        """Returns when there is news, or a heartbeat is due."""
+        if self._copy.version != known_version:
+            # It came while the last status was being sent.
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(HEARTBEAT_SECONDS):
                 await self._copy.moved.wait()

@@ -140,7 +140,8 @@ def _area(
         if high <= low:
             continue
         x = scale.x(index * scale.bucket)
-        width = scale.width(index * scale.bucket, (index + 1) * scale.bucket)
+        # Neighbours overlap a little, or the paper shines through.
+        width = scale.width(index * scale.bucket, (index + 1) * scale.bucket) + 0.6
         y = TOP + PANEL_HEIGHT * (1 - high / top)
         path.append(
             f"M{x:.1f},{y:.1f}h{width:.1f}v{PANEL_HEIGHT * (high - low) / top:.1f}h-{width:.1f}z"
