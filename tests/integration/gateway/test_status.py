@@ -7,14 +7,16 @@ import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 import httpx2
 import pytest
 
 from gateway import status_watch
-from headgate.api.gateway.v1 import admin_pb2, gateway_pb2
+from headgate.api.gateway.v1 import admin_pb2, gateway_pb2, gateway_pb2_grpc
 from tests.integration.gateway.system import (
     ACME_KEY,
     GLOBEX_KEY,
+    Keyed,
     System,
     eventually,
     kill,
@@ -82,6 +84,28 @@ async def test_too_many_watchers_are_refused(
     refused = await refusal(anext(aiter(backend.WatchStatus(pb.WatchStatusRequest()))))
 
     assert refused.code == "RESOURCE_EXHAUSTED"
+
+
+async def test_a_watcher_that_went_without_a_word_makes_room(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_watch, "WATCHER_COUNT_MAX", 1)
+    # It reads once, never again, and closes nothing: its process ends.
+    channel = system.channel()
+    gone = Keyed(gateway_pb2_grpc.GatewayServiceStub(channel), ACME_KEY)
+    await anext(aiter(gone.WatchStatus(pb.WatchStatusRequest(), timeout=60)))
+    await channel.close()
+
+    async def has_room() -> bool:
+        stream = aiter(system.backend(GLOBEX_KEY).WatchStatus(pb.WatchStatusRequest()))
+        try:
+            return bool((await anext(stream)).status.snapshot)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
+            return False
+
+    await eventually(has_room)
 
 
 async def token_of(system: System) -> str:
