@@ -72,8 +72,8 @@ def _errors(seconds: float, *, opens: bool) -> Phase:
     return Phase(name="50 % errors", seconds=seconds, trouble={"error_rate": 0.5}, opens=opens)
 
 
-def _slow(seconds: float, slowness: float) -> Phase:
-    return Phase(name="slow", seconds=seconds, trouble={"slowness": slowness}, opens=True)
+def _slow(seconds: float, slowness: float, *, opens: bool) -> Phase:
+    return Phase(name="slow", seconds=seconds, trouble={"slowness": slowness}, opens=opens)
 
 
 def _throttled(seconds: float, retry_after: int) -> Phase:
@@ -93,7 +93,7 @@ FULL: Final = Script(
         _well(60),
         _errors(60, opens=True),
         _well(60),
-        _slow(90, 8),
+        _slow(90, 8, opens=True),
         _well(60),
         *(phase for _ in range(3) for phase in (_down("flapping", 60), _well(60))),
         _throttled(60, 20),
@@ -116,10 +116,10 @@ SHORT: Final = Script(
         _well(3),
         _down("hard down", 5),
         _well(5),
-        # Too short to be sure of five failures in a row.
+        # Too short to be sure of five failures in a row, or of twenty slow calls.
         _errors(6, opens=False),
         _well(5),
-        _slow(14, 40),
+        _slow(14, 40, opens=False),
         _well(5),
         *(phase for _ in range(2) for phase in (_down("flapping", 4), _well(3))),
         _throttled(5, 3),
