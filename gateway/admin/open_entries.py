@@ -7,13 +7,13 @@ looks for such entries; the first outcome stands.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import structlog
 
 from chassis.errors import translate
-from gateway.audit_store import AuditStore
+from gateway.audit_store import AuditStore, OpenEntry
 from gateway.store import Store
 from headgate.api.common.v1 import change_pb2, change_pb2_grpc
 
@@ -47,6 +47,20 @@ _TIMEOUT_SECONDS: Final = 10.0
 log = structlog.get_logger()
 
 
+def conclude(
+    opened: Iterable[OpenEntry], old: Iterable[OpenEntry], stored: Collection[str]
+) -> dict[str, str | None]:
+    """Returns by entry what its error was; None: it was done."""
+    outcomes: dict[str, str | None] = {
+        entry.audit_id: None for entry in opened if entry.audit_id in stored
+    }
+    for entry in old:
+        if entry.audit_id not in stored:
+            error = NEVER_STORED if entry.action in ALWAYS_STORED else OUTCOME_UNKNOWN
+            outcomes[entry.audit_id] = error
+    return outcomes
+
+
 class OpenEntries:
     """Closes entries by what the services have stored."""
 
@@ -66,13 +80,11 @@ class OpenEntries:
             return 0
         stored = await self._find([entry.audit_id for entry in opened])
         old = await self._audit.list_open_entries(after_seconds=LOST_AFTER_SECONDS)
-        done = [entry.audit_id for entry in opened if entry.audit_id in stored]
-        lost = [entry for entry in old if entry.audit_id not in stored]
-        await self._write(done, error=None)
-        for entry in lost:
-            error = NEVER_STORED if entry.action in ALWAYS_STORED else OUTCOME_UNKNOWN
-            await self._write([entry.audit_id], error=error)
-        return len(done) + len(lost)
+        outcomes = conclude(opened, old, stored)
+        for audit_id, error in outcomes.items():
+            async with self._store.transaction() as transaction:
+                await transaction.insert_audit_outcome(audit_id, error=error)
+        return len(outcomes)
 
     async def run(self, *, interval_seconds: float = INTERVAL_SECONDS) -> None:
         """Closes entries until cancelled."""
@@ -93,8 +105,3 @@ class OpenEntries:
             for service in self._services
         ]
         return {change.audit_id for answer in answers for change in answer.changes}
-
-    async def _write(self, audit_ids: Iterable[str], *, error: str | None) -> None:
-        for audit_id in audit_ids:
-            async with self._store.transaction() as transaction:
-                await transaction.insert_audit_outcome(audit_id, error=error)

@@ -18,6 +18,7 @@ from gateway.key_store import KeyStore
 from gateway.staff.store import StaffStore
 from gateway.store import SCHEMA, Store
 from gateway.uses import Uses
+from headgate.api.common.v1 import limit_pb2
 from headgate.api.gateway.v1 import admin_pb2 as pb
 from headgate.api.gateway.v1 import gateway_pb2
 from tests.integration.gateway.system import (
@@ -143,6 +144,31 @@ async def test_a_key_makes_calls_only_for_its_operations(system: System) -> None
     assert (other.code, other.metadata) == ("PERMISSION_DENIED", {"operation": "chat"})
     assert [each.WhichOneof("decision") for each in members.decisions] == ["error", "admission"]
     assert stolen.code == "PERMISSION_DENIED"
+
+
+async def test_a_key_has_limits_of_its_own(system: System) -> None:
+    limited, free = [(await create(system)) for _ in range(2)]
+    limit = limit_pb2.Limit(
+        limit_id="one-key",
+        scope={"api_key": limited.api_key.key_id},
+        metric=limit_pb2.METRIC_CALLS,
+        total=limit_pb2.TotalWindow(),
+        cap=1,
+    )
+    await system.staff().PutLimit(pb.PutLimitRequest(limit=limit))
+
+    def ask(created: pb.CreateApiKeyResponse) -> Any:
+        request = gateway_pb2.AdmitCallRequest(call_id=new_id(), operation="summarize")
+        return system.backend(created.secret).AdmitCall(request)
+
+    first, second, other = [(await ask(each)).decision for each in (limited, limited, free)]
+
+    assert [each.WhichOneof("decision") for each in (first, second, other)] == [
+        "admission",
+        "denial",
+        "admission",
+    ]
+    assert {each.limit_id for each in second.denial.violations} == {"one-key"}
 
 
 async def test_both_keys_work_until_the_overlap_ends(system: System) -> None:

@@ -237,6 +237,18 @@ def test_another_orgs_permit_is_not_found() -> None:
         wire_reports.parse_name(pb.ReleaseCallRequest(permit=FOREIGN_PERMIT), ACME, SIGNER)
 
 
+@pytest.mark.parametrize(
+    ("named", "field"), [({"call_id": OTHER_ID}, "call_id"), ({"org": "globex"}, "org")]
+)
+def test_a_permit_names_its_own_call_and_org_alone(named: dict[str, Any], field: str) -> None:
+    release = pb.ReleaseCallRequest(permit=PERMIT, **named)
+
+    assert violations(lambda: wire_reports.parse_report(make_report(**named), ACME, SIGNER)) == [
+        field
+    ]
+    assert violations(lambda: wire_reports.parse_name(release, ACME, SIGNER)) == [field]
+
+
 def test_a_forged_permit_is_refused() -> None:
     with pytest.raises(PermitInvalid):
         wire_reports.parse_report(make_report(permit=PERMIT[:-1] + b"\0"), ACME, SIGNER)
