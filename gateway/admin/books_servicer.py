@@ -67,3 +67,22 @@ class BookAdminServicer(pb_grpc.BookAdminServiceServicer):
                 yield restate(part, pb.ExportUsageResponse)
         except grpc.aio.AioRpcError as error:
             raise translate(error, peer=ACCOUNTING) from error
+
+    async def CloseMonth(
+        self, request: pb.CloseMonthRequest, context: Context
+    ) -> pb.CloseMonthResponse:
+        target, method = f"month/{request.month}", self._stub.CloseMonth
+        kind, answer = inner.CloseMonthRequest, pb.CloseMonthResponse
+        return await self._pass.change(target, method, request, kind, answer)
+
+    async def ListStatements(
+        self, request: pb.ListStatementsRequest, context: Context
+    ) -> pb.ListStatementsResponse:
+        kind, answer = inner.ListStatementsRequest, pb.ListStatementsResponse
+        return await self._pass.read(self._stub.ListStatements, request, kind, answer)
+
+    async def GetStatement(
+        self, request: pb.GetStatementRequest, context: Context
+    ) -> pb.GetStatementResponse:
+        kind, answer = inner.GetStatementRequest, pb.GetStatementResponse
+        return await self._pass.read(self._stub.GetStatement, request, kind, answer)

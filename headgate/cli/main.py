@@ -22,6 +22,7 @@ from headgate.cli import (
     prices,
     routes,
     staff,
+    statements,
     switch,
     templates,
     toggles,
@@ -41,6 +42,7 @@ app: Final = typer.Typer(
     help="Operates Headgate: limits, keys, staff, routes, prices, books, kills, usage, alerts.",
     epilog="Exit codes: 0 done, 1 refused, 2 wrong use, 3 nobody answered (repeat it).",
 )
+books.app.add_typer(statements.app)
 for _group in (
     limits.app,
     keys.app,

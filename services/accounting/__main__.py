@@ -19,6 +19,7 @@ from services.accounting.feedback import Feedback
 from services.accounting.imports import import_catalogue
 from services.accounting.jobs.aggregate_usage import aggregate_usage
 from services.accounting.jobs.check_alerts import check_alerts
+from services.accounting.jobs.close_spend_day import close_spend_day
 from services.accounting.jobs.create_partitions import create_partitions
 from services.accounting.jobs.deliver_notifications import deliver_notifications
 from services.accounting.jobs.drop_partitions import drop_partitions
@@ -82,6 +83,7 @@ DEPLOYABLE: Final = Deployable(
     serve=serve,
     jobs={
         "check-alerts": check_alerts,
+        "close-spend-day": close_spend_day,
         "create-partitions": create_partitions,
         "deliver-notifications": deliver_notifications,
         "drop-partitions": drop_partitions,

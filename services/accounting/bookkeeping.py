@@ -12,6 +12,7 @@ from services.accounting.books.corrections import Corrections
 from services.accounting.books.exports import Exports
 from services.accounting.books.reconciliation import Reconciliation
 from services.accounting.books.servicer import BookServicer
+from services.accounting.books.statements import Statements
 from services.accounting.config import AccountingSettings
 from services.accounting.ledger import Ledger
 from services.accounting.prices import Prices
@@ -36,6 +37,7 @@ def add_books(
             corrections=Corrections(pool, prices),
             reconciliation=Reconciliation(pool),
             exports=Exports(pool),
+            statements=Statements(pool),
         ),
         service_name=BOOK_SERVICE,
         authenticate=ServiceTokenAuthenticator(settings.service_token),

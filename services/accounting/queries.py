@@ -13,6 +13,8 @@ SQL: Final = Path(__file__).parent / "sql"
 QUERIES: Final[Any] = load_queries(SQL / "queries.sql")
 SUMMARIES: Final[Any] = load_queries(SQL / "summaries.sql")
 BOOKS: Final[Any] = load_queries(SQL / "books.sql")
+# Closed months.
+STATEMENTS: Final[Any] = load_queries(SQL / "statements.sql")
 # Feedback on calls.
 FEEDBACK: Final[Any] = load_queries(SQL / "feedback.sql")
 VERIFICATION: Final[Any] = load_queries(SQL / "verification.sql")

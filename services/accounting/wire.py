@@ -144,6 +144,7 @@ def _parse_report(message: pb.UsageReport, checks: Checks) -> Report:
         feature=text("feature", message.feature, min_length=0, max_length=NAME_LENGTH_MAX),
         priority=_parse_priority(checks, message.priority),
         approved=message.approved,
+        baseline=_parse_baseline(checks, message),
     )
     checks.raise_if_any()
     return report
@@ -156,6 +157,16 @@ def _parse_parent(checks: Checks, value: str) -> uuid.UUID | None:
 def _parse_outcome(checks: Checks, value: int) -> Outcome:
     known = checks.choice("outcome", value, allowed=_OUTCOMES)
     return Outcome(known) if known in _OUTCOMES else Outcome.SUCCEEDED
+
+
+def _parse_baseline(checks: Checks, message: pb.UsageReport) -> tuple[str, str] | None:
+    if not message.HasField("baseline_model"):
+        return None
+    provider, model = message.baseline_model.provider, message.baseline_model.model
+    return (
+        checks.text("baseline_model.provider", provider, max_length=PROVIDER_LENGTH_MAX),
+        checks.text("baseline_model.model", model, max_length=NAME_LENGTH_MAX),
+    )
 
 
 def _parse_priority(checks: Checks, value: int) -> int:

@@ -10,10 +10,11 @@ import grpc
 from chassis.errors import FieldViolation, InvalidArgument
 from headgate.api.accounting.v1 import books_pb2 as pb
 from headgate.api.accounting.v1 import books_pb2_grpc as pb_grpc
-from services.accounting.books import wire, wire_manual
+from services.accounting.books import wire, wire_manual, wire_statements
 from services.accounting.books.corrections import Corrections
 from services.accounting.books.exports import Exports
 from services.accounting.books.reconciliation import Reconciliation
+from services.accounting.books.statements import Statements
 from services.accounting.domain.bills import BadBillError
 from services.accounting.ledger import Ledger
 from services.accounting.prices import Prices
@@ -32,7 +33,9 @@ class BookServicer(pb_grpc.BookServiceServicer):
         corrections: Corrections,
         reconciliation: Reconciliation,
         exports: Exports,
+        statements: Statements,
     ) -> None:
+        self._statements = statements
         self._ledger = ledger
         self._prices = prices
         self._corrections = corrections
@@ -99,3 +102,24 @@ class BookServicer(pb_grpc.BookServiceServicer):
             yield pb.ExportUsageResponse(
                 data=part.data, row_count=part.row_count, total_count=part.total_count
             )
+
+    async def CloseMonth(
+        self, request: pb.CloseMonthRequest, context: Context
+    ) -> pb.CloseMonthResponse:
+        month, audit_id = wire_statements.parse_close(request)
+        statement, closed = await self._statements.close(month, audit_id=audit_id)
+        return pb.CloseMonthResponse(
+            statement=wire_statements.render_statement(statement), closed=closed
+        )
+
+    async def ListStatements(
+        self, request: pb.ListStatementsRequest, context: Context
+    ) -> pb.ListStatementsResponse:
+        found = await self._statements.list_statements(wire_statements.parse_list(request))
+        return pb.ListStatementsResponse(statements=map(wire_statements.render_statement, found))
+
+    async def GetStatement(
+        self, request: pb.GetStatementRequest, context: Context
+    ) -> pb.GetStatementResponse:
+        month, org = wire_statements.parse_get(request)
+        return wire_statements.render_lines(await self._statements.list_lines(month, org))

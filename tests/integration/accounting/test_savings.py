@@ -12,7 +12,7 @@ import pytest
 from chassis.database import Connection
 from headgate.api.accounting.v1 import accounting_pb2 as pb
 from headgate.api.accounting.v1 import books_pb2, books_pb2_grpc
-from headgate.api.common.v1 import usage_pb2
+from headgate.api.common.v1 import call_pb2, usage_pb2
 from services.accounting.domain.meters import NO_METERS, UNIT_COUNT_MAX, MeterCounts
 from services.accounting.domain.pricing import PRICE_MAX
 from services.accounting.domain.usage import Outcome
@@ -139,6 +139,20 @@ async def test_the_log_the_rollups_and_the_answer_tell_the_same(
     (row,) = answers[0].rows
     assert (row.baseline_nanos, row.saved_nanos) == (2 * DEAR_NANOS, 2 * SAVED)
     assert (row.approved_count, row.approved_ratio) == (2, 0.5)
+
+
+async def test_the_baseline_comes_with_the_report(stub: Stub, admin: Connection) -> None:
+    dear = call_pb2.Candidate(provider=DEAR[0], model=DEAR[1])
+    nameless = call_pb2.Candidate(provider=DEAR[0])
+    answer = await stub.Record(
+        pb.RecordRequest(
+            reports=[message(baseline_model=dear), message(), message(baseline_model=nameless)]
+        )
+    )
+
+    assert await sums(admin) == [(DEAR_NANOS, SAVED, 0)] * 3
+    (violation,) = answer.results[2].error.violations
+    assert violation.field == "reports[2].baseline_model.model"
 
 
 async def test_whether_it_was_approved_is_part_of_what_a_report_says(stub: Stub) -> None:

@@ -52,6 +52,7 @@ async def test_the_written_schema_is_what_the_migrations_make(clone: Clone) -> N
         "summaries.sql",
         "books.sql",
         "feedback.sql",
+        "statements.sql",
         "verification.sql",
         "alerts.sql",
         "delivery.sql",

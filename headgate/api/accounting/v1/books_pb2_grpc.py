@@ -65,6 +65,21 @@ class BookServiceStub(object):
                 request_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.ExportUsageRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.ExportUsageResponse.FromString,
                 _registered_method=True)
+        self.CloseMonth = channel.unary_unary(
+                '/headgate.api.accounting.v1.BookService/CloseMonth',
+                request_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.CloseMonthRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.CloseMonthResponse.FromString,
+                _registered_method=True)
+        self.ListStatements = channel.unary_unary(
+                '/headgate.api.accounting.v1.BookService/ListStatements',
+                request_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.ListStatementsRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.ListStatementsResponse.FromString,
+                _registered_method=True)
+        self.GetStatement = channel.unary_unary(
+                '/headgate.api.accounting.v1.BookService/GetStatement',
+                request_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.GetStatementRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.GetStatementResponse.FromString,
+                _registered_method=True)
 
 
 class BookServiceServicer(object):
@@ -115,6 +130,29 @@ class BookServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CloseMonth(self, request, context):
+        """Closes a month that has ended: its statements are written, and never change. What is booked for it
+        later, late reports and corrections, goes to the next month that is closed. Safe to repeat.
+        Errors: MONTH_NOT_CLOSABLE, STATEMENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStatements(self, request, context):
+        """Lists the statements of closed months, newest first, at most 1,000. Read-only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatement(self, request, context):
+        """Returns what a statement charges. Read-only. Errors: STATEMENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BookServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -147,6 +185,21 @@ def add_BookServiceServicer_to_server(servicer, server):
                     servicer.ExportUsage,
                     request_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.ExportUsageRequest.FromString,
                     response_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.ExportUsageResponse.SerializeToString,
+            ),
+            'CloseMonth': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseMonth,
+                    request_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.CloseMonthRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.CloseMonthResponse.SerializeToString,
+            ),
+            'ListStatements': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStatements,
+                    request_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.ListStatementsRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.ListStatementsResponse.SerializeToString,
+            ),
+            'GetStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatement,
+                    request_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.GetStatementRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.GetStatementResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -312,6 +365,87 @@ class BookService(object):
             '/headgate.api.accounting.v1.BookService/ExportUsage',
             headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.ExportUsageRequest.SerializeToString,
             headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.ExportUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseMonth(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.accounting.v1.BookService/CloseMonth',
+            headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.CloseMonthRequest.SerializeToString,
+            headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.CloseMonthResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStatements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.accounting.v1.BookService/ListStatements',
+            headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.ListStatementsRequest.SerializeToString,
+            headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.ListStatementsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.accounting.v1.BookService/GetStatement',
+            headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.GetStatementRequest.SerializeToString,
+            headgate_dot_api_dot_accounting_dot_v1_dot_books__pb2.GetStatementResponse.FromString,
             options,
             channel_credentials,
             insecure,

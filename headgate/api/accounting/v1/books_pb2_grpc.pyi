@@ -49,6 +49,15 @@ class BookServiceStub:
     """Compares a provider's bill with what is booked, by day and model."""
     ExportUsage: _grpc.UnaryStreamMultiCallable[_books_pb2.ExportUsageRequest, _books_pb2.ExportUsageResponse]
     """Writes usage out, a part at a time, with progress. Read-only."""
+    CloseMonth: _grpc.UnaryUnaryMultiCallable[_books_pb2.CloseMonthRequest, _books_pb2.CloseMonthResponse]
+    """Closes a month that has ended: its statements are written, and never change. What is booked for it
+    later, late reports and corrections, goes to the next month that is closed. Safe to repeat.
+    Errors: MONTH_NOT_CLOSABLE, STATEMENT_NOT_FOUND.
+    """
+    ListStatements: _grpc.UnaryUnaryMultiCallable[_books_pb2.ListStatementsRequest, _books_pb2.ListStatementsResponse]
+    """Lists the statements of closed months, newest first, at most 1,000. Read-only."""
+    GetStatement: _grpc.UnaryUnaryMultiCallable[_books_pb2.GetStatementRequest, _books_pb2.GetStatementResponse]
+    """Returns what a statement charges. Read-only. Errors: STATEMENT_NOT_FOUND."""
 
 @_typing.type_check_only
 class BookServiceAsyncStub(BookServiceStub):
@@ -71,6 +80,15 @@ class BookServiceAsyncStub(BookServiceStub):
     """Compares a provider's bill with what is booked, by day and model."""
     ExportUsage: _aio.UnaryStreamMultiCallable[_books_pb2.ExportUsageRequest, _books_pb2.ExportUsageResponse]  # type: ignore[assignment]
     """Writes usage out, a part at a time, with progress. Read-only."""
+    CloseMonth: _aio.UnaryUnaryMultiCallable[_books_pb2.CloseMonthRequest, _books_pb2.CloseMonthResponse]  # type: ignore[assignment]
+    """Closes a month that has ended: its statements are written, and never change. What is booked for it
+    later, late reports and corrections, goes to the next month that is closed. Safe to repeat.
+    Errors: MONTH_NOT_CLOSABLE, STATEMENT_NOT_FOUND.
+    """
+    ListStatements: _aio.UnaryUnaryMultiCallable[_books_pb2.ListStatementsRequest, _books_pb2.ListStatementsResponse]  # type: ignore[assignment]
+    """Lists the statements of closed months, newest first, at most 1,000. Read-only."""
+    GetStatement: _aio.UnaryUnaryMultiCallable[_books_pb2.GetStatementRequest, _books_pb2.GetStatementResponse]  # type: ignore[assignment]
+    """Returns what a statement charges. Read-only. Errors: STATEMENT_NOT_FOUND."""
 
 class BookServiceServicer(metaclass=_abc_1.ABCMeta):
     """Corrects, compares and writes out the books. Callers authenticate by the service token."""
@@ -126,5 +144,32 @@ class BookServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_books_pb2.ExportUsageResponse], _abc.AsyncIterator[_books_pb2.ExportUsageResponse]]:
         """Writes usage out, a part at a time, with progress. Read-only."""
+
+    @_abc_1.abstractmethod
+    def CloseMonth(
+        self,
+        request: _books_pb2.CloseMonthRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_books_pb2.CloseMonthResponse, _abc.Awaitable[_books_pb2.CloseMonthResponse]]:
+        """Closes a month that has ended: its statements are written, and never change. What is booked for it
+        later, late reports and corrections, goes to the next month that is closed. Safe to repeat.
+        Errors: MONTH_NOT_CLOSABLE, STATEMENT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListStatements(
+        self,
+        request: _books_pb2.ListStatementsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_books_pb2.ListStatementsResponse, _abc.Awaitable[_books_pb2.ListStatementsResponse]]:
+        """Lists the statements of closed months, newest first, at most 1,000. Read-only."""
+
+    @_abc_1.abstractmethod
+    def GetStatement(
+        self,
+        request: _books_pb2.GetStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_books_pb2.GetStatementResponse, _abc.Awaitable[_books_pb2.GetStatementResponse]]:
+        """Returns what a statement charges. Read-only. Errors: STATEMENT_NOT_FOUND."""
 
 def add_BookServiceServicer_to_server(servicer: BookServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

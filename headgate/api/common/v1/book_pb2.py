@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from headgate.api.common.v1 import call_pb2 as headgate_dot_api_dot_common_dot_v1_dot_call__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!headgate/api/common/v1/book.proto\x12\x16headgate.api.common.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\"\x9f\x01\n\x0e\x43orrectionSums\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ncall_count\x18\x03 \x01(\x03\x12\x15\n\rchanged_count\x18\x04 \x01(\x03\x12\x16\n\x0eunpriced_count\x18\x05 \x01(\x03\x12\x14\n\x0c\x62\x65\x66ore_nanos\x18\x06 \x01(\x03\x12\x13\n\x0b\x61\x66ter_nanos\x18\x07 \x01(\x03\"\xda\x01\n\tDeviation\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0c\x62illed_nanos\x18\x03 \x01(\x03\x12\x14\n\x0c\x62ooked_nanos\x18\x04 \x01(\x03\x12\x18\n\x10\x64ifference_nanos\x18\x05 \x01(\x03\x12$\n\x17\x64ifference_basis_points\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x18\n\x10unreported_nanos\x18\x07 \x01(\x03\x12\x0f\n\x07\x65xceeds\x18\x08 \x01(\x08\x42\x1a\n\x18_difference_basis_points\"\x9b\x03\n\x0bManualUsage\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x34\n\tcandidate\x18\x04 \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x12,\n\x08use_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x06meters\x18\x06 \x01(\x0b\x32#.headgate.api.common.v1.UsageMeters\x12\x18\n\x0btotal_nanos\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x0c\n\x04note\x18\x08 \x01(\t\x12?\n\x06labels\x18\t \x03(\x0b\x32/.headgate.api.common.v1.ManualUsage.LabelsEntry\x12\x0c\n\x04team\x18\n \x01(\t\x12\x0c\n\x04user\x18\x0b \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_total_nanos*}\n\nBillFormat\x12\x1b\n\x17\x42ILL_FORMAT_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x42ILL_FORMAT_OPENAI_COSTS\x10\x01\x12\x1f\n\x1b\x42ILL_FORMAT_ANTHROPIC_COSTS\x10\x02\x12\x13\n\x0f\x42ILL_FORMAT_CSV\x10\x03*\x7f\n\x0c\x45xportFormat\x12\x1d\n\x19\x45XPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45XPORT_FORMAT_CSV\x10\x01\x12\x1c\n\x18\x45XPORT_FORMAT_JSON_LINES\x10\x02\x12\x1b\n\x17\x45XPORT_FORMAT_FOCUS_CSV\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!headgate/api/common/v1/book.proto\x12\x16headgate.api.common.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\"\x9f\x01\n\x0e\x43orrectionSums\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ncall_count\x18\x03 \x01(\x03\x12\x15\n\rchanged_count\x18\x04 \x01(\x03\x12\x16\n\x0eunpriced_count\x18\x05 \x01(\x03\x12\x14\n\x0c\x62\x65\x66ore_nanos\x18\x06 \x01(\x03\x12\x13\n\x0b\x61\x66ter_nanos\x18\x07 \x01(\x03\"\xda\x01\n\tDeviation\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0c\x62illed_nanos\x18\x03 \x01(\x03\x12\x14\n\x0c\x62ooked_nanos\x18\x04 \x01(\x03\x12\x18\n\x10\x64ifference_nanos\x18\x05 \x01(\x03\x12$\n\x17\x64ifference_basis_points\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x18\n\x10unreported_nanos\x18\x07 \x01(\x03\x12\x0f\n\x07\x65xceeds\x18\x08 \x01(\x08\x42\x1a\n\x18_difference_basis_points\"\x8c\x01\n\tStatement\x12\r\n\x05month\x18\x01 \x01(\t\x12.\n\nclose_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncall_count\x18\x03 \x01(\x03\x12\x12\n\ncost_nanos\x18\x04 \x01(\x03\x12\x18\n\x10\x63orrection_nanos\x18\x05 \x01(\x03\"\x8d\x01\n\rStatementLine\x12\x13\n\x0busage_month\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x12\n\ncall_count\x18\x06 \x01(\x03\x12\x12\n\ncost_nanos\x18\x07 \x01(\x03\"\x9b\x03\n\x0bManualUsage\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x34\n\tcandidate\x18\x04 \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x12,\n\x08use_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x06meters\x18\x06 \x01(\x0b\x32#.headgate.api.common.v1.UsageMeters\x12\x18\n\x0btotal_nanos\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x0c\n\x04note\x18\x08 \x01(\t\x12?\n\x06labels\x18\t \x03(\x0b\x32/.headgate.api.common.v1.ManualUsage.LabelsEntry\x12\x0c\n\x04team\x18\n \x01(\t\x12\x0c\n\x04user\x18\x0b \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_total_nanos*}\n\nBillFormat\x12\x1b\n\x17\x42ILL_FORMAT_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x42ILL_FORMAT_OPENAI_COSTS\x10\x01\x12\x1f\n\x1b\x42ILL_FORMAT_ANTHROPIC_COSTS\x10\x02\x12\x13\n\x0f\x42ILL_FORMAT_CSV\x10\x03*\x7f\n\x0c\x45xportFormat\x12\x1d\n\x19\x45XPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45XPORT_FORMAT_CSV\x10\x01\x12\x1c\n\x18\x45XPORT_FORMAT_JSON_LINES\x10\x02\x12\x1b\n\x17\x45XPORT_FORMAT_FOCUS_CSV\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +35,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MANUALUSAGE_LABELSENTRY']._loaded_options = None
   _globals['_MANUALUSAGE_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_BILLFORMAT']._serialized_start=926
-  _globals['_BILLFORMAT']._serialized_end=1051
-  _globals['_EXPORTFORMAT']._serialized_start=1053
-  _globals['_EXPORTFORMAT']._serialized_end=1180
+  _globals['_BILLFORMAT']._serialized_start=1213
+  _globals['_BILLFORMAT']._serialized_end=1338
+  _globals['_EXPORTFORMAT']._serialized_start=1340
+  _globals['_EXPORTFORMAT']._serialized_end=1467
   _globals['_CORRECTIONSUMS']._serialized_start=130
   _globals['_CORRECTIONSUMS']._serialized_end=289
   _globals['_DEVIATION']._serialized_start=292
   _globals['_DEVIATION']._serialized_end=510
-  _globals['_MANUALUSAGE']._serialized_start=513
-  _globals['_MANUALUSAGE']._serialized_end=924
-  _globals['_MANUALUSAGE_LABELSENTRY']._serialized_start=863
-  _globals['_MANUALUSAGE_LABELSENTRY']._serialized_end=908
+  _globals['_STATEMENT']._serialized_start=513
+  _globals['_STATEMENT']._serialized_end=653
+  _globals['_STATEMENTLINE']._serialized_start=656
+  _globals['_STATEMENTLINE']._serialized_end=797
+  _globals['_MANUALUSAGE']._serialized_start=800
+  _globals['_MANUALUSAGE']._serialized_end=1211
+  _globals['_MANUALUSAGE_LABELSENTRY']._serialized_start=1150
+  _globals['_MANUALUSAGE_LABELSENTRY']._serialized_end=1195
 # @@protoc_insertion_point(module_scope)

@@ -184,6 +184,92 @@ class Deviation(_message.Message):
 Global___Deviation: _TypeAlias = Deviation  # noqa: Y015
 
 @_typing.final
+class Statement(_message.Message):
+    """Sums of a closed month, of one org or of the platform. They never change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MONTH_FIELD_NUMBER: _builtins.int
+    CLOSE_TIME_FIELD_NUMBER: _builtins.int
+    CALL_COUNT_FIELD_NUMBER: _builtins.int
+    COST_NANOS_FIELD_NUMBER: _builtins.int
+    CORRECTION_NANOS_FIELD_NUMBER: _builtins.int
+    month: _builtins.str
+    """The month in UTC, as YYYY-MM."""
+    call_count: _builtins.int
+    """Calls that it charges. Those of earlier months that came late are among them."""
+    cost_nanos: _builtins.int
+    """What it charges, in nano-US-dollars. Negative: credits outweigh it."""
+    correction_nanos: _builtins.int
+    """The part of `cost_nanos` that corrects earlier months: late reports, credits, new prices."""
+    @_builtins.property
+    def close_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was closed."""
+
+    def __init__(
+        self,
+        *,
+        month: _builtins.str = ...,
+        close_time: _timestamp_pb2.Timestamp | None = ...,
+        call_count: _builtins.int = ...,
+        cost_nanos: _builtins.int = ...,
+        correction_nanos: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_count", b"call_count", "close_time", b"close_time", "correction_nanos", b"correction_nanos", "cost_nanos", b"cost_nanos", "month", b"month"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Statement: _TypeAlias = Statement  # noqa: Y015
+
+@_typing.final
+class StatementLine(_message.Message):
+    """A line of a statement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USAGE_MONTH_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    CALL_COUNT_FIELD_NUMBER: _builtins.int
+    COST_NANOS_FIELD_NUMBER: _builtins.int
+    usage_month: _builtins.str
+    """Month of the usage, as YYYY-MM: the statement's, or an earlier one that it corrects."""
+    org: _builtins.str
+    """Org."""
+    operation: _builtins.str
+    """Operation. Empty in a statement of the platform, as the two that follow."""
+    provider: _builtins.str
+    """Provider."""
+    model: _builtins.str
+    """Model."""
+    call_count: _builtins.int
+    """Calls."""
+    cost_nanos: _builtins.int
+    """What it charges, in nano-US-dollars."""
+    def __init__(
+        self,
+        *,
+        usage_month: _builtins.str = ...,
+        org: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        call_count: _builtins.int = ...,
+        cost_nanos: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_count", b"call_count", "cost_nanos", b"cost_nanos", "model", b"model", "operation", b"operation", "org", b"org", "provider", b"provider", "usage_month", b"usage_month"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatementLine: _TypeAlias = StatementLine  # noqa: Y015
+
+@_typing.final
 class ManualUsage(_message.Message):
     """Usage that no call reported, such as a batch that ran elsewhere."""
 

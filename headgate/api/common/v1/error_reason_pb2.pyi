@@ -196,6 +196,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The route has no such version.
     Example: {"reason": "ROUTE_VERSION_NOT_FOUND", "domain": "headgate", "metadata": {"route_version": "chat/7"}}
     """
+    ERROR_REASON_MONTH_NOT_CLOSABLE: _ErrorReason.ValueType  # 110
+    """The month has not ended, or an earlier one with usage is still open: close them in their order.
+    Example: {"reason": "MONTH_NOT_CLOSABLE", "domain": "headgate", "metadata": {"month": "2026-10"}}
+    """
+    ERROR_REASON_STATEMENT_NOT_FOUND: _ErrorReason.ValueType  # 111
+    """The month is not closed: it has no statement.
+    Example: {"reason": "STATEMENT_NOT_FOUND", "domain": "headgate", "metadata": {"statement": "2026-10"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why an RPC, or one member of a batch, failed. `ErrorInfo.reason` is the value's name without
@@ -375,5 +383,13 @@ Example: {"reason": "ROUTE_CHANGED", "domain": "headgate", "metadata": {"operati
 ERROR_REASON_ROUTE_VERSION_NOT_FOUND: ErrorReason.ValueType  # 91
 """The route has no such version.
 Example: {"reason": "ROUTE_VERSION_NOT_FOUND", "domain": "headgate", "metadata": {"route_version": "chat/7"}}
+"""
+ERROR_REASON_MONTH_NOT_CLOSABLE: ErrorReason.ValueType  # 110
+"""The month has not ended, or an earlier one with usage is still open: close them in their order.
+Example: {"reason": "MONTH_NOT_CLOSABLE", "domain": "headgate", "metadata": {"month": "2026-10"}}
+"""
+ERROR_REASON_STATEMENT_NOT_FOUND: ErrorReason.ValueType  # 111
+"""The month is not closed: it has no statement.
+Example: {"reason": "STATEMENT_NOT_FOUND", "domain": "headgate", "metadata": {"statement": "2026-10"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -51,6 +51,15 @@ class BookAdminServiceStub:
     """Compares a provider's bill with what is booked, by day and model."""
     ExportUsage: _grpc.UnaryStreamMultiCallable[_book_admin_pb2.ExportUsageRequest, _book_admin_pb2.ExportUsageResponse]
     """Writes usage out, a part at a time, with progress. Read-only."""
+    CloseMonth: _grpc.UnaryUnaryMultiCallable[_book_admin_pb2.CloseMonthRequest, _book_admin_pb2.CloseMonthResponse]
+    """Closes a month that has ended: its statements are written, and never change. What is booked for it
+    later, late reports and corrections, goes to the next month that is closed. Safe to repeat.
+    Errors: MONTH_NOT_CLOSABLE, STATEMENT_NOT_FOUND.
+    """
+    ListStatements: _grpc.UnaryUnaryMultiCallable[_book_admin_pb2.ListStatementsRequest, _book_admin_pb2.ListStatementsResponse]
+    """Lists the statements of closed months, newest first, at most 1,000. Read-only."""
+    GetStatement: _grpc.UnaryUnaryMultiCallable[_book_admin_pb2.GetStatementRequest, _book_admin_pb2.GetStatementResponse]
+    """Returns what a statement charges. Read-only. Errors: STATEMENT_NOT_FOUND."""
 
 @_typing.type_check_only
 class BookAdminServiceAsyncStub(BookAdminServiceStub):
@@ -75,6 +84,15 @@ class BookAdminServiceAsyncStub(BookAdminServiceStub):
     """Compares a provider's bill with what is booked, by day and model."""
     ExportUsage: _aio.UnaryStreamMultiCallable[_book_admin_pb2.ExportUsageRequest, _book_admin_pb2.ExportUsageResponse]  # type: ignore[assignment]
     """Writes usage out, a part at a time, with progress. Read-only."""
+    CloseMonth: _aio.UnaryUnaryMultiCallable[_book_admin_pb2.CloseMonthRequest, _book_admin_pb2.CloseMonthResponse]  # type: ignore[assignment]
+    """Closes a month that has ended: its statements are written, and never change. What is booked for it
+    later, late reports and corrections, goes to the next month that is closed. Safe to repeat.
+    Errors: MONTH_NOT_CLOSABLE, STATEMENT_NOT_FOUND.
+    """
+    ListStatements: _aio.UnaryUnaryMultiCallable[_book_admin_pb2.ListStatementsRequest, _book_admin_pb2.ListStatementsResponse]  # type: ignore[assignment]
+    """Lists the statements of closed months, newest first, at most 1,000. Read-only."""
+    GetStatement: _aio.UnaryUnaryMultiCallable[_book_admin_pb2.GetStatementRequest, _book_admin_pb2.GetStatementResponse]  # type: ignore[assignment]
+    """Returns what a statement charges. Read-only. Errors: STATEMENT_NOT_FOUND."""
 
 class BookAdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Lets staff correct, compare and write out the books. Callers send `authorization: Bearer <key>`;
@@ -132,5 +150,32 @@ class BookAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_book_admin_pb2.ExportUsageResponse], _abc.AsyncIterator[_book_admin_pb2.ExportUsageResponse]]:
         """Writes usage out, a part at a time, with progress. Read-only."""
+
+    @_abc_1.abstractmethod
+    def CloseMonth(
+        self,
+        request: _book_admin_pb2.CloseMonthRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_book_admin_pb2.CloseMonthResponse, _abc.Awaitable[_book_admin_pb2.CloseMonthResponse]]:
+        """Closes a month that has ended: its statements are written, and never change. What is booked for it
+        later, late reports and corrections, goes to the next month that is closed. Safe to repeat.
+        Errors: MONTH_NOT_CLOSABLE, STATEMENT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListStatements(
+        self,
+        request: _book_admin_pb2.ListStatementsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_book_admin_pb2.ListStatementsResponse, _abc.Awaitable[_book_admin_pb2.ListStatementsResponse]]:
+        """Lists the statements of closed months, newest first, at most 1,000. Read-only."""
+
+    @_abc_1.abstractmethod
+    def GetStatement(
+        self,
+        request: _book_admin_pb2.GetStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_book_admin_pb2.GetStatementResponse, _abc.Awaitable[_book_admin_pb2.GetStatementResponse]]:
+        """Returns what a statement charges. Read-only. Errors: STATEMENT_NOT_FOUND."""
 
 def add_BookAdminServiceServicer_to_server(servicer: BookAdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
