@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -12,10 +11,11 @@ from google.protobuf.descriptor import ServiceDescriptor
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
-from starlette.routing import Mount, Route
+from starlette.responses import Response
+from starlette.routing import Mount
 
 from chassis.errors import Internal
+from gateway.web import reference
 from gateway.web.ofrep import Flags
 from gateway.web.rest import problems
 from gateway.web.rest.problems import RequestRefusedError
@@ -49,7 +49,6 @@ SERVICES: Final[tuple[ServiceDescriptor, ...]] = tuple(
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 )
-OPENAPI_FILE: Final = Path(__file__).parent / "static" / "openapi.json"
 
 log = structlog.get_logger()
 
@@ -60,16 +59,11 @@ def build_app(flags: Flags, status: StatusPages, transcoder: Transcoder) -> Star
         routes=[
             Mount("/ofrep/v1", routes=flags.routes()),
             Mount("/status", routes=status.routes()),
-            Route("/openapi.json", _send_openapi),
+            *reference.routes(),
             *transcoder.routes(),
         ],
         exception_handlers={HTTPException: _refuse, Exception: _fail},
     )
-
-
-async def _send_openapi(request: Request) -> Response:
-    headers = {"access-control-allow-origin": "*"}
-    return FileResponse(OPENAPI_FILE, media_type="application/json", headers=headers)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

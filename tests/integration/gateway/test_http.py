@@ -254,3 +254,19 @@ async def test_the_served_document_is_openapi_and_names_every_path(web: str) -> 
                 assert answer.status_code not in (404, 405), (verb, path, answer.text)
 
     assert len(document["paths"]) > 60
+
+
+async def test_the_reference_page_has_every_operation_and_nothing_from_elsewhere(
+    web: str,
+) -> None:
+    async with httpx2.AsyncClient(base_url=web) as http:
+        page = await http.get("/docs")
+        style = await http.get("/docs/reference.css")
+        document = (await http.get("/openapi.json")).json()
+    operations = [each for verbs in document["paths"].values() for each in verbs.values()]
+
+    assert style.headers["content-type"].startswith("text/css")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert [each for each in operations if f'id="{each["operationId"]}"' not in page.text] == []
+    assert "<code>AdmitCall</code>" in page.text
+    assert "http://" not in page.text.replace("http://127.0.0.1", "")
