@@ -121,6 +121,7 @@ class Parts:
             add_face(
                 process,
                 settings,
+                store=self.store,
                 authenticator=self.authenticator,
                 copy=self.copy,
                 statuses=self.statuses,

@@ -24,6 +24,7 @@ QUERY_FILES: Final = (
     "queries_invitations.sql",
     "queries_audit.sql",
     "queries_templates.sql",
+    "queries_http.sql",
 )
 # Above every position: the first page of a list that is read downwards.
 TOP: Final = 2**63 - 1

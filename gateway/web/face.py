@@ -5,15 +5,18 @@ from __future__ import annotations
 from chassis.process import Process
 from chassis.tls import Certificates, server_context
 from gateway.access import GET_STATUS
-from gateway.auth import KeyAuthenticator
+from gateway.auth import KeyAuthenticator, let_public_in
 from gateway.config import GatewaySettings
 from gateway.health_watch import HealthCopy
 from gateway.principals import Principal
 from gateway.status_tokens import StatusTokens
 from gateway.status_watch import StatusWatch
+from gateway.store import Store
 from gateway.web.app import SERVICES, build_app
 from gateway.web.loopback import Loopback
 from gateway.web.ofrep import Flags
+from gateway.web.rest.answer_store import AnswerStore
+from gateway.web.rest.repeats import Repeats
 from gateway.web.rest.transcoder import Transcoder
 from gateway.web.server import WebServer
 from gateway.web.status import StatusPages
@@ -23,6 +26,7 @@ def add_face(
     process: Process,
     settings: GatewaySettings,
     *,
+    store: Store,
     authenticator: KeyAuthenticator,
     copy: HealthCopy,
     statuses: StatusWatch,
@@ -33,10 +37,13 @@ def add_face(
         return await authenticator({"authorization": shown}, GET_STATUS)
 
     loopback = Loopback(process.server)
+    repeats = Repeats(AnswerStore(store))
     app = build_app(
         Flags(copy, authenticate),
         StatusPages(statuses, StatusTokens(settings.signing_keys())),
-        Transcoder(loopback.channel, SERVICES),
+        Transcoder(
+            loopback.channel, SERVICES, repeats=repeats, authenticate=let_public_in(authenticator)
+        ),
     )
     context = None
     if settings.tls_certificate_file is not None:
@@ -45,5 +52,6 @@ def add_face(
         )
     server = WebServer(app, settings.http_listen_address, context=context)
     process.spawn("web", server.run())
+    process.spawn("http_answers", repeats.keep_small())
     process.server.on_drain(server.close)
     process.server.on_drain(loopback.close)

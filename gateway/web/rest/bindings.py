@@ -51,6 +51,11 @@ class Binding:
         return bool(self.method.server_streaming)
 
     @property
+    def is_of_calls(self) -> bool:
+        """Whether it is one of the backends' RPCs, about a call that has an id."""
+        return self.method.containing_service.name == "GatewayService"
+
+    @property
     def deprecated(self) -> bool:
         """Whether callers should turn to another one."""
         return bool(self.method.GetOptions().deprecated)

@@ -55,6 +55,18 @@ def write_message(message: Message) -> Json:
     return document
 
 
+def hide_secrets(message: Message) -> Message:
+    """Returns the message without what its contract marks as secret."""
+    secrets = [f for f in message.DESCRIPTOR.fields if f.GetOptions().debug_redact]
+    if not secrets:
+        return message
+    shown = type(message)()
+    shown.CopyFrom(message)
+    for field in secrets:
+        shown.ClearField(field.name)
+    return shown
+
+
 def _read_body(binding: Binding, body: bytes) -> Json:
     if not binding.body:
         if body:

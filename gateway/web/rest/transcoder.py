@@ -7,9 +7,9 @@ audit, deadlines and shedding are the same as for gRPC.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from http import HTTPMethod
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import grpc
 from google.protobuf import message_factory
@@ -19,11 +19,15 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from chassis.errors import ServiceError
+from chassis.server import Authenticator
 from gateway.web.rest import problems
 from gateway.web.rest.bindings import Binding, last_name, read_bindings
 from gateway.web.rest.bodies import read_body
-from gateway.web.rest.messages import read_message, refuse_type, write_message
+from gateway.web.rest.messages import hide_secrets, read_message, refuse_type, write_message
 from gateway.web.rest.problems import RequestRefusedError
+from gateway.web.rest.repeats import HEADER as KEY_HEADER
+from gateway.web.rest.repeats import Answer, Repeats
 
 # How long an RPC may take: longer than its own default, which then says what happened.
 TIMEOUT_SECONDS: Final = 15.0
@@ -38,6 +42,7 @@ _REASON_METADATA: Final = "headgate-reason-bin"
 _JSON: Final = "application/json"
 _LINES: Final = "application/x-ndjson"
 _EVENTS: Final = "text/event-stream"
+_Metadata: TypeAlias = list[tuple[str, str | bytes]]
 _HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 _BODY_VERBS: Final = frozenset({HTTPMethod.POST, HTTPMethod.PUT, HTTPMethod.PATCH})
 
@@ -45,9 +50,22 @@ _BODY_VERBS: Final = frozenset({HTTPMethod.POST, HTTPMethod.PUT, HTTPMethod.PATC
 class Transcoder:
     """Answers the declared requests of some services."""
 
-    def __init__(self, channel: grpc.aio.Channel, services: Iterable[ServiceDescriptor]) -> None:
-        """`channel` leads to the server of the services. Raises ValueError."""
-        self._endpoints = [_Endpoint(channel, binding) for binding in read_bindings(services)]
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        services: Iterable[ServiceDescriptor],
+        *,
+        repeats: Repeats | None = None,
+        authenticate: Authenticator | None = None,
+    ) -> None:
+        """`channel` leads to the server of the services. Raises ValueError.
+
+        Without `repeats`, and who may use them, keys of requests that are repeated are ignored.
+        """
+        keyed = _Keyed(repeats, authenticate) if repeats and authenticate else None
+        self._endpoints = [
+            _Endpoint(channel, binding, keyed) for binding in read_bindings(services)
+        ]
 
     def routes(self) -> list[Route]:
         """Returns the paths."""
@@ -57,9 +75,29 @@ class Transcoder:
         ]
 
 
+class _Keyed:
+    """Answers a request that has a key of its own."""
+
+    def __init__(self, repeats: Repeats, authenticate: Authenticator) -> None:
+        self._repeats = repeats
+        self._authenticate = authenticate
+
+    async def run(
+        self, request: Request, rpc: str, body: bytes, answer: Callable[[], Awaitable[Answer]]
+    ) -> Answer:
+        shown = request.headers.get("authorization", "")
+        # Nobody unknown fills the table.
+        await self._authenticate({"authorization": shown}, rpc)
+        asked = f"{request.method} {request.url.path}?{request.url.query}\n".encode() + body
+        return await self._repeats.run(shown, request.headers[KEY_HEADER], asked, answer)
+
+
 class _Endpoint:
-    def __init__(self, channel: grpc.aio.Channel, binding: Binding) -> None:
+    def __init__(self, channel: grpc.aio.Channel, binding: Binding, keyed: _Keyed | None) -> None:
         self.binding = binding
+        # Calls have ids of their own, and what only reads may be asked again anyway.
+        may_repeat = binding.verb == HTTPMethod.GET or binding.streams or binding.is_of_calls
+        self._keyed = None if may_repeat else keyed
         answers = message_factory.GetMessageClass(binding.response)
         make = channel.unary_stream if binding.streams else channel.unary_unary
         self._call: Callable[..., Any] = make(
@@ -70,19 +108,35 @@ class _Endpoint:
 
     async def answer(self, request: Request) -> Response:
         try:
-            message = await self._read(request)
+            body = await read_body(request)
+            message = self._read(request, body)
             metadata = _metadata(request)
             if self.binding.streams:
                 return await self._stream(request, message, metadata)
-            answered = await self._call(message, metadata=metadata, timeout=TIMEOUT_SECONDS)
-        except RequestRefusedError as error:
+            if self._keyed is None or KEY_HEADER not in request.headers:
+                return self._respond(await self._ask(message, metadata))
+            answered = await self._keyed.run(
+                request, self.binding.rpc, body, lambda: self._ask(message, metadata)
+            )
+            return self._respond(answered)
+        except (RequestRefusedError, ServiceError) as error:
             return problems.respond(error)
         except grpc.aio.AioRpcError as error:
             return problems.respond(problems.translate(error))
-        return Response(_dump(answered), media_type=_JSON, headers=self._headers())
 
-    async def _read(self, request: Request) -> Message:
-        body = await read_body(request)
+    async def _ask(self, message: Message, metadata: _Metadata) -> Answer:
+        """Calls the RPC. Raises AioRpcError."""
+        answered = await self._call(message, metadata=metadata, timeout=TIMEOUT_SECONDS)
+        body = _dump(answered)
+        return Answer(body=body, kept=_dump(hide_secrets(answered)))
+
+    def _respond(self, answer: Answer) -> Response:
+        headers = self._headers()
+        if answer.replayed:
+            headers = {**headers, "idempotency-replayed": "true"}
+        return Response(answer.body, media_type=_JSON, headers=headers)
+
+    def _read(self, request: Request, body: bytes) -> Message:
         if body and request.method in _BODY_VERBS:
             shown = request.headers.get("content-type", "")
             if shown.partition(";")[0].strip().lower() != _JSON:
@@ -90,9 +144,7 @@ class _Endpoint:
         path = {name: request.path_params[last_name(name)] for name in self.binding.variables}
         return read_message(self.binding, path, request.query_params.multi_items(), body)
 
-    async def _stream(
-        self, request: Request, message: Message, metadata: list[tuple[str, str | bytes]]
-    ) -> Response:
+    async def _stream(self, request: Request, message: Message, metadata: _Metadata) -> Response:
         call = self._call(message, metadata=metadata)
         # What fails at once is an answer with a status of its own.
         first = await call.read()
@@ -111,7 +163,7 @@ async def _follow(call: Any, first: Any, line: str) -> AsyncIterator[str]:
     try:
         message = first
         while message is not grpc.aio.EOF:
-            yield line.format(_dump(message))
+            yield line.format(_dump(message).decode())
             message = await call.read()
     except grpc.aio.AioRpcError as error:
         problem = problems.describe(problems.translate(error))
@@ -120,9 +172,9 @@ async def _follow(call: Any, first: Any, line: str) -> AsyncIterator[str]:
         call.cancel()
 
 
-def _metadata(request: Request) -> list[tuple[str, str | bytes]]:
+def _metadata(request: Request) -> _Metadata:
     """Returns what the RPC is told beside its message. Raises RequestRefusedError."""
-    told: list[tuple[str, str | bytes]] = []
+    told: _Metadata = []
     for header, name in _PASSED_ON:
         value = request.headers.get(header)
         if value is None:
@@ -139,5 +191,5 @@ def _metadata(request: Request) -> list[tuple[str, str | bytes]]:
     return told
 
 
-def _dump(message: Message) -> str:
-    return json.dumps(write_message(message), separators=(",", ":"))
+def _dump(message: Message) -> bytes:
+    return json.dumps(write_message(message), separators=(",", ":")).encode()

@@ -51,7 +51,9 @@ def open_pool(url: str) -> database.Pool:
 
 async def test_the_schema_is_what_the_migrations_make(clone: Clone) -> None:
     await assert_schema_equals_migrations(
-        clone, SCHEMA, files=("schema.sql", "schema_staff.sql", "schema_audit.sql")
+        clone,
+        SCHEMA,
+        files=("schema.sql", "schema_staff.sql", "schema_audit.sql", "schema_http.sql"),
     )
 
 

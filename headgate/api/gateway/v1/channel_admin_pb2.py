@@ -26,13 +26,17 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from headgate.api.common.v1 import channel_pb2 as headgate_dot_api_dot_common_dot_v1_dot_channel__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+headgate/api/gateway/v1/channel_admin.proto\x12\x17headgate.api.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a$headgate/api/common/v1/channel.proto\"R\n\x11PutChannelRequest\x12\x30\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x1f.headgate.api.common.v1.Channel\x12\x0b\n\x03org\x18\x02 \x01(\t\"V\n\x12PutChannelResponse\x12\x30\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x1f.headgate.api.common.v1.Channel\x12\x0e\n\x06secret\x18\x02 \x01(\t\"7\n\x14\x44\x65leteChannelRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\"\x17\n\x15\x44\x65leteChannelResponse\"V\n\x13ListChannelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x03org\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x06\n\x04_org\"b\n\x14ListChannelsResponse\x12\x31\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x1f.headgate.api.common.v1.Channel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"=\n\x1aRotateChannelSecretRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\"-\n\x1bRotateChannelSecretResponse\x12\x0e\n\x06secret\x18\x01 \x01(\t\"5\n\x12TestChannelRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\"I\n\x13TestChannelResponse\x12\x32\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32 .headgate.api.common.v1.Delivery\"\xb4\x01\n\x15ListDeliveriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x03org\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x12\n\nchannel_id\x18\x04 \x01(\t\x12\x34\n\x05state\x18\x05 \x01(\x0e\x32%.headgate.api.common.v1.DeliveryState\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\tB\x06\n\x04_org\"g\n\x16ListDeliveriesResponse\x12\x34\n\ndeliveries\x18\x01 \x03(\x0b\x32 .headgate.api.common.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"O\n\x17ReplayDeliveriesRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65livery_id\x18\x03 \x01(\x03\"2\n\x18ReplayDeliveriesResponse\x12\x16\n\x0ereplayed_count\x18\x01 \x01(\x05\x32\xbd\x08\n\x13\x43hannelAdminService\x12\x99\x01\n\nPutChannel\x12*.headgate.api.gateway.v1.PutChannelRequest\x1a+.headgate.api.gateway.v1.PutChannelResponse\"2\x82\xd3\xe4\x93\x02,\x1a!/v1/channels/{channel.channel_id}:\x07\x63hannel\x12\x91\x01\n\rDeleteChannel\x12-.headgate.api.gateway.v1.DeleteChannelRequest\x1a..headgate.api.gateway.v1.DeleteChannelResponse\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/channels/{channel_id}\x12\x81\x01\n\x0cListChannels\x12,.headgate.api.gateway.v1.ListChannelsRequest\x1a-.headgate.api.gateway.v1.ListChannelsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/channels\x12\xb3\x01\n\x13RotateChannelSecret\x12\x33.headgate.api.gateway.v1.RotateChannelSecretRequest\x1a\x34.headgate.api.gateway.v1.RotateChannelSecretResponse\"1\x82\xd3\xe4\x93\x02+\"&/v1/channels/{channel_id}:rotateSecret:\x01*\x12\x93\x01\n\x0bTestChannel\x12+.headgate.api.gateway.v1.TestChannelRequest\x1a,.headgate.api.gateway.v1.TestChannelResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/channels/{channel_id}:test:\x01*\x12\x89\x01\n\x0eListDeliveries\x12..headgate.api.gateway.v1.ListDeliveriesRequest\x1a/.headgate.api.gateway.v1.ListDeliveriesResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/deliveries\x12\x99\x01\n\x10ReplayDeliveries\x12\x30.headgate.api.gateway.v1.ReplayDeliveriesRequest\x1a\x31.headgate.api.gateway.v1.ReplayDeliveriesResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/deliveries:replay:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+headgate/api/gateway/v1/channel_admin.proto\x12\x17headgate.api.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a$headgate/api/common/v1/channel.proto\"R\n\x11PutChannelRequest\x12\x30\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x1f.headgate.api.common.v1.Channel\x12\x0b\n\x03org\x18\x02 \x01(\t\"[\n\x12PutChannelResponse\x12\x30\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\x1f.headgate.api.common.v1.Channel\x12\x13\n\x06secret\x18\x02 \x01(\tB\x03\x80\x01\x01\"7\n\x14\x44\x65leteChannelRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\"\x17\n\x15\x44\x65leteChannelResponse\"V\n\x13ListChannelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x03org\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x06\n\x04_org\"b\n\x14ListChannelsResponse\x12\x31\n\x08\x63hannels\x18\x01 \x03(\x0b\x32\x1f.headgate.api.common.v1.Channel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"=\n\x1aRotateChannelSecretRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\"2\n\x1bRotateChannelSecretResponse\x12\x13\n\x06secret\x18\x01 \x01(\tB\x03\x80\x01\x01\"5\n\x12TestChannelRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\"I\n\x13TestChannelResponse\x12\x32\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32 .headgate.api.common.v1.Delivery\"\xb4\x01\n\x15ListDeliveriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x03org\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x12\n\nchannel_id\x18\x04 \x01(\t\x12\x34\n\x05state\x18\x05 \x01(\x0e\x32%.headgate.api.common.v1.DeliveryState\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\tB\x06\n\x04_org\"g\n\x16ListDeliveriesResponse\x12\x34\n\ndeliveries\x18\x01 \x03(\x0b\x32 .headgate.api.common.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"O\n\x17ReplayDeliveriesRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65livery_id\x18\x03 \x01(\x03\"2\n\x18ReplayDeliveriesResponse\x12\x16\n\x0ereplayed_count\x18\x01 \x01(\x05\x32\xbd\x08\n\x13\x43hannelAdminService\x12\x99\x01\n\nPutChannel\x12*.headgate.api.gateway.v1.PutChannelRequest\x1a+.headgate.api.gateway.v1.PutChannelResponse\"2\x82\xd3\xe4\x93\x02,\x1a!/v1/channels/{channel.channel_id}:\x07\x63hannel\x12\x91\x01\n\rDeleteChannel\x12-.headgate.api.gateway.v1.DeleteChannelRequest\x1a..headgate.api.gateway.v1.DeleteChannelResponse\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/channels/{channel_id}\x12\x81\x01\n\x0cListChannels\x12,.headgate.api.gateway.v1.ListChannelsRequest\x1a-.headgate.api.gateway.v1.ListChannelsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/channels\x12\xb3\x01\n\x13RotateChannelSecret\x12\x33.headgate.api.gateway.v1.RotateChannelSecretRequest\x1a\x34.headgate.api.gateway.v1.RotateChannelSecretResponse\"1\x82\xd3\xe4\x93\x02+\"&/v1/channels/{channel_id}:rotateSecret:\x01*\x12\x93\x01\n\x0bTestChannel\x12+.headgate.api.gateway.v1.TestChannelRequest\x1a,.headgate.api.gateway.v1.TestChannelResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/channels/{channel_id}:test:\x01*\x12\x89\x01\n\x0eListDeliveries\x12..headgate.api.gateway.v1.ListDeliveriesRequest\x1a/.headgate.api.gateway.v1.ListDeliveriesResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/deliveries\x12\x99\x01\n\x10ReplayDeliveries\x12\x30.headgate.api.gateway.v1.ReplayDeliveriesRequest\x1a\x31.headgate.api.gateway.v1.ReplayDeliveriesResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/deliveries:replay:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate.api.gateway.v1.channel_admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_PUTCHANNELRESPONSE'].fields_by_name['secret']._loaded_options = None
+  _globals['_PUTCHANNELRESPONSE'].fields_by_name['secret']._serialized_options = b'\200\001\001'
+  _globals['_ROTATECHANNELSECRETRESPONSE'].fields_by_name['secret']._loaded_options = None
+  _globals['_ROTATECHANNELSECRETRESPONSE'].fields_by_name['secret']._serialized_options = b'\200\001\001'
   _globals['_CHANNELADMINSERVICE'].methods_by_name['PutChannel']._loaded_options = None
   _globals['_CHANNELADMINSERVICE'].methods_by_name['PutChannel']._serialized_options = b'\202\323\344\223\002,\032!/v1/channels/{channel.channel_id}:\007channel'
   _globals['_CHANNELADMINSERVICE'].methods_by_name['DeleteChannel']._loaded_options = None
@@ -50,31 +54,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTCHANNELREQUEST']._serialized_start=140
   _globals['_PUTCHANNELREQUEST']._serialized_end=222
   _globals['_PUTCHANNELRESPONSE']._serialized_start=224
-  _globals['_PUTCHANNELRESPONSE']._serialized_end=310
-  _globals['_DELETECHANNELREQUEST']._serialized_start=312
-  _globals['_DELETECHANNELREQUEST']._serialized_end=367
-  _globals['_DELETECHANNELRESPONSE']._serialized_start=369
-  _globals['_DELETECHANNELRESPONSE']._serialized_end=392
-  _globals['_LISTCHANNELSREQUEST']._serialized_start=394
-  _globals['_LISTCHANNELSREQUEST']._serialized_end=480
-  _globals['_LISTCHANNELSRESPONSE']._serialized_start=482
-  _globals['_LISTCHANNELSRESPONSE']._serialized_end=580
-  _globals['_ROTATECHANNELSECRETREQUEST']._serialized_start=582
-  _globals['_ROTATECHANNELSECRETREQUEST']._serialized_end=643
-  _globals['_ROTATECHANNELSECRETRESPONSE']._serialized_start=645
-  _globals['_ROTATECHANNELSECRETRESPONSE']._serialized_end=690
-  _globals['_TESTCHANNELREQUEST']._serialized_start=692
-  _globals['_TESTCHANNELREQUEST']._serialized_end=745
-  _globals['_TESTCHANNELRESPONSE']._serialized_start=747
-  _globals['_TESTCHANNELRESPONSE']._serialized_end=820
-  _globals['_LISTDELIVERIESREQUEST']._serialized_start=823
-  _globals['_LISTDELIVERIESREQUEST']._serialized_end=1003
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=1005
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=1108
-  _globals['_REPLAYDELIVERIESREQUEST']._serialized_start=1110
-  _globals['_REPLAYDELIVERIESREQUEST']._serialized_end=1189
-  _globals['_REPLAYDELIVERIESRESPONSE']._serialized_start=1191
-  _globals['_REPLAYDELIVERIESRESPONSE']._serialized_end=1241
-  _globals['_CHANNELADMINSERVICE']._serialized_start=1244
-  _globals['_CHANNELADMINSERVICE']._serialized_end=2329
+  _globals['_PUTCHANNELRESPONSE']._serialized_end=315
+  _globals['_DELETECHANNELREQUEST']._serialized_start=317
+  _globals['_DELETECHANNELREQUEST']._serialized_end=372
+  _globals['_DELETECHANNELRESPONSE']._serialized_start=374
+  _globals['_DELETECHANNELRESPONSE']._serialized_end=397
+  _globals['_LISTCHANNELSREQUEST']._serialized_start=399
+  _globals['_LISTCHANNELSREQUEST']._serialized_end=485
+  _globals['_LISTCHANNELSRESPONSE']._serialized_start=487
+  _globals['_LISTCHANNELSRESPONSE']._serialized_end=585
+  _globals['_ROTATECHANNELSECRETREQUEST']._serialized_start=587
+  _globals['_ROTATECHANNELSECRETREQUEST']._serialized_end=648
+  _globals['_ROTATECHANNELSECRETRESPONSE']._serialized_start=650
+  _globals['_ROTATECHANNELSECRETRESPONSE']._serialized_end=700
+  _globals['_TESTCHANNELREQUEST']._serialized_start=702
+  _globals['_TESTCHANNELREQUEST']._serialized_end=755
+  _globals['_TESTCHANNELRESPONSE']._serialized_start=757
+  _globals['_TESTCHANNELRESPONSE']._serialized_end=830
+  _globals['_LISTDELIVERIESREQUEST']._serialized_start=833
+  _globals['_LISTDELIVERIESREQUEST']._serialized_end=1013
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=1015
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=1118
+  _globals['_REPLAYDELIVERIESREQUEST']._serialized_start=1120
+  _globals['_REPLAYDELIVERIESREQUEST']._serialized_end=1199
+  _globals['_REPLAYDELIVERIESRESPONSE']._serialized_start=1201
+  _globals['_REPLAYDELIVERIESRESPONSE']._serialized_end=1251
+  _globals['_CHANNELADMINSERVICE']._serialized_start=1254
+  _globals['_CHANNELADMINSERVICE']._serialized_end=2339
 # @@protoc_insertion_point(module_scope)
