@@ -38,7 +38,8 @@ def find(words: list[str]) -> tuple[typer.core.TyperCommand, list[str]]:
 
 @pytest.mark.parametrize("line", shown(LINE))
 def test_every_command_line_can_be_typed_as_it_is_shown(line: str) -> None:
-    command, words = find(shlex.split(line, comments=True))
+    typed, _, _ = line.partition(" > ")
+    command, words = find(shlex.split(typed, comments=True))
 
     command.make_context("headgate", words)
 
