@@ -238,6 +238,7 @@ def _add_report(usage: accounting_pb2.UsageReport, report: Report) -> accounting
     usage.error_type = message.error_type
     usage.service_tier = message.service_tier
     usage.approved = message.approved
+    usage.unanswered = message.unanswered
     if message.HasField("meters"):
         usage.meters.CopyFrom(message.meters)
     if message.HasField("latency"):

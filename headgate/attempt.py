@@ -272,6 +272,7 @@ class Attempt:
             error_type=verdict.error_type,
             service_tier=self.service_tier,
             approved=self.approved,
+            unanswered=verdict.unanswered,
             retry_delay=render_duration(verdict.retry_delay_seconds),
         )
         if not admission.governed:

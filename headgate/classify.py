@@ -57,6 +57,8 @@ _FAILED_NAMES: Final = frozenset(
         "TransportError",
     }
 )
+_TIMEOUT_NAMES: Final = frozenset({"APITimeoutError", "TimeoutException"})
+_UNCONNECTED_NAMES: Final = frozenset({"ConnectTimeout"})
 _SDK_MODULES: Final = _HTTP_MODULES | {"openai", "anthropic", "mistralai", "google", "aiohttp"}
 
 
@@ -67,6 +69,8 @@ class Verdict:
     outcome: CallOutcome
     # The exception proves that nothing reached the provider.
     never_left: bool = False
+    # The provider was sent the call and may have done it: its answer did not come in time.
+    unanswered: bool = False
     # Another candidate may succeed where this one failed.
     survivable: bool = False
     # Low-cardinality class of the error. Empty: none.
@@ -109,7 +113,10 @@ def _classify_by_name(error: Exception) -> Verdict:
         return Verdict(outcome=CallOutcome.ABORTED, error_type=_name(error))
     if _is_failure(error):
         return Verdict(
-            outcome=CallOutcome.PROVIDER_FAILED, survivable=True, error_type=_name(error)
+            outcome=CallOutcome.PROVIDER_FAILED,
+            unanswered=_is_unanswered(error),
+            survivable=True,
+            error_type=_name(error),
         )
     return Verdict(outcome=CallOutcome.ABORTED, error_type=_name(error))
 
@@ -180,7 +187,21 @@ def _is_failure(error: Exception) -> bool:
     return _is_named(error, _FAILED_NAMES, _SDK_MODULES)
 
 
-def _is_named(error: Exception, names: frozenset[str], modules: frozenset[str]) -> bool:
+def _is_unanswered(error: BaseException) -> bool:
+    """Whether the time ran out after the provider was connected to."""
+    if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
+        return True
+    if not _is_named(error, _TIMEOUT_NAMES, _SDK_MODULES):
+        return False
+    # SDKs of providers raise errors of their own from those of their HTTP client.
+    causes = (error, error.__cause__, error.__context__)
+    return not any(
+        cause is not None and _is_named(cause, _UNCONNECTED_NAMES, _HTTP_MODULES)
+        for cause in causes
+    )
+
+
+def _is_named(error: BaseException, names: frozenset[str], modules: frozenset[str]) -> bool:
     return any(
         each.__name__ in names and each.__module__.partition(".")[0] in modules
         for each in type(error).__mro__

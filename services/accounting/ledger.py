@@ -110,6 +110,7 @@ class Ledger:
             held_nanos=report.held_nanos,
             service_tier=report.service_tier,
             minute=report.admit_time.hour * 60 + report.admit_time.minute,
+            unanswered=report.unanswered,
         )
         if charged.unpriced:
             self._tell_unpriced(report)

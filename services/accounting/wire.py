@@ -144,6 +144,7 @@ def _parse_report(message: pb.UsageReport, checks: Checks) -> Report:
         feature=text("feature", message.feature, min_length=0, max_length=NAME_LENGTH_MAX),
         priority=_parse_priority(checks, message.priority),
         approved=message.approved,
+        unanswered=message.unanswered,
         baseline=_parse_baseline(checks, message),
     )
     checks.raise_if_any()

@@ -126,16 +126,17 @@ def charge(
     held_nanos: int,
     service_tier: str = "",
     minute: int = 0,
+    unanswered: bool = False,
 ) -> Charge:
     """Returns what a call costs. Raises AmountTooLargeError.
 
-    Without meters, a call that may have been answered is charged at its hold, one that failed or
-    was refused costs nothing. What was used and has no price is unknown, which is not zero: the
-    call is charged at its hold, or at what has a price if that is more, and marked. `minute` is
-    that of the admission, in the day in UTC.
+    Without meters, a call that may have been answered, though perhaps too late (`unanswered`), is
+    charged at its hold, one that failed or was refused costs nothing. What was used and has no
+    price is unknown, which is not zero: the call is charged at its hold, or at what has a price if
+    that is more, and marked. `minute` is that of the admission, in the day in UTC.
     """
     if not meters.reported:
-        if outcome in _CHARGED_AT_HOLD:
+        if unanswered or outcome in _CHARGED_AT_HOLD:
             return Charge(held_nanos, CostBasis.HOLD)
         return Charge(0, CostBasis.NONE)
     if price is None:

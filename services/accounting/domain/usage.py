@@ -81,6 +81,8 @@ class Report:
     priority: int = 0
     # True if a person approved the call before it was made.
     approved: bool = False
+    # True if the provider may have done the work though its answer did not come in time.
+    unanswered: bool = False
     # Provider and model that savings are measured against. None: there is no baseline.
     baseline: tuple[str, str] | None = None
 
@@ -108,6 +110,8 @@ class Report:
             canonical.append(self.service_tier)
         if self.approved:
             canonical.append("approved")
+        if self.unanswered:
+            canonical.append("unanswered")
         text = json.dumps(canonical, separators=(",", ":"))
         return hashlib.sha256(text.encode()).digest()[:DIGEST_SIZE]
 

@@ -116,6 +116,15 @@ async def test_a_report_without_usage_costs_the_hold_or_nothing(
     assert (receipt.cost_basis, receipt.total_nanos) == (basis, held)
 
 
+async def test_a_call_whose_answer_did_not_come_in_time_costs_the_hold(acme: Keyed) -> None:
+    admission = await admit(acme, ask())
+    facts = {"outcome": call_pb2.CALL_OUTCOME_PROVIDER_FAILED, "error_type": "ReadTimeout"}
+    receipt = await complete(acme, permit=admission.permit, meters=None, unanswered=True, **facts)
+
+    assert receipt.cost_basis == call_pb2.COST_BASIS_HOLD
+    assert receipt.total_nanos == admission.held_nanos > 0
+
+
 async def test_a_released_call_is_finished_and_may_still_be_reported_late(acme: Keyed) -> None:
     request = ask()
     admission = await admit(acme, request)

@@ -125,6 +125,18 @@ async def test_an_exception_is_classified_reported_and_raised(
     assert (report.outcome, report.error_type) == (outcome, kind)
 
 
+async def test_a_provider_that_did_not_answer_in_time_may_bill_all_that_was_held(
+    gateway: FakeGateway, client: headgate.Client
+) -> None:
+    call = make_call(client)
+    with pytest.raises(TimeoutError):
+        await end_with(call, TimeoutError())
+
+    assert call.receipt is not None
+    assert call.receipt.cost_basis is headgate.CostBasis.HOLD
+    assert call.receipt.total_nanos > 0
+
+
 async def test_a_provider_that_failed_costs_nothing(
     gateway: FakeGateway, client: headgate.Client
 ) -> None:

@@ -51,6 +51,7 @@ def test_a_report_without_the_rarer_meters_has_the_digest_that_it_always_had() -
         {"error_type": "other"},
         {"service_tier": "batch"},
         {"approved": True},
+        {"unanswered": True},
         {"meters": MeterCounts(input=0, output=0, audio_ms=0)},
     ],
 )

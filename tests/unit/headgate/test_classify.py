@@ -92,6 +92,41 @@ def test_a_broken_connection_is_the_providers_failure(error: Exception) -> None:
     assert told(error) == FAILED
 
 
+def raised_from(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "is_unanswered"),
+    [
+        (httpx2.ReadTimeout("slow"), True),
+        (httpx2.WriteTimeout("slow"), True),
+        (TimeoutError(), True),
+        (with_fields("APITimeoutError", "openai"), True),
+        (
+            raised_from(with_fields("APITimeoutError", "openai"), httpx2.ReadTimeout("slow")),
+            True,
+        ),
+        (
+            raised_from(with_fields("APITimeoutError", "openai"), httpx2.ConnectTimeout("slow")),
+            False,
+        ),
+        (httpx2.ConnectTimeout("slow"), False),
+        (httpx2.ConnectError("refused"), False),
+        (httpx2.PoolTimeout("busy"), False),
+        (httpx2.RemoteProtocolError("garbage"), False),
+        (with_fields("TimeoutException", "somebody_elses"), False),
+        (with_fields("Error", status_code=504), False),
+    ],
+    ids=repr,
+)
+def test_a_call_that_was_sent_and_not_answered_in_time_may_have_cost_something(
+    error: Exception, is_unanswered: bool
+) -> None:
+    assert classify(error).unanswered is is_unanswered
+
+
 @pytest.mark.parametrize("error", [httpx2.ConnectError("refused"), httpx2.ConnectTimeout("slow")])
 def test_a_provider_that_cannot_be_reached_has_failed_so_that_its_breaker_hears_of_it(
     error: Exception,

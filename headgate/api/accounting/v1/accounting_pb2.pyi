@@ -97,6 +97,7 @@ class UsageReport(_message.Message):
     SERVICE_TIER_FIELD_NUMBER: _builtins.int
     BASELINE_MODEL_FIELD_NUMBER: _builtins.int
     APPROVED_FIELD_NUMBER: _builtins.int
+    UNANSWERED_FIELD_NUMBER: _builtins.int
     org: _builtins.str
     """Org of the call."""
     call_id: _builtins.str
@@ -134,6 +135,10 @@ class UsageReport(_message.Message):
     """
     approved: _builtins.bool
     """True if a person approved the call before it was made."""
+    unanswered: _builtins.bool
+    """True if the provider may have done the work though its answer did not come in time: without
+    meters the call is charged at its hold, whatever the outcome.
+    """
     @_builtins.property
     def candidate(self) -> _call_pb2.Candidate:
         """Where it went."""
@@ -186,10 +191,11 @@ class UsageReport(_message.Message):
         service_tier: _builtins.str = ...,
         baseline_model: _call_pb2.Candidate | None = ...,
         approved: _builtins.bool = ...,
+        unanswered: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count", "admit_time", b"admit_time", "baseline_model", b"baseline_model", "candidate", b"candidate", "held_token_count", b"held_token_count", "latency", b"latency", "meters", b"meters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count", "admit_time", b"admit_time", "api_key_id", b"api_key_id", "approved", b"approved", "baseline_model", b"baseline_model", "call_id", b"call_id", "candidate", b"candidate", "error_type", b"error_type", "feature", b"feature", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "labels", b"labels", "latency", b"latency", "meters", b"meters", "operation", b"operation", "org", b"org", "outcome", b"outcome", "parent_call_id", b"parent_call_id", "price_version", b"price_version", "priority", b"priority", "service_tier", b"service_tier", "session", b"session", "team", b"team", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count", "admit_time", b"admit_time", "api_key_id", b"api_key_id", "approved", b"approved", "baseline_model", b"baseline_model", "call_id", b"call_id", "candidate", b"candidate", "error_type", b"error_type", "feature", b"feature", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "labels", b"labels", "latency", b"latency", "meters", b"meters", "operation", b"operation", "org", b"org", "outcome", b"outcome", "parent_call_id", b"parent_call_id", "price_version", b"price_version", "priority", b"priority", "service_tier", b"service_tier", "session", b"session", "team", b"team", "unanswered", b"unanswered", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__held_token_count: _TypeAlias = _typing.Literal["held_token_count"]  # noqa: Y015
     _WhichOneofArgType__held_token_count: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count"]  # noqa: Y015

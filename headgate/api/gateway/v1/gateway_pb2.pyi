@@ -580,6 +580,7 @@ class CompleteCallRequest(_message.Message):
     SERVICE_TIER_FIELD_NUMBER: _builtins.int
     RETRY_DELAY_FIELD_NUMBER: _builtins.int
     APPROVED_FIELD_NUMBER: _builtins.int
+    UNANSWERED_FIELD_NUMBER: _builtins.int
     permit: _builtins.bytes
     """The permit from the admission. Alone sufficient: it names the call."""
     org: _builtins.str
@@ -599,9 +600,16 @@ class CompleteCallRequest(_message.Message):
     """True if a person approved the call before it was made, as your own process knows. Counted only:
     it decides nothing.
     """
+    unanswered: _builtins.bool
+    """True if the provider was sent the call and nobody knows what it did: its answer did not come in
+    time. It may bill all of it, so without meters the call is charged at its hold, also if the
+    outcome is that the provider failed.
+    """
     @_builtins.property
     def meters(self) -> _call_pb2.UsageMeters:
-        """What it used. Unset: unknown, charged at the hold unless the provider failed or refused."""
+        """What it used. Unset: unknown, charged at the hold unless the provider failed or refused, and
+        said so.
+        """
 
     @_builtins.property
     def latency(self) -> _duration_pb2.Duration:
@@ -626,10 +634,11 @@ class CompleteCallRequest(_message.Message):
         service_tier: _builtins.str = ...,
         retry_delay: _duration_pb2.Duration | None = ...,
         approved: _builtins.bool = ...,
+        unanswered: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["latency", b"latency", "meters", b"meters", "retry_delay", b"retry_delay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "call_id", b"call_id", "error_type", b"error_type", "latency", b"latency", "meters", b"meters", "org", b"org", "outcome", b"outcome", "permit", b"permit", "retry_delay", b"retry_delay", "service_tier", b"service_tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "call_id", b"call_id", "error_type", b"error_type", "latency", b"latency", "meters", b"meters", "org", b"org", "outcome", b"outcome", "permit", b"permit", "retry_delay", b"retry_delay", "service_tier", b"service_tier", "unanswered", b"unanswered"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
