@@ -259,10 +259,8 @@ def _price(
         )
         outputs = meters.output_token_count + meters.reasoning_token_count
         return inputs * INPUT_NANOS + outputs * OUTPUT_NANOS, call_pb2.COST_BASIS_METERS
-    if report.unanswered or report.outcome in {
-        call_pb2.CALL_OUTCOME_SUCCEEDED,
-        call_pb2.CALL_OUTCOME_ABORTED,
-    }:
+    billed = {call_pb2.CALL_OUTCOME_SUCCEEDED, call_pb2.CALL_OUTCOME_ABORTED}
+    if report.unanswered or report.outcome in billed:
         return held_nanos, call_pb2.COST_BASIS_HOLD
     return 0, call_pb2.COST_BASIS_NONE
 
