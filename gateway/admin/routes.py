@@ -9,6 +9,7 @@ from gateway.admin.wire_routes import (
     check_prices,
     parse_operation,
     parse_route,
+    parse_tag,
     parse_version,
     render_route,
     render_version,
@@ -97,7 +98,7 @@ class StoredRoutes:
         """Lists routes in order of their operations."""
         place = in_order(request, "routes")
         rows = await self._store.list_routes(
-            after=place.start, count_max=place.size + 1, tag=request.tag
+            after=place.start, count_max=place.size + 1, tag=parse_tag(request)
         )
         page, token = take_page(rows, place, lambda row: row.route.operation)
         return pb.ListRoutesResponse(routes=map(render_route, page), next_page_token=token)

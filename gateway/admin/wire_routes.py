@@ -96,6 +96,15 @@ def parse_operation(operation: str) -> str:
     return operation
 
 
+def parse_tag(request: pb.ListRoutesRequest) -> str:
+    """Returns the tag that routes must have; empty: any. Raises InvalidArgument."""
+    checks = Checks()
+    if request.tag:
+        checks.text("tag", request.tag, max_length=TAG_LENGTH_MAX, pattern=wire.NAME)
+    checks.raise_if_any()
+    return request.tag
+
+
 def parse_version(request: pb.GetRouteRequest | pb.RollbackRouteRequest, *, minimum: int) -> int:
     """Returns the version of a route that is meant. Raises InvalidArgument."""
     checks = Checks()

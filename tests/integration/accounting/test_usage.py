@@ -112,6 +112,7 @@ async def test_a_row_says_what_was_used_what_failed_and_what_nobody_reported(stu
         latency_p95_ms=1_600,
         latency_p99_ms=1_600,
         cache_hit_ratio=0.0,
+        approved_ratio=0.0,
     )
 
 

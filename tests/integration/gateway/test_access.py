@@ -34,6 +34,8 @@ OF_ORG: Final = {
     "GetUsage",
     "ExportUsage",
     "ListCounters",
+    "ListStatements",
+    "GetStatement",
     "ExplainLimits",
     "SimulateLimits",
     "ListViolations",

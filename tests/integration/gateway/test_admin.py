@@ -185,14 +185,14 @@ async def test_the_audit_log_cannot_be_rewritten_even_by_its_owner(system: Syste
 
 async def test_a_route_binds_soon_and_is_gone_soon(system: System) -> None:
     staff, backend = system.staff(), system.backend()
-    route = pb.Route(
-        operation="translate",
-        candidates=[GOOGLE],
-        default_max_output_token_count=7,
-        fallback_text="Two\nlines.",
-        hold_seconds=5,
-    )
-    stored = (await staff.PutRoute(pb.PutRouteRequest(route=route))).route
+    facts: dict[str, Any] = {
+        "operation": "translate",
+        "candidates": [GOOGLE],
+        "default_max_output_token_count": 7,
+        "fallback_text": "Two\nlines.",
+        "hold_seconds": 5,
+    }
+    stored = (await staff.PutRoute(pb.PutRouteRequest(route=pb.Route(**facts)))).route
 
     async def is_known() -> bool:
         call = pb_calls.AdmitCallsRequest(calls=[make_call(operation="translate")])
@@ -210,8 +210,9 @@ async def test_a_route_binds_soon_and_is_gone_soon(system: System) -> None:
     listed = (await staff.ListRoutes(pb.ListRoutesRequest())).routes
     await staff.DeleteRoute(pb.DeleteRouteRequest(operation="translate"))
 
-    assert stored == route
-    assert route in listed
+    assert (stored.version, stored.updater) == (1, "admin")
+    assert stored in listed
+    assert pb.Route(**{name: getattr(stored, name) for name in facts}) == pb.Route(**facts)
     assert admission.candidate == GOOGLE
     assert admission.max_output_token_count == 7
     assert admission.fallback_text == "Two\nlines."

@@ -212,14 +212,16 @@ async def test_a_gateway_that_cannot_hear_health_is_stopped_by_the_fence(system:
     assert {bool(each.denial.fallback_text) for each in decisions} == {True}
 
 
-async def see(backend: Keyed, provider: str) -> list[health_pb2.PartHealth]:
-    """Waits until the gateway knows of an unfit part of the provider."""
+async def see(
+    backend: Keyed, provider: str, *, but: health_pb2.BreakerState.ValueType | None = None
+) -> list[health_pb2.PartHealth]:
+    """Waits until the gateway knows of an unfit part of the provider; its state is not `but`."""
     parts: list[health_pb2.PartHealth] = []
 
     async def has_part() -> bool:
         status = await backend.GetStatus(pb.GetStatusRequest())
         parts[:] = [each for each in status.parts if each.provider == provider]
-        return bool(parts)
+        return bool(parts) and all(each.state != but for each in parts)
 
     await eventually(has_part)
     return parts
@@ -265,7 +267,8 @@ async def test_a_refused_credential_stops_only_calls_that_are_made_with_it(quick
                 error_type="401",
             )
         )
-    [part] = await see(backend, "openai")
+    # It is told of from the first refusal on.
+    [part] = await see(backend, "openai", but=health_pb2.BREAKER_STATE_CLOSED)
     asked = pb.AdmitCallRequest(call_id=new_id(), operation="summarize", credential="old-key")
     moved = (await backend.AdmitCall(asked)).decision.admission
 
