@@ -79,23 +79,22 @@ async def put_template(
         # Said twice.
         return _read(newest)
     number = 0 if newest is None else newest["revision"]
-    if base_revision not in (0, number):
-        raise FailedPrecondition(
-            f"the template {template.template_id} is at revision {number} by now; read it again",
-            "TEMPLATE_CHANGED",
-            template=template.template_id,
-            revision=str(number),
-        )
+    _expect(template.template_id, number, base_revision)
     await _check_room(on, template)
     return await _append(on, template, number + 1, deleted=False, actor=actor, reason=reason)
 
 
-async def delete_template(on: Transaction, template_id: str, *, actor: str, reason: str) -> None:
-    """Appends that there is no such template; runs `bump_route_version` first. Raises NotFound."""
+async def delete_template(
+    on: Transaction, template_id: str, *, base_revision: int, actor: str, reason: str
+) -> None:
+    """Appends that there is no such template; runs `bump_route_version` first. Raises NotFound,
+    FailedPrecondition.
+    """
     await on.value("bump_route_version")
     newest = await on.row("read_template", template_id, 0)
     if newest is None or newest["deleted"]:
         raise NotFound(KIND, template_id)
+    _expect(template_id, newest["revision"], base_revision)
     await _append(
         on,
         _read_template(newest),
@@ -104,6 +103,16 @@ async def delete_template(on: Transaction, template_id: str, *, actor: str, reas
         actor=actor,
         reason=reason,
     )
+
+
+def _expect(template_id: str, found: int, base: int) -> None:
+    if base not in (0, found):
+        raise FailedPrecondition(
+            f"the template {template_id} is at revision {found} by now; read it again",
+            "TEMPLATE_CHANGED",
+            template=template_id,
+            revision=str(found),
+        )
 
 
 async def _check_room(on: Transaction, template: Template) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from chassis.checks import Checks
+from chassis.errors import NotFound
 from gateway.admin.audit import Audit, describe
+from gateway.admin.versions import read_expected
 from gateway.peers import ADMISSION, Admission, call, call_once
 from gateway.principals import Principal
 from headgate.api.admission.v1 import admission_pb2
@@ -20,7 +23,11 @@ class Limits:
         """Creates or replaces a limit."""
 
         async def send(audit_id: str) -> admission_pb2.PutLimitResponse:
-            wanted = admission_pb2.PutLimitRequest(limit=request.limit, audit_id=audit_id)
+            wanted = admission_pb2.PutLimitRequest(
+                limit=request.limit,
+                audit_id=audit_id,
+                expected_version=read_expected(request),
+            )
             return await call(ADMISSION, self._stub.PutLimit, wanted)
 
         intent = describe(who, "PutLimit", f"limit/{request.limit.limit_id}", request)
@@ -33,12 +40,27 @@ class Limits:
         """Deletes a limit."""
 
         async def send(audit_id: str) -> admission_pb2.DeleteLimitResponse:
-            wanted = admission_pb2.DeleteLimitRequest(limit_id=request.limit_id, audit_id=audit_id)
+            wanted = admission_pb2.DeleteLimitRequest(
+                limit_id=request.limit_id,
+                audit_id=audit_id,
+                expected_version=read_expected(request),
+            )
             return await call_once(ADMISSION, self._stub.DeleteLimit, wanted)
 
         intent = describe(who, "DeleteLimit", f"limit/{request.limit_id}", request)
         done = await self._audit.change_elsewhere(intent, send)
         return pb.DeleteLimitResponse(limits_version=done.limits_version)
+
+    async def get(self, request: pb.GetLimitRequest) -> pb.GetLimitResponse:
+        """Returns one limit. Raises NotFound."""
+        checks = Checks()
+        checks.text("limit_id", request.limit_id, max_length=64)
+        checks.raise_if_any()
+        wanted = admission_pb2.ListLimitsRequest(limit_id=request.limit_id, page_size=1)
+        found = await call(ADMISSION, self._stub.ListLimits, wanted)
+        if not found.limits:
+            raise NotFound("limit", request.limit_id)
+        return pb.GetLimitResponse(limit=found.limits[0])
 
     async def list(self, request: pb.ListLimitsRequest) -> pb.ListLimitsResponse:
         """Lists limits in order of their ids."""

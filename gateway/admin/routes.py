@@ -5,6 +5,7 @@ from __future__ import annotations
 from chassis.errors import FailedPrecondition, NotFound
 from gateway.admin.audit import Audit, Intent, describe
 from gateway.admin.lists import in_order, newest_first, take_page
+from gateway.admin.versions import read_expected
 from gateway.admin.wire_routes import (
     check_prices,
     parse_operation,
@@ -48,7 +49,7 @@ class StoredRoutes:
         await self._check_prices(route)
         intent = describe(who, "PutRoute", f"route/{route.operation}", request)
         stored = await self._audit.change_own(
-            intent, lambda on: _put(on, route, intent, expected=_read_expected(request))
+            intent, lambda on: _put(on, route, intent, expected=read_expected(request))
         )
         await self._routes.spread()
         return pb.PutRouteResponse(route=render_route(stored))
@@ -60,7 +61,7 @@ class StoredRoutes:
         operation = parse_operation(request.operation)
         intent = describe(who, "DeleteRoute", f"route/{operation}", request)
         await self._audit.change_own(
-            intent, lambda on: _delete(on, operation, intent, expected=_read_expected(request))
+            intent, lambda on: _delete(on, operation, intent, expected=read_expected(request))
         )
         await self._routes.spread()
         return pb.DeleteRouteResponse()
@@ -152,7 +153,7 @@ async def _roll_back(
         raise _no_version(request.operation, request.version)
     if found is not None and found.route == old.route:
         return found
-    _expect(found, _read_expected(request), request.operation)
+    _expect(found, read_expected(request), request.operation)
     return await put_route(on, old.route, _writer(intent), restored_version=old.version)
 
 
@@ -166,10 +167,6 @@ def _expect(found: RouteVersion | None, expected: int | None, operation: str) ->
             operation=operation,
             version=str(version),
         )
-
-
-def _read_expected(request: _Change) -> int | None:
-    return request.expected_version if request.HasField("expected_version") else None
 
 
 def _writer(intent: Intent) -> Writer:

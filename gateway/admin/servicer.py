@@ -106,6 +106,9 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     ) -> pb.DeleteLimitResponse:
         return await self._limits.delete(request, principal())
 
+    async def GetLimit(self, request: pb.GetLimitRequest, context: Context) -> pb.GetLimitResponse:
+        return await self._limits.get(request)
+
     async def ListLimits(
         self, request: pb.ListLimitsRequest, context: Context
     ) -> pb.ListLimitsResponse:
@@ -162,6 +165,11 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: pb.DeleteToggleRequest, context: Context
     ) -> pb.DeleteToggleResponse:
         return await self._toggles.delete(request, principal())
+
+    async def GetToggle(
+        self, request: pb.GetToggleRequest, context: Context
+    ) -> pb.GetToggleResponse:
+        return await self._toggles.get(request)
 
     async def ListToggles(
         self, request: pb.ListTogglesRequest, context: Context

@@ -55,13 +55,17 @@ class StoredTemplates:
     async def delete(
         self, request: pb.DeleteTemplateRequest, who: Principal
     ) -> pb.DeleteTemplateResponse:
-        """Deletes a template. Raises NotFound."""
+        """Deletes a template. Raises NotFound, FailedPrecondition."""
         wire.check_deletion(request)
         intent = describe(who, "DeleteTemplate", f"template/{request.template_id}", request)
         await self._audit.change_own(
             intent,
             lambda on: delete_template(
-                on, request.template_id, actor=who.actor, reason=intent.reason
+                on,
+                request.template_id,
+                base_revision=request.base_revision,
+                actor=who.actor,
+                reason=intent.reason,
             ),
         )
         return pb.DeleteTemplateResponse()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from chassis.checks import Checks
+from chassis.errors import NotFound
 from gateway.admin.audit import Audit, describe
+from gateway.admin.versions import read_expected
 from gateway.peers import HEALTH, Health, call, call_once
 from gateway.principals import Principal
 from headgate.api.gateway.v1 import admin_pb2 as pb
@@ -31,6 +33,7 @@ class StoredToggles:
                 reason=request.reason,
                 actor=who.actor,
                 audit_id=audit_id,
+                expected_version=read_expected(request),
             )
             return await call(HEALTH, self._stub.PutToggle, wanted)
 
@@ -52,12 +55,22 @@ class StoredToggles:
                 reason=request.reason,
                 actor=who.actor,
                 audit_id=audit_id,
+                expected_version=read_expected(request),
             )
             return await call_once(HEALTH, self._stub.DeleteToggle, wanted)
 
         intent = describe(who, "DeleteToggle", f"toggle/{request.toggle_id}", request)
         await self._audit.change_elsewhere(intent, send)
         return pb.DeleteToggleResponse()
+
+    async def get(self, request: pb.GetToggleRequest) -> pb.GetToggleResponse:
+        """Returns one toggle with its rules. Raises NotFound."""
+        _check_name(request.toggle_id)
+        asked = health_pb2.ListTogglesRequest(toggle_id=request.toggle_id)
+        found = await call(HEALTH, self._stub.ListToggles, asked)
+        if not found.toggles:
+            raise NotFound("toggle", request.toggle_id)
+        return pb.GetToggleResponse(toggle=found.toggles[0])
 
     async def list(self) -> pb.ListTogglesResponse:
         """Lists toggles in order of their names."""

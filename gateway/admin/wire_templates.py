@@ -43,6 +43,7 @@ def check_deletion(request: pb.DeleteTemplateRequest) -> None:
     """Raises InvalidArgument."""
     checks = Checks()
     check_id(checks, "template_id", request.template_id)
+    _check_revision(checks, "base_revision", request.base_revision)
     _check_reason(checks, request.reason)
     checks.raise_if_any()
 

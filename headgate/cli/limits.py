@@ -21,7 +21,7 @@ from headgate.cli.limit_options import (
     parse_scope,
     set_window,
 )
-from headgate.cli.output import Json, say, show_json, show_table
+from headgate.cli.output import Expect, Json, say, show_json, show_table
 from headgate.cli.session import open_session
 
 app = typer.Typer(name="limits", help="Caps on what may be used.", no_args_is_help=True)
@@ -92,6 +92,7 @@ def set_limit(
         list[int] | None, typer.Option(metavar="PERCENT", help="Raises an alert there.")
     ] = None,
     owner: Annotated[str, typer.Option(help="Whom a denied caller should ask.")] = "",
+    expect: Expect = None,
     json: Json = False,
 ) -> None:
     """Creates or replaces a limit. Without --org, --each-org and --for it is the platform's."""
@@ -114,20 +115,40 @@ def set_limit(
         limit.shares.default_percent = default_share
         limit.shares.sheddable_percent = min(sheddable_share, default_share)
     answer = open_session(context).ask(
-        lambda admin: admin.PutLimit, admin_pb2.PutLimitRequest(limit=limit)
+        lambda admin: admin.PutLimit,
+        admin_pb2.PutLimitRequest(limit=limit, expected_version=expect),
     )
     show_json(answer) if json else _show_limits([answer.limit])
+
+
+@app.command("show")
+def show_limit(
+    context: typer.Context,
+    limit_id: Annotated[str, typer.Argument(help="Name of the limit.")],
+    json: Json = False,
+) -> None:
+    """Shows one limit, and the version that --expect takes."""
+    answer = open_session(context).ask(
+        lambda admin: admin.GetLimit, admin_pb2.GetLimitRequest(limit_id=limit_id)
+    )
+    if json:
+        show_json(answer)
+    else:
+        _show_limits([answer.limit])
+        say(f"Version {answer.limit.version}")
 
 
 @app.command("delete")
 def delete_limit(
     context: typer.Context,
     limit_id: Annotated[str, typer.Argument(help="Name of the limit.")],
+    expect: Expect = None,
     json: Json = False,
 ) -> None:
     """Deletes a limit: its calls are bounded by the other limits only."""
     answer = open_session(context).ask(
-        lambda admin: admin.DeleteLimit, admin_pb2.DeleteLimitRequest(limit_id=limit_id)
+        lambda admin: admin.DeleteLimit,
+        admin_pb2.DeleteLimitRequest(limit_id=limit_id, expected_version=expect),
     )
     show_json(answer) if json else say(f"Limit {limit_id} is deleted.")
 

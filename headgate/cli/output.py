@@ -15,6 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 Json = Annotated[bool, typer.Option("--json", help="Print the whole answer as JSON.")]
+Expect = Annotated[
+    int | None,
+    typer.Option(
+        min=0, metavar="VERSION", help="Only if it has this version; 0: if there is none."
+    ),
+]
 
 # Lines of a table that goes into a file or pipe are never folded.
 _PIPE_WIDTH: Final = 10_000

@@ -12,7 +12,7 @@ from headgate.api.common.v1 import call_pb2
 from headgate.api.gateway.v1 import admin_pb2, gateway_pb2
 from headgate.cli import route_files, wording
 from headgate.cli.config import WrongUse
-from headgate.cli.output import Json, say, show_json, show_table
+from headgate.cli.output import Expect, Json, say, show_json, show_table
 from headgate.cli.session import open_session
 
 app = typer.Typer(name="routes", help="Operations and their candidates.", no_args_is_help=True)
@@ -21,12 +21,6 @@ ADAPTIVE: Final = gateway_pb2.ESTIMATE_MODE_ADAPTIVE
 STRICT: Final = gateway_pb2.ESTIMATE_MODE_STRICT
 
 _Operation = Annotated[str, typer.Argument(help="Name of the operation, such as summarize.")]
-_Expect = Annotated[
-    int | None,
-    typer.Option(
-        min=0, metavar="VERSION", help="Only if the route has this version; 0: if there is none."
-    ),
-]
 
 
 @app.command("list")
@@ -95,7 +89,7 @@ def set_route(
         str, typer.Option(metavar="PROVIDER/MODEL", help="What savings are counted against.")
     ] = "",
     tag: Annotated[list[str] | None, typer.Option(help="Repeat it for more.")] = None,
-    expect: _Expect = None,
+    expect: Expect = None,
     json: Json = False,
 ) -> None:
     """Creates or replaces the route of an operation, or all routes of a file."""
@@ -132,7 +126,7 @@ def roll_back(
     context: typer.Context,
     operation: _Operation,
     version: Annotated[int, typer.Argument(min=1, help="Version to write again.")],
-    expect: _Expect = None,
+    expect: Expect = None,
     json: Json = False,
 ) -> None:
     """Writes an earlier version of a route again, as a new one."""
@@ -145,7 +139,7 @@ def roll_back(
 
 @app.command("delete")
 def delete_route(
-    context: typer.Context, operation: _Operation, expect: _Expect = None, json: Json = False
+    context: typer.Context, operation: _Operation, expect: Expect = None, json: Json = False
 ) -> None:
     """Deletes the route of an operation: its calls are refused from then on."""
     answer = open_session(context).ask(

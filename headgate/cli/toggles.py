@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -27,7 +28,20 @@ def list_toggles(context: typer.Context, json: Json = False) -> None:
     answer = open_session(context).ask(
         lambda admin: admin.ListToggles, admin_pb2.ListTogglesRequest()
     )
-    show_json(answer) if json else _show_toggles(answer)
+    show_json(answer) if json else _show_toggles(answer.toggles)
+
+
+@app.command("show")
+def show_toggle(context: typer.Context, name: _Name, json: Json = False) -> None:
+    """Shows one toggle, where it is different, and its version."""
+    answer = open_session(context).ask(
+        lambda admin: admin.GetToggle, admin_pb2.GetToggleRequest(toggle_id=name)
+    )
+    if json:
+        show_json(answer)
+    else:
+        _show_toggles([answer.toggle])
+        say(f"Version {answer.toggle.version}")
 
 
 @app.command("on")
@@ -106,9 +120,9 @@ def _put(context: typer.Context, request: admin_pb2.PutToggleRequest) -> None:
     say(f"{request.toggle_id}{_place(request.org, request.operation)}: {_on(request.enabled)}")
 
 
-def _show_toggles(answer: admin_pb2.ListTogglesResponse) -> None:
+def _show_toggles(toggles: Iterable[toggle_pb2.Toggle]) -> None:
     rows = []
-    for toggle in answer.toggles:
+    for toggle in toggles:
         state = _on(toggle.enabled) + (" (locked)" if toggle.locked else "")
         rows.append([toggle.toggle_id, "everywhere", state, toggle.description])
         rows += [["", _where(rule), _on(rule.enabled), ""] for rule in toggle.rules]

@@ -45,10 +45,13 @@ class Books:
         instant: dt.datetime = await self._pool.fetchval(QUERIES.select_clock.sql)
         return instant
 
-    async def list_limits(self, *, after: str, count: int) -> list[Limit]:
-        """Returns limits in order of their ids; those that make no sense are left out."""
+    async def list_limits(self, *, after: str, count: int, limit_id: str = "") -> list[Limit]:
+        """Returns limits in order of their ids; those that make no sense are left out.
+
+        `limit_id`: only that one.
+        """
         await self._policy.reload()
-        rows = await self._pool.fetch(QUERIES.select_limits_page.sql, after, count)
+        rows = await self._pool.fetch(QUERIES.select_limits_page.sql, after, count, limit_id)
         invalid = self._policy.invalid_limits
         return [limit_of(dict(row)) for row in rows if row["limit_id"] not in invalid]
 

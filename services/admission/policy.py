@@ -99,11 +99,19 @@ class Policy:
     def __init__(self, pool: database.Pool) -> None:
         self._pool = pool
 
-    async def put_limit(self, limit: Limit, *, audit_id: str) -> int:
-        """Creates or replaces a limit; returns the version from which on it binds."""
+    async def put_limit(
+        self, limit: Limit, *, audit_id: str, expected_version: int | None = None
+    ) -> int:
+        """Creates or replaces a limit; returns the version from which on it binds.
+
+        Raises FailedPrecondition unless it has the expected version, or says this already.
+        """
 
         async def change(connection: Connection) -> int:
             before = await connection.fetchval(QUERIES.select_limit.sql, limit.limit_id)
+            found = _read_limit(before)
+            if found != limit:
+                _expect(limit.limit_id, found, expected_version)
             if before is None:
                 await _check_count(connection)
             columns = limit_columns(limit)
@@ -117,13 +125,19 @@ class Policy:
 
         return await self._change(change)
 
-    async def delete_limit(self, limit_id: str, *, audit_id: str) -> int:
-        """Deletes a limit; returns the version from which on it no longer binds."""
+    async def delete_limit(
+        self, limit_id: str, *, audit_id: str, expected_version: int | None = None
+    ) -> int:
+        """Deletes a limit; returns the version from which on it no longer binds.
+
+        Raises NotFound, and FailedPrecondition unless it has the expected version.
+        """
 
         async def change(connection: Connection) -> int:
             before = await connection.fetchval(QUERIES.select_limit.sql, limit_id)
             if before is None:
                 raise NotFound("limit", limit_id)
+            _expect(limit_id, _read_limit(before), expected_version)
             await connection.execute(QUERIES.delete_limit.sql, limit_id)
             await _log_change(connection, audit_id, f"limit/{limit_id}", before, None)
             return -1
@@ -184,6 +198,28 @@ def _parse_limits(stored: list[dict[str, Any]]) -> tuple[list[Limit], dict[str, 
             invalid[fields["limit_id"]] = str(error)
             log.error("limit_disabled", limit_id=fields["limit_id"], error=str(error))
     return limits, invalid
+
+
+def _read_limit(stored: str | None) -> Limit | None:
+    """Returns the limit that a row is; None: there is none, or it makes no sense."""
+    if stored is None:
+        return None
+    try:
+        return limit_of(json.loads(stored))
+    except ValueError:
+        return None
+
+
+def _expect(limit_id: str, found: Limit | None, expected: int | None) -> None:
+    version = 0 if found is None else found.version
+    if expected is not None and expected != version:
+        raise FailedPrecondition(
+            f"the limit {limit_id} has version {version}, not {expected}: "
+            "look at what was changed, then write again",
+            "LIMIT_CHANGED",
+            limit=limit_id,
+            version=str(version),
+        )
 
 
 async def _check_count(connection: Connection) -> None:

@@ -130,6 +130,7 @@ def limit_of(row: Row) -> Limit:
             default_percent=row["default_percent"], sheddable_percent=row["sheddable_percent"]
         ),
         alert_percents=tuple(row["alert_percents"]),
+        version=row["version"],
     )
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -125,14 +126,23 @@ class AdmissionServicer(admission_pb2_grpc.AdmissionServiceServicer):
 
     async def PutLimit(self, request: pb.PutLimitRequest, context: Context) -> pb.PutLimitResponse:
         limit = wire_policy.parse_put_limit(request)
-        version = await self._policy.put_limit(limit, audit_id=request.audit_id)
-        return pb.PutLimitResponse(limit=wire_policy.render_limit(limit), limits_version=version)
+        version = await self._policy.put_limit(
+            limit,
+            audit_id=request.audit_id,
+            expected_version=wire_policy.read_expected(request),
+        )
+        stored = wire_policy.render_limit(replace(limit, version=version))
+        return pb.PutLimitResponse(limit=stored, limits_version=version)
 
     async def DeleteLimit(
         self, request: pb.DeleteLimitRequest, context: Context
     ) -> pb.DeleteLimitResponse:
         limit_id = wire_policy.parse_delete_limit(request)
-        version = await self._policy.delete_limit(limit_id, audit_id=request.audit_id)
+        version = await self._policy.delete_limit(
+            limit_id,
+            audit_id=request.audit_id,
+            expected_version=wire_policy.read_expected(request),
+        )
         return pb.DeleteLimitResponse(limits_version=version)
 
     async def ListLimits(
@@ -140,7 +150,9 @@ class AdmissionServicer(admission_pb2_grpc.AdmissionServiceServicer):
     ) -> pb.ListLimitsResponse:
         size = paging.page_size(request.page_size, default=PAGE_SIZE_DEFAULT)
         (after,) = paging.decode_token(request.page_token) or ("",)
-        limits = await self._books.list_limits(after=str(after), count=size + 1)
+        limits = await self._books.list_limits(
+            after=str(after), count=size + 1, limit_id=request.limit_id
+        )
         page, rest = limits[:size], limits[size:]
         return pb.ListLimitsResponse(
             limits=[wire_policy.render_limit(each) for each in page],

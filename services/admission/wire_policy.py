@@ -93,6 +93,11 @@ def parse_delete_limit(request: pb.DeleteLimitRequest) -> str:
     return request.limit_id
 
 
+def read_expected(request: pb.PutLimitRequest | pb.DeleteLimitRequest) -> int | None:
+    """Returns the version that the limit must have. None: any."""
+    return request.expected_version if request.HasField("expected_version") else None
+
+
 def parse_counters_org(request: pb.ListCountersRequest) -> str | None:
     """Returns the org whose counters are asked for, None for all. Raises InvalidArgument."""
     if not request.HasField("org"):
@@ -138,6 +143,7 @@ def render_limit(limit: Limit) -> limit_pb2.Limit:
         start_time=None if limit.start == EPOCH else render_time(limit.start),
         end_time=render_end(limit.end),
         alert_percents=limit.alert_percents,
+        version=limit.version,
         **window_fields(limit.window),
     )
     if limit.shares != Shares():

@@ -103,6 +103,7 @@ class HealthServicer(health_pb2_grpc.HealthServiceServicer):
             enabled=request.enabled,
             description=request.description,
             note=order.note,
+            expected_version=order.expected_version,
         )
         return pb.PutToggleResponse(toggle=wire_toggles.render_toggle(toggle))
 
@@ -110,7 +111,12 @@ class HealthServicer(health_pb2_grpc.HealthServiceServicer):
         self, request: pb.DeleteToggleRequest, context: Context
     ) -> pb.DeleteToggleResponse:
         order = wire_toggles.parse_toggle_order(request)
-        toggle = await self._toggles.delete(order.toggle_id, order.place, note=order.note)
+        toggle = await self._toggles.delete(
+            order.toggle_id,
+            order.place,
+            note=order.note,
+            expected_version=order.expected_version,
+        )
         return pb.DeleteToggleResponse(toggle=wire_toggles.render_toggle(toggle))
 
     async def ListToggles(

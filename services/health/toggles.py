@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import grpc
 import structlog
 
-from chassis.errors import NotFound, ServiceError
+from chassis.errors import FailedPrecondition, NotFound, ServiceError
 from services.health.domain import toggles
 from services.health.domain.kills import ChangeNote
 from services.health.domain.toggles import Place, Toggle
@@ -46,25 +46,48 @@ class Toggles:
         self._store = store
 
     async def put(
-        self, toggle_id: str, place: Place, *, enabled: bool, description: str, note: ChangeNote
+        self,
+        toggle_id: str,
+        place: Place,
+        *,
+        enabled: bool,
+        description: str,
+        note: ChangeNote,
+        expected_version: int | None = None,
     ) -> Toggle:
-        """Sets a toggle's default, or a rule of it. Raises NotFound, ToggleLocked."""
+        """Sets a toggle's default, or a rule of it. Raises NotFound, ToggleLocked.
+
+        Raises FailedPrecondition unless it has the version that is expected.
+        """
 
         def decide(known: Mapping[str, Toggle]) -> Toggle:
             living = sum(not each.deleted for each in known.values())
             if toggle_id not in known and living >= toggles.TOGGLE_COUNT_MAX:
                 raise toggles.TooManyError
-            return toggles.put(
-                known.get(toggle_id), toggle_id, place, enabled=enabled, description=description
-            )
+            found = known.get(toggle_id)
+            wanted = toggles.put(found, toggle_id, place, enabled=enabled, description=description)
+            if wanted != found:
+                toggles.expect(found, expected_version)
+            return wanted
 
         return await self._change(toggle_id, place, decide, note)
 
-    async def delete(self, toggle_id: str, place: Place, *, note: ChangeNote) -> Toggle:
-        """Deletes a rule, or a whole toggle. Raises NotFound, ToggleLocked."""
-        return await self._change(
-            toggle_id, place, lambda known: toggles.delete(known.get(toggle_id), place), note
-        )
+    async def delete(
+        self,
+        toggle_id: str,
+        place: Place,
+        *,
+        note: ChangeNote,
+        expected_version: int | None = None,
+    ) -> Toggle:
+        """Deletes a rule, or a whole toggle. Raises as `put`."""
+
+        def decide(known: Mapping[str, Toggle]) -> Toggle:
+            wanted = toggles.delete(known.get(toggle_id), place)
+            toggles.expect(known.get(toggle_id), expected_version)
+            return wanted
+
+        return await self._change(toggle_id, place, decide, note)
 
     async def list_all(self) -> list[Toggle]:
         """Lists toggles in order of their names."""
@@ -98,6 +121,14 @@ class Toggles:
         except toggles.ShippedToggleError:
             message = f"{toggle_id} came with Headgate and stays; switch it off instead"
             raise ToggleLocked(toggle_id, message) from None
+        except toggles.ChangedToggleError as error:
+            raise FailedPrecondition(
+                f"the toggle {toggle_id} has version {error.version} by now: "
+                "look at what was changed, then write again",
+                "TOGGLE_CHANGED",
+                toggle=toggle_id,
+                version=str(error.version),
+            ) from None
         except toggles.TooManyError:
             raise TooManyToggles from None
         log.warning("toggle_changed", toggle=toggle_id, place=place, actor=note.actor)

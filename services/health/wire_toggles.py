@@ -33,6 +33,8 @@ class ToggleOrder:
     toggle_id: str
     place: Place
     note: ChangeNote
+    # Version that the toggle must have. None: any.
+    expected_version: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,9 @@ def parse_toggle_order(request: pb.PutToggleRequest | pb.DeleteToggleRequest) ->
             reason=checks.text("reason", request.reason, max_length=TEXT_LENGTH_MAX),
             actor=checks.text("actor", request.actor, max_length=ACTOR_LENGTH_MAX),
             audit_id=checks.text("audit_id", request.audit_id, max_length=NAME_LENGTH_MAX),
+        ),
+        expected_version=(
+            request.expected_version if request.HasField("expected_version") else None
         ),
     )
     if isinstance(request, pb.PutToggleRequest):
@@ -97,6 +102,7 @@ def render_toggle(toggle: Toggle) -> toggle_pb2.Toggle:
         locked=toggle.locked,
         deleted=toggle.deleted,
         change_time=render_time(toggle.change_time),
+        version=toggle.version,
         rules=[
             toggle_pb2.ToggleRule(org=org, operation=operation, enabled=enabled)
             for (org, operation), enabled in sorted(toggle.rules.items())

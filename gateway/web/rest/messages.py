@@ -29,11 +29,14 @@ Json = dict[str, Any]
 
 
 def read_message(
-    binding: Binding, path: Mapping[str, str], query: Iterable[tuple[str, str]], body: bytes
+    binding: Binding, said: Mapping[str, str], query: Iterable[tuple[str, str]], body: bytes
 ) -> Message:
-    """Returns the message that a request asks for. Raises RequestRefusedError."""
+    """Returns the message that a request asks for. Raises RequestRefusedError.
+
+    `said`: fields that its path and its headers say.
+    """
     document = _read_body(binding, body)
-    for name, value in path.items():
+    for name, value in said.items():
         _set(document, binding.request, name, value, once=True)
     for name, value in query:
         if binding.body == WHOLE_BODY:
@@ -129,10 +132,10 @@ def _set(document: Json, within: Descriptor, name: str, value: str, *, once: boo
 
 
 def _set_once(document: Json, field: FieldDescriptor, name: str, value: Any) -> None:
-    """Sets what the path says; a body may say the same, and nothing else."""
+    """Sets what the path or a header says; a body may say the same, and nothing else."""
     for spelling in (field.name, field.json_name):
         if str(document.pop(spelling, value)) != str(value):
-            _refuse(name, "differs between the path and the body")
+            _refuse(name, "differs between the body and the path, or a header")
     document[field.name] = value
 
 

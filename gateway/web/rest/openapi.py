@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from http import HTTPMethod
 from typing import Any, Final
 
 from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
@@ -11,6 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
 from gateway.web.rest import schemas
 from gateway.web.rest.bindings import WHOLE_BODY, Binding, last_name, read_bindings
 from gateway.web.rest.schemas import Schema, describe_field, find_field
+from gateway.web.rest.tags import Tags, find_versioned_paths
 
 # By the full name of a service, method, message or field.
 Comments = Mapping[str, str]
@@ -51,9 +53,10 @@ def build_document(
     """Returns the document. `comments` may be empty: then nothing is described."""
     services = list(services)
     bindings = read_bindings(services)
+    versioned = find_versioned_paths(bindings)
     paths: dict[str, dict[str, Any]] = {}
     for binding in sorted(bindings, key=lambda b: b.path):
-        operation = _describe(binding, comments)
+        operation = _describe(binding, comments, Tags(binding, versioned))
         paths.setdefault(binding.path, {})[binding.verb.lower()] = operation
     roots = [d for b in bindings for d in (b.request, b.response)]
     return {
@@ -72,7 +75,7 @@ def build_document(
     }
 
 
-def _describe(binding: Binding, comments: Comments) -> dict[str, Any]:
+def _describe(binding: Binding, comments: Comments, tags: Tags) -> dict[str, Any]:
     method = binding.method
     said = comments.get(method.full_name, "")
     operation: dict[str, Any] = {
@@ -80,9 +83,13 @@ def _describe(binding: Binding, comments: Comments) -> dict[str, Any]:
         "tags": [method.containing_service.name],
         "summary": re.split(r"(?<=[.;:])\s", said, maxsplit=1)[0].rstrip(".;:") or method.name,
         "description": said,
-        "responses": _responses(binding),
+        "responses": _responses(binding, tags),
     }
-    parameters = [*_path_parameters(binding, comments), *_query_parameters(binding, comments)]
+    parameters = [
+        *_path_parameters(binding, comments),
+        *_query_parameters(binding, comments),
+        *_header_parameters(binding, tags),
+    ]
     if parameters:
         operation["parameters"] = parameters
     if binding.body:
@@ -95,19 +102,42 @@ def _describe(binding: Binding, comments: Comments) -> dict[str, Any]:
     return operation
 
 
-def _responses(binding: Binding) -> dict[str, Any]:
+def _responses(binding: Binding, tags: Tags) -> dict[str, Any]:
     media = "application/x-ndjson" if binding.streams else "application/json"
     content = {media: {"schema": schemas.refer(binding.response)}}
     if binding.streams:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {
-        "200": {
-            "description": "A line for each message." if binding.streams else "The answer.",
-            "content": content,
-        },
+    answer: dict[str, Any] = {
+        "description": "A line for each message." if binding.streams else "The answer.",
+        "content": content,
+    }
+    responses = {
+        "200": answer,
         "default": {"description": "The request failed.", "content": problem},
     }
+    if tags.answers_one:
+        answer["headers"] = {"ETag": {"schema": {"type": "string"}}}
+    if binding.verb == HTTPMethod.GET and tags.answers_one:
+        responses["304"] = {"description": "The client has it: see `If-None-Match`."}
+    if tags.expectation is not None:
+        responses["412"] = {"description": "It has changed since.", "content": problem}
+    return responses
+
+
+def _header_parameters(binding: Binding, tags: Tags) -> Iterator[dict[str, Any]]:
+    said = {
+        "If-None-Match": "Tags that the client has: an answer with one of them is a 304."
+        if binding.verb == HTTPMethod.GET and tags.answers_one
+        else "",
+        "If-Match": "Tag of what is changed: if it has changed since, nothing happens."
+        if tags.expectation is not None
+        else "",
+    }
+    for name, description in said.items():
+        if description:
+            schema = {"type": "string"}
+            yield {"name": name, "in": "header", "schema": schema, "description": description}
 
 
 def _body(binding: Binding) -> Schema:

@@ -38,13 +38,20 @@ class RequestRefusedError(Exception):
     """What was asked is no request of ours; nothing was begun."""
 
     def __init__(
-        self, status: int, reason: str, message: str, violations: Sequence[FieldViolation] = ()
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        violations: Sequence[FieldViolation] = (),
+        *,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
         self.message = message
         self.violations = violations
+        self.metadata = metadata or {}
 
 
 def refuse_fields(violations: Sequence[FieldViolation]) -> RequestRefusedError:
@@ -67,8 +74,8 @@ def describe(error: RequestRefusedError | ServiceError) -> dict[str, Any]:
     else:
         status = STATUSES.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
         document["code"] = error.code.name
-        if error.metadata:
-            document["metadata"] = dict(error.metadata)
+    if error.metadata:
+        document["metadata"] = dict(error.metadata)
     document["title"], document["status"] = _title(status), int(status)
     if error.violations:
         document["violations"] = [

@@ -39,6 +39,8 @@ class Answer:
     body: bytes
     # What may be kept of it: a secret is shown once.
     kept: bytes = field(repr=False)
+    # Which version it is of. None: of none, or it was given before.
+    tag: str | None = None
     replayed: bool = False
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from http import HTTPMethod
+from http import HTTPMethod, HTTPStatus
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -28,6 +28,7 @@ from gateway.web.rest.messages import hide_secrets, read_message, refuse_type, w
 from gateway.web.rest.problems import RequestRefusedError
 from gateway.web.rest.repeats import HEADER as KEY_HEADER
 from gateway.web.rest.repeats import Answer, Repeats
+from gateway.web.rest.tags import Tags, fail_precondition, find_versioned_paths
 
 # How long an RPC may take: longer than its own default, which then says what happened.
 TIMEOUT_SECONDS: Final = 15.0
@@ -63,8 +64,10 @@ class Transcoder:
         Without `repeats`, and who may use them, keys of requests that are repeated are ignored.
         """
         keyed = _Keyed(repeats, authenticate) if repeats and authenticate else None
+        bindings = read_bindings(services)
+        paths = find_versioned_paths(bindings)
         self._endpoints = [
-            _Endpoint(channel, binding, keyed) for binding in read_bindings(services)
+            _Endpoint(channel, binding, keyed, Tags(binding, paths)) for binding in bindings
         ]
 
     def routes(self) -> list[Route]:
@@ -93,8 +96,11 @@ class _Keyed:
 
 
 class _Endpoint:
-    def __init__(self, channel: grpc.aio.Channel, binding: Binding, keyed: _Keyed | None) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, binding: Binding, keyed: _Keyed | None, tags: Tags
+    ) -> None:
         self.binding = binding
+        self._tags = tags
         # Calls have ids of their own, and what only reads may be asked again anyway.
         may_repeat = binding.verb == HTTPMethod.GET or binding.streams or binding.is_of_calls
         self._keyed = None if may_repeat else keyed
@@ -114,26 +120,32 @@ class _Endpoint:
             if self.binding.streams:
                 return await self._stream(request, message, metadata)
             if self._keyed is None or KEY_HEADER not in request.headers:
-                return self._respond(await self._ask(message, metadata))
+                return self._respond(await self._ask(message, metadata), request)
             answered = await self._keyed.run(
                 request, self.binding.rpc, body, lambda: self._ask(message, metadata)
             )
-            return self._respond(answered)
+            return self._respond(answered, request)
         except (RequestRefusedError, ServiceError) as error:
             return problems.respond(error)
         except grpc.aio.AioRpcError as error:
-            return problems.respond(problems.translate(error))
+            failure = fail_precondition(problems.translate(error), request.headers)
+            return problems.respond(failure)
 
     async def _ask(self, message: Message, metadata: _Metadata) -> Answer:
         """Calls the RPC. Raises AioRpcError."""
         answered = await self._call(message, metadata=metadata, timeout=TIMEOUT_SECONDS)
         body = _dump(answered)
-        return Answer(body=body, kept=_dump(hide_secrets(answered)))
+        tag = self._tags.tag(answered, body)
+        return Answer(body=body, kept=_dump(hide_secrets(answered)), tag=tag)
 
-    def _respond(self, answer: Answer) -> Response:
+    def _respond(self, answer: Answer, request: Request) -> Response:
         headers = self._headers()
+        if answer.tag is not None:
+            headers = {**headers, "etag": answer.tag}
         if answer.replayed:
             headers = {**headers, "idempotency-replayed": "true"}
+        if self._tags.is_known(request.headers, answer.tag):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         return Response(answer.body, media_type=_JSON, headers=headers)
 
     def _read(self, request: Request, body: bytes) -> Message:
@@ -141,8 +153,9 @@ class _Endpoint:
             shown = request.headers.get("content-type", "")
             if shown.partition(";")[0].strip().lower() != _JSON:
                 raise refuse_type(shown)
-        path = {name: request.path_params[last_name(name)] for name in self.binding.variables}
-        return read_message(self.binding, path, request.query_params.multi_items(), body)
+        said = {name: request.path_params[last_name(name)] for name in self.binding.variables}
+        said |= self._tags.expect(request.headers)
+        return read_message(self.binding, said, request.query_params.multi_items(), body)
 
     async def _stream(self, request: Request, message: Message, metadata: _Metadata) -> Response:
         call = self._call(message, metadata=metadata)

@@ -86,6 +86,8 @@ class Limit:
     shares: Shares = Shares()
     # Percents of the cap at which what is settled raises an alert, ascending.
     alert_percents: tuple[int, ...] = ALERT_PERCENTS
+    # Of the limits, when this one was last written.
+    version: int = field(default=0, compare=False)
     # How much of the cap calls of each priority may use, by the priority's number.
     usable_caps: tuple[int, ...] = field(init=False, repr=False, compare=False)
 

@@ -39,7 +39,9 @@ CREATE TABLE limit_rule (
     default_percent smallint NOT NULL DEFAULT 100,
     sheddable_percent smallint NOT NULL DEFAULT 100,
     alert_percents smallint [] NOT NULL DEFAULT '{50,80,100}',
-    update_time timestamptz NOT NULL DEFAULT clock_timestamp()
+    update_time timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- policy_version in which it was last written; 1: before that was kept.
+    version bigint NOT NULL DEFAULT 1
 );
 
 -- Two limits of one pattern on one counter would make the cap ambiguous. Temporary ones may stand

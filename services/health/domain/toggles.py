@@ -51,6 +51,14 @@ class ShippedToggleError(Exception):
     """A toggle that came with the schema was to be deleted."""
 
 
+class ChangedToggleError(Exception):
+    """The toggle has another version than the one that was expected."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__()
+        self.version = version
+
+
 class TooManyError(Exception):
     """There are as many toggles, or rules of one, as there may be."""
 
@@ -86,6 +94,13 @@ def delete(toggle: Toggle | None, place: Place) -> Toggle:
     if place not in toggle.rules:
         raise UnknownToggleError
     return replace(toggle, rules={at: on for at, on in toggle.rules.items() if at != place})
+
+
+def expect(found: Toggle | None, version: int | None) -> None:
+    """Raises ChangedToggleError unless it has this version. None: any; 0: none, or as it came."""
+    known = 0 if found is None or found.deleted else found.version
+    if version not in (None, known):
+        raise ChangedToggleError(known)
 
 
 def value_at(toggle: Toggle | None, place: Place) -> bool | None:

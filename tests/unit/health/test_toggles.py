@@ -104,3 +104,27 @@ def test_a_guardrail_that_is_not_what_it_must_be_is_found() -> None:
 
     assert toggles.broken_guardrails(right) == []
     assert [toggles.broken_guardrails(each) for each in broken] == [[name]] * len(broken)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "fits"),
+    [
+        (None, None, True),
+        (None, 0, True),
+        (None, 3, False),
+        (NEW, 0, True),
+        (replace(NEW, version=3), None, True),
+        (replace(NEW, version=3), 3, True),
+        (replace(NEW, version=3), 2, False),
+        (replace(NEW, version=3), 0, False),
+        (replace(NEW, version=3, deleted=True), 3, False),
+    ],
+)
+def test_a_change_may_ask_for_a_version(
+    found: Toggle | None, expected: int | None, fits: bool
+) -> None:
+    if fits:
+        toggles.expect(found, expected)
+        return
+    with pytest.raises(toggles.ChangedToggleError):
+        toggles.expect(found, expected)

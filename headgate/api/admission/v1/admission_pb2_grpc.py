@@ -230,14 +230,14 @@ class AdmissionServiceServicer(object):
 
     def PutLimit(self, request, context):
         """Creates or replaces a limit. It binds from the next call on, on every replica.
-        Errors: LIMIT_EXISTS if another limit has the same pattern, metric and window.
+        Errors: LIMIT_EXISTS if another limit has the same pattern, metric and window; LIMIT_CHANGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteLimit(self, request, context):
-        """Deletes a limit. Errors: LIMIT_NOT_FOUND.
+        """Deletes a limit. Errors: LIMIT_NOT_FOUND, LIMIT_CHANGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

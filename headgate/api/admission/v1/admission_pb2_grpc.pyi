@@ -81,10 +81,10 @@ class AdmissionServiceStub:
     """Lists fences that are set, expired ones included, in order of their ids."""
     PutLimit: _grpc.UnaryUnaryMultiCallable[_admission_pb2.PutLimitRequest, _admission_pb2.PutLimitResponse]
     """Creates or replaces a limit. It binds from the next call on, on every replica.
-    Errors: LIMIT_EXISTS if another limit has the same pattern, metric and window.
+    Errors: LIMIT_EXISTS if another limit has the same pattern, metric and window; LIMIT_CHANGED.
     """
     DeleteLimit: _grpc.UnaryUnaryMultiCallable[_admission_pb2.DeleteLimitRequest, _admission_pb2.DeleteLimitResponse]
-    """Deletes a limit. Errors: LIMIT_NOT_FOUND."""
+    """Deletes a limit. Errors: LIMIT_NOT_FOUND, LIMIT_CHANGED."""
     ListLimits: _grpc.UnaryUnaryMultiCallable[_admission_pb2.ListLimitsRequest, _admission_pb2.ListLimitsResponse]
     """Lists limits in order of their ids."""
     ListCounters: _grpc.UnaryUnaryMultiCallable[_admission_pb2.ListCountersRequest, _admission_pb2.ListCountersResponse]
@@ -143,10 +143,10 @@ class AdmissionServiceAsyncStub(AdmissionServiceStub):
     """Lists fences that are set, expired ones included, in order of their ids."""
     PutLimit: _aio.UnaryUnaryMultiCallable[_admission_pb2.PutLimitRequest, _admission_pb2.PutLimitResponse]  # type: ignore[assignment]
     """Creates or replaces a limit. It binds from the next call on, on every replica.
-    Errors: LIMIT_EXISTS if another limit has the same pattern, metric and window.
+    Errors: LIMIT_EXISTS if another limit has the same pattern, metric and window; LIMIT_CHANGED.
     """
     DeleteLimit: _aio.UnaryUnaryMultiCallable[_admission_pb2.DeleteLimitRequest, _admission_pb2.DeleteLimitResponse]  # type: ignore[assignment]
-    """Deletes a limit. Errors: LIMIT_NOT_FOUND."""
+    """Deletes a limit. Errors: LIMIT_NOT_FOUND, LIMIT_CHANGED."""
     ListLimits: _aio.UnaryUnaryMultiCallable[_admission_pb2.ListLimitsRequest, _admission_pb2.ListLimitsResponse]  # type: ignore[assignment]
     """Lists limits in order of their ids."""
     ListCounters: _aio.UnaryUnaryMultiCallable[_admission_pb2.ListCountersRequest, _admission_pb2.ListCountersResponse]  # type: ignore[assignment]
@@ -286,7 +286,7 @@ class AdmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admission_pb2.PutLimitResponse, _abc.Awaitable[_admission_pb2.PutLimitResponse]]:
         """Creates or replaces a limit. It binds from the next call on, on every replica.
-        Errors: LIMIT_EXISTS if another limit has the same pattern, metric and window.
+        Errors: LIMIT_EXISTS if another limit has the same pattern, metric and window; LIMIT_CHANGED.
         """
 
     @_abc_1.abstractmethod
@@ -295,7 +295,7 @@ class AdmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admission_pb2.DeleteLimitRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admission_pb2.DeleteLimitResponse, _abc.Awaitable[_admission_pb2.DeleteLimitResponse]]:
-        """Deletes a limit. Errors: LIMIT_NOT_FOUND."""
+        """Deletes a limit. Errors: LIMIT_NOT_FOUND, LIMIT_CHANGED."""
 
     @_abc_1.abstractmethod
     def ListLimits(

@@ -204,6 +204,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The month is not closed: it has no statement.
     Example: {"reason": "STATEMENT_NOT_FOUND", "domain": "headgate", "metadata": {"statement": "2026-10"}}
     """
+    ERROR_REASON_LIMIT_CHANGED: _ErrorReason.ValueType  # 130
+    """The limit has another version than the one that its writer expected: look at it, then write again.
+    Example: {"reason": "LIMIT_CHANGED", "domain": "headgate", "metadata": {"limit": "acme-day", "version": "7"}}
+    """
+    ERROR_REASON_TOGGLE_CHANGED: _ErrorReason.ValueType  # 131
+    """The toggle has another version than the one that its writer expected: look at it, then write again.
+    Example: {"reason": "TOGGLE_CHANGED", "domain": "headgate", "metadata": {"toggle": "new-search", "version": "7"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why an RPC, or one member of a batch, failed. `ErrorInfo.reason` is the value's name without
@@ -391,5 +399,13 @@ Example: {"reason": "MONTH_NOT_CLOSABLE", "domain": "headgate", "metadata": {"mo
 ERROR_REASON_STATEMENT_NOT_FOUND: ErrorReason.ValueType  # 111
 """The month is not closed: it has no statement.
 Example: {"reason": "STATEMENT_NOT_FOUND", "domain": "headgate", "metadata": {"statement": "2026-10"}}
+"""
+ERROR_REASON_LIMIT_CHANGED: ErrorReason.ValueType  # 130
+"""The limit has another version than the one that its writer expected: look at it, then write again.
+Example: {"reason": "LIMIT_CHANGED", "domain": "headgate", "metadata": {"limit": "acme-day", "version": "7"}}
+"""
+ERROR_REASON_TOGGLE_CHANGED: ErrorReason.ValueType  # 131
+"""The toggle has another version than the one that its writer expected: look at it, then write again.
+Example: {"reason": "TOGGLE_CHANGED", "domain": "headgate", "metadata": {"toggle": "new-search", "version": "7"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"headgate/api/common/v1/limit.proto\x12\x16headgate.api.common.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc1\x05\n\x05Limit\x12\x10\n\x08limit_id\x18\x01 \x01(\t\x12\x37\n\x05scope\x18\x02 \x03(\x0b\x32(.headgate.api.common.v1.Limit.ScopeEntry\x12.\n\x06metric\x18\x03 \x01(\x0e\x32\x1e.headgate.api.common.v1.Metric\x12\x38\n\x08\x63\x61lendar\x18\x04 \x01(\x0b\x32&.headgate.api.common.v1.CalendarWindow\x12\x0b\n\x03\x63\x61p\x18\x05 \x01(\x03\x12\r\n\x05owner\x18\x06 \x01(\t\x12\x36\n\x07rolling\x18\x07 \x01(\x0b\x32%.headgate.api.common.v1.RollingWindow\x12\x34\n\x06\x62ucket\x18\x08 \x01(\x0b\x32$.headgate.api.common.v1.BucketWindow\x12\x32\n\x05total\x18\t \x01(\x0b\x32#.headgate.api.common.v1.TotalWindow\x12\x38\n\x08interval\x18\n \x01(\x0b\x32&.headgate.api.common.v1.IntervalWindow\x12/\n\x04mode\x18\x0b \x01(\x0e\x32!.headgate.api.common.v1.LimitMode\x12.\n\nstart_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x06shares\x18\x0e \x01(\x0b\x32&.headgate.api.common.v1.PriorityShares\x12\x16\n\x0e\x61lert_percents\x18\x0f \x03(\x05\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"D\n\x0ePriorityShares\x12\x17\n\x0f\x64\x65\x66\x61ult_percent\x18\x01 \x01(\x05\x12\x19\n\x11sheddable_percent\x18\x02 \x01(\x05\"\x8d\x01\n\x0e\x43\x61lendarWindow\x12\x36\n\x06period\x18\x01 \x01(\x0e\x32&.headgate.api.common.v1.CalendarPeriod\x12\x11\n\ttime_zone\x18\x02 \x01(\t\x12\x16\n\x0eweek_start_day\x18\x03 \x01(\x05\x12\x18\n\x10month_anchor_day\x18\x04 \x01(\x05\"P\n\rRollingWindow\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nslot_count\x18\x02 \x01(\x05\"Y\n\x0c\x42ucketWindow\x12\x15\n\rrefill_amount\x18\x01 \x01(\x03\x12\x32\n\x0frefill_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\r\n\x0bTotalWindow\"n\n\x0eIntervalWindow\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd4\x05\n\x0c\x43ounterState\x12>\n\x05scope\x18\x01 \x03(\x0b\x32/.headgate.api.common.v1.CounterState.ScopeEntry\x12.\n\x06metric\x18\x02 \x01(\x0e\x32\x1e.headgate.api.common.v1.Metric\x12\x38\n\x08\x63\x61lendar\x18\x03 \x01(\x0b\x32&.headgate.api.common.v1.CalendarWindow\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04held\x18\x06 \x01(\x03\x12\x0f\n\x07settled\x18\x07 \x01(\x03\x12\x0f\n\x07overrun\x18\x08 \x01(\x03\x12\x10\n\x08high_cap\x18\t \x01(\x03\x12\x10\n\x03\x63\x61p\x18\n \x01(\x03H\x00\x88\x01\x01\x12\x36\n\x07rolling\x18\x0b \x01(\x0b\x32%.headgate.api.common.v1.RollingWindow\x12\x34\n\x06\x62ucket\x18\x0c \x01(\x0b\x32$.headgate.api.common.v1.BucketWindow\x12\x32\n\x05total\x18\r \x01(\x0b\x32#.headgate.api.common.v1.TotalWindow\x12\x38\n\x08interval\x18\x0e \x01(\x0b\x32&.headgate.api.common.v1.IntervalWindow\x12\x13\n\x0bstatistical\x18\x0f \x01(\x08\x12\x10\n\x08limit_id\x18\x10 \x01(\t\x12/\n\x04mode\x18\x11 \x01(\x0e\x32!.headgate.api.common.v1.LimitMode\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x06\n\x04_cap*n\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x10\n\x0cMETRIC_CALLS\x10\x01\x12\x0f\n\x0bMETRIC_COST\x10\x02\x12\x11\n\rMETRIC_TOKENS\x10\x03\x12\x16\n\x12METRIC_CONCURRENCY\x10\x04*\x99\x01\n\x0e\x43\x61lendarPeriod\x12\x1f\n\x1b\x43\x41LENDAR_PERIOD_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43\x41LENDAR_PERIOD_DAY\x10\x01\x12\x19\n\x15\x43\x41LENDAR_PERIOD_MONTH\x10\x02\x12\x18\n\x14\x43\x41LENDAR_PERIOD_HOUR\x10\x03\x12\x18\n\x14\x43\x41LENDAR_PERIOD_WEEK\x10\x04*j\n\tLimitMode\x12\x1a\n\x16LIMIT_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12LIMIT_MODE_ENFORCE\x10\x01\x12\x15\n\x11LIMIT_MODE_SHADOW\x10\x02\x12\x12\n\x0eLIMIT_MODE_OFF\x10\x03*i\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x15\n\x11PRIORITY_CRITICAL\x10\x01\x12\x14\n\x10PRIORITY_DEFAULT\x10\x02\x12\x16\n\x12PRIORITY_SHEDDABLE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"headgate/api/common/v1/limit.proto\x12\x16headgate.api.common.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\x05\n\x05Limit\x12\x10\n\x08limit_id\x18\x01 \x01(\t\x12\x37\n\x05scope\x18\x02 \x03(\x0b\x32(.headgate.api.common.v1.Limit.ScopeEntry\x12.\n\x06metric\x18\x03 \x01(\x0e\x32\x1e.headgate.api.common.v1.Metric\x12\x38\n\x08\x63\x61lendar\x18\x04 \x01(\x0b\x32&.headgate.api.common.v1.CalendarWindow\x12\x0b\n\x03\x63\x61p\x18\x05 \x01(\x03\x12\r\n\x05owner\x18\x06 \x01(\t\x12\x36\n\x07rolling\x18\x07 \x01(\x0b\x32%.headgate.api.common.v1.RollingWindow\x12\x34\n\x06\x62ucket\x18\x08 \x01(\x0b\x32$.headgate.api.common.v1.BucketWindow\x12\x32\n\x05total\x18\t \x01(\x0b\x32#.headgate.api.common.v1.TotalWindow\x12\x38\n\x08interval\x18\n \x01(\x0b\x32&.headgate.api.common.v1.IntervalWindow\x12/\n\x04mode\x18\x0b \x01(\x0e\x32!.headgate.api.common.v1.LimitMode\x12.\n\nstart_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x06shares\x18\x0e \x01(\x0b\x32&.headgate.api.common.v1.PriorityShares\x12\x16\n\x0e\x61lert_percents\x18\x0f \x03(\x05\x12\x0f\n\x07version\x18\x10 \x01(\x03\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"D\n\x0ePriorityShares\x12\x17\n\x0f\x64\x65\x66\x61ult_percent\x18\x01 \x01(\x05\x12\x19\n\x11sheddable_percent\x18\x02 \x01(\x05\"\x8d\x01\n\x0e\x43\x61lendarWindow\x12\x36\n\x06period\x18\x01 \x01(\x0e\x32&.headgate.api.common.v1.CalendarPeriod\x12\x11\n\ttime_zone\x18\x02 \x01(\t\x12\x16\n\x0eweek_start_day\x18\x03 \x01(\x05\x12\x18\n\x10month_anchor_day\x18\x04 \x01(\x05\"P\n\rRollingWindow\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nslot_count\x18\x02 \x01(\x05\"Y\n\x0c\x42ucketWindow\x12\x15\n\rrefill_amount\x18\x01 \x01(\x03\x12\x32\n\x0frefill_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\r\n\x0bTotalWindow\"n\n\x0eIntervalWindow\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd4\x05\n\x0c\x43ounterState\x12>\n\x05scope\x18\x01 \x03(\x0b\x32/.headgate.api.common.v1.CounterState.ScopeEntry\x12.\n\x06metric\x18\x02 \x01(\x0e\x32\x1e.headgate.api.common.v1.Metric\x12\x38\n\x08\x63\x61lendar\x18\x03 \x01(\x0b\x32&.headgate.api.common.v1.CalendarWindow\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04held\x18\x06 \x01(\x03\x12\x0f\n\x07settled\x18\x07 \x01(\x03\x12\x0f\n\x07overrun\x18\x08 \x01(\x03\x12\x10\n\x08high_cap\x18\t \x01(\x03\x12\x10\n\x03\x63\x61p\x18\n \x01(\x03H\x00\x88\x01\x01\x12\x36\n\x07rolling\x18\x0b \x01(\x0b\x32%.headgate.api.common.v1.RollingWindow\x12\x34\n\x06\x62ucket\x18\x0c \x01(\x0b\x32$.headgate.api.common.v1.BucketWindow\x12\x32\n\x05total\x18\r \x01(\x0b\x32#.headgate.api.common.v1.TotalWindow\x12\x38\n\x08interval\x18\x0e \x01(\x0b\x32&.headgate.api.common.v1.IntervalWindow\x12\x13\n\x0bstatistical\x18\x0f \x01(\x08\x12\x10\n\x08limit_id\x18\x10 \x01(\t\x12/\n\x04mode\x18\x11 \x01(\x0e\x32!.headgate.api.common.v1.LimitMode\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x06\n\x04_cap*n\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x10\n\x0cMETRIC_CALLS\x10\x01\x12\x0f\n\x0bMETRIC_COST\x10\x02\x12\x11\n\rMETRIC_TOKENS\x10\x03\x12\x16\n\x12METRIC_CONCURRENCY\x10\x04*\x99\x01\n\x0e\x43\x61lendarPeriod\x12\x1f\n\x1b\x43\x41LENDAR_PERIOD_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43\x41LENDAR_PERIOD_DAY\x10\x01\x12\x19\n\x15\x43\x41LENDAR_PERIOD_MONTH\x10\x02\x12\x18\n\x14\x43\x41LENDAR_PERIOD_HOUR\x10\x03\x12\x18\n\x14\x43\x41LENDAR_PERIOD_WEEK\x10\x04*j\n\tLimitMode\x12\x1a\n\x16LIMIT_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12LIMIT_MODE_ENFORCE\x10\x01\x12\x15\n\x11LIMIT_MODE_SHADOW\x10\x02\x12\x12\n\x0eLIMIT_MODE_OFF\x10\x03*i\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x15\n\x11PRIORITY_CRITICAL\x10\x01\x12\x14\n\x10PRIORITY_DEFAULT\x10\x02\x12\x16\n\x12PRIORITY_SHEDDABLE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,32 +37,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIMIT_SCOPEENTRY']._serialized_options = b'8\001'
   _globals['_COUNTERSTATE_SCOPEENTRY']._loaded_options = None
   _globals['_COUNTERSTATE_SCOPEENTRY']._serialized_options = b'8\001'
-  _globals['_METRIC']._serialized_start=2076
-  _globals['_METRIC']._serialized_end=2186
-  _globals['_CALENDARPERIOD']._serialized_start=2189
-  _globals['_CALENDARPERIOD']._serialized_end=2342
-  _globals['_LIMITMODE']._serialized_start=2344
-  _globals['_LIMITMODE']._serialized_end=2450
-  _globals['_PRIORITY']._serialized_start=2452
-  _globals['_PRIORITY']._serialized_end=2557
+  _globals['_METRIC']._serialized_start=2093
+  _globals['_METRIC']._serialized_end=2203
+  _globals['_CALENDARPERIOD']._serialized_start=2206
+  _globals['_CALENDARPERIOD']._serialized_end=2359
+  _globals['_LIMITMODE']._serialized_start=2361
+  _globals['_LIMITMODE']._serialized_end=2467
+  _globals['_PRIORITY']._serialized_start=2469
+  _globals['_PRIORITY']._serialized_end=2574
   _globals['_LIMIT']._serialized_start=128
-  _globals['_LIMIT']._serialized_end=833
-  _globals['_LIMIT_SCOPEENTRY']._serialized_start=789
-  _globals['_LIMIT_SCOPEENTRY']._serialized_end=833
-  _globals['_PRIORITYSHARES']._serialized_start=835
-  _globals['_PRIORITYSHARES']._serialized_end=903
-  _globals['_CALENDARWINDOW']._serialized_start=906
-  _globals['_CALENDARWINDOW']._serialized_end=1047
-  _globals['_ROLLINGWINDOW']._serialized_start=1049
-  _globals['_ROLLINGWINDOW']._serialized_end=1129
-  _globals['_BUCKETWINDOW']._serialized_start=1131
-  _globals['_BUCKETWINDOW']._serialized_end=1220
-  _globals['_TOTALWINDOW']._serialized_start=1222
-  _globals['_TOTALWINDOW']._serialized_end=1235
-  _globals['_INTERVALWINDOW']._serialized_start=1237
-  _globals['_INTERVALWINDOW']._serialized_end=1347
-  _globals['_COUNTERSTATE']._serialized_start=1350
-  _globals['_COUNTERSTATE']._serialized_end=2074
-  _globals['_COUNTERSTATE_SCOPEENTRY']._serialized_start=789
-  _globals['_COUNTERSTATE_SCOPEENTRY']._serialized_end=833
+  _globals['_LIMIT']._serialized_end=850
+  _globals['_LIMIT_SCOPEENTRY']._serialized_start=806
+  _globals['_LIMIT_SCOPEENTRY']._serialized_end=850
+  _globals['_PRIORITYSHARES']._serialized_start=852
+  _globals['_PRIORITYSHARES']._serialized_end=920
+  _globals['_CALENDARWINDOW']._serialized_start=923
+  _globals['_CALENDARWINDOW']._serialized_end=1064
+  _globals['_ROLLINGWINDOW']._serialized_start=1066
+  _globals['_ROLLINGWINDOW']._serialized_end=1146
+  _globals['_BUCKETWINDOW']._serialized_start=1148
+  _globals['_BUCKETWINDOW']._serialized_end=1237
+  _globals['_TOTALWINDOW']._serialized_start=1239
+  _globals['_TOTALWINDOW']._serialized_end=1252
+  _globals['_INTERVALWINDOW']._serialized_start=1254
+  _globals['_INTERVALWINDOW']._serialized_end=1364
+  _globals['_COUNTERSTATE']._serialized_start=1367
+  _globals['_COUNTERSTATE']._serialized_end=2091
+  _globals['_COUNTERSTATE_SCOPEENTRY']._serialized_start=806
+  _globals['_COUNTERSTATE_SCOPEENTRY']._serialized_end=850
 # @@protoc_insertion_point(module_scope)

@@ -184,6 +184,7 @@ class Limit(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
     ALERT_PERCENTS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     limit_id: _builtins.str
     """Name chosen by whoever writes it, such as "acme-monthly". 1-64 of a-z, 0-9, "-", "_", "."."""
     metric: Global___Metric.ValueType
@@ -196,6 +197,8 @@ class Limit(_message.Message):
     """Whom a denied caller should ask. At most 256 characters. Optional."""
     mode: Global___LimitMode.ValueType
     """Whether it denies. Unspecified: it does."""
+    version: _builtins.int
+    """Version of the limits in which it was last written. Output only."""
     @_builtins.property
     def scope(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Pattern over dimensions; at most 6. Empty: one counter for the platform. {"org": "*"}: a counter
@@ -267,10 +270,11 @@ class Limit(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         shares: Global___PriorityShares | None = ...,
         alert_percents: _abc.Iterable[_builtins.int] | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "calendar", b"calendar", "end_time", b"end_time", "interval", b"interval", "rolling", b"rolling", "shares", b"shares", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_percents", b"alert_percents", "bucket", b"bucket", "calendar", b"calendar", "cap", b"cap", "end_time", b"end_time", "interval", b"interval", "limit_id", b"limit_id", "metric", b"metric", "mode", b"mode", "owner", b"owner", "rolling", b"rolling", "scope", b"scope", "shares", b"shares", "start_time", b"start_time", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_percents", b"alert_percents", "bucket", b"bucket", "calendar", b"calendar", "cap", b"cap", "end_time", b"end_time", "interval", b"interval", "limit_id", b"limit_id", "metric", b"metric", "mode", b"mode", "owner", b"owner", "rolling", b"rolling", "scope", b"scope", "shares", b"shares", "start_time", b"start_time", "total", b"total", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

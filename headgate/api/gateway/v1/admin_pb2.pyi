@@ -1017,6 +1017,11 @@ class PutLimitRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LIMIT_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    expected_version: _builtins.int
+    """Version that the limit must have, so that nobody's change is lost; 0: there must be none. Unset:
+    whatever it has.
+    """
     @_builtins.property
     def limit(self) -> _limit_pb2.Limit:
         """The limit."""
@@ -1025,12 +1030,15 @@ class PutLimitRequest(_message.Message):
         self,
         *,
         limit: _limit_pb2.Limit | None = ...,
+        expected_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version", "limit", b"limit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version", "limit", b"limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_version) -> _WhichOneofReturnType__expected_version | None: ...
 
 Global___PutLimitRequest: _TypeAlias = PutLimitRequest  # noqa: Y015
 
@@ -1069,18 +1077,24 @@ class DeleteLimitRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LIMIT_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
     limit_id: _builtins.str
     """Its id."""
+    expected_version: _builtins.int
+    """Version that the limit must have. Unset: whatever it has."""
     def __init__(
         self,
         *,
         limit_id: _builtins.str = ...,
+        expected_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit_id", b"limit_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version", "limit_id", b"limit_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_version) -> _WhichOneofReturnType__expected_version | None: ...
 
 Global___DeleteLimitRequest: _TypeAlias = DeleteLimitRequest  # noqa: Y015
 
@@ -1105,6 +1119,52 @@ class DeleteLimitResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteLimitResponse: _TypeAlias = DeleteLimitResponse  # noqa: Y015
+
+@_typing.final
+class GetLimitRequest(_message.Message):
+    """A limit to read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_ID_FIELD_NUMBER: _builtins.int
+    limit_id: _builtins.str
+    """Its id."""
+    def __init__(
+        self,
+        *,
+        limit_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit_id", b"limit_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLimitRequest: _TypeAlias = GetLimitRequest  # noqa: Y015
+
+@_typing.final
+class GetLimitResponse(_message.Message):
+    """A limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def limit(self) -> _limit_pb2.Limit:
+        """The limit."""
+
+    def __init__(
+        self,
+        *,
+        limit: _limit_pb2.Limit | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLimitResponse: _TypeAlias = GetLimitResponse  # noqa: Y015
 
 @_typing.final
 class ListLimitsRequest(_message.Message):
@@ -1834,6 +1894,7 @@ class PutToggleRequest(_message.Message):
     ENABLED_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
     toggle_id: _builtins.str
     """Name of the toggle."""
     org: _builtins.str
@@ -1846,6 +1907,10 @@ class PutToggleRequest(_message.Message):
     """What it does, for people. At most 1,024 characters. Empty: as it was."""
     reason: _builtins.str
     """Why. For staff. 1-1,024 characters."""
+    expected_version: _builtins.int
+    """Version that the toggle must have, so that nobody's change is lost; 0: there must be none, or it
+    must be as it came. Unset: whatever it has.
+    """
     def __init__(
         self,
         *,
@@ -1855,12 +1920,15 @@ class PutToggleRequest(_message.Message):
         enabled: _builtins.bool = ...,
         description: _builtins.str = ...,
         reason: _builtins.str = ...,
+        expected_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "enabled", b"enabled", "operation", b"operation", "org", b"org", "reason", b"reason", "toggle_id", b"toggle_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "description", b"description", "enabled", b"enabled", "expected_version", b"expected_version", "operation", b"operation", "org", b"org", "reason", b"reason", "toggle_id", b"toggle_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_version) -> _WhichOneofReturnType__expected_version | None: ...
 
 Global___PutToggleRequest: _TypeAlias = PutToggleRequest  # noqa: Y015
 
@@ -1898,6 +1966,7 @@ class DeleteToggleRequest(_message.Message):
     ORG_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
     toggle_id: _builtins.str
     """Name of the toggle."""
     org: _builtins.str
@@ -1906,6 +1975,8 @@ class DeleteToggleRequest(_message.Message):
     """Operation of the rule. Empty: every operation. Both empty: the whole toggle."""
     reason: _builtins.str
     """Why. For staff. 1-1,024 characters."""
+    expected_version: _builtins.int
+    """Version that the toggle must have. Unset: whatever it has."""
     def __init__(
         self,
         *,
@@ -1913,12 +1984,15 @@ class DeleteToggleRequest(_message.Message):
         org: _builtins.str = ...,
         operation: _builtins.str = ...,
         reason: _builtins.str = ...,
+        expected_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation", "org", b"org", "reason", b"reason", "toggle_id", b"toggle_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version", "operation", b"operation", "org", b"org", "reason", b"reason", "toggle_id", b"toggle_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_version) -> _WhichOneofReturnType__expected_version | None: ...
 
 Global___DeleteToggleRequest: _TypeAlias = DeleteToggleRequest  # noqa: Y015
 
@@ -1938,6 +2012,52 @@ class DeleteToggleResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteToggleResponse: _TypeAlias = DeleteToggleResponse  # noqa: Y015
+
+@_typing.final
+class GetToggleRequest(_message.Message):
+    """A toggle to read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOGGLE_ID_FIELD_NUMBER: _builtins.int
+    toggle_id: _builtins.str
+    """Its name."""
+    def __init__(
+        self,
+        *,
+        toggle_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["toggle_id", b"toggle_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetToggleRequest: _TypeAlias = GetToggleRequest  # noqa: Y015
+
+@_typing.final
+class GetToggleResponse(_message.Message):
+    """A toggle."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOGGLE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def toggle(self) -> _toggle_pb2.Toggle:
+        """The toggle."""
+
+    def __init__(
+        self,
+        *,
+        toggle: _toggle_pb2.Toggle | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["toggle", b"toggle"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["toggle", b"toggle"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetToggleResponse: _TypeAlias = GetToggleResponse  # noqa: Y015
 
 @_typing.final
 class ListTogglesRequest(_message.Message):

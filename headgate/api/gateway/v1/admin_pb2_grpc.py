@@ -98,6 +98,11 @@ class AdminServiceStub(object):
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteLimitRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteLimitResponse.FromString,
                 _registered_method=True)
+        self.GetLimit = channel.unary_unary(
+                '/headgate.api.gateway.v1.AdminService/GetLimit',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetLimitRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetLimitResponse.FromString,
+                _registered_method=True)
         self.ListLimits = channel.unary_unary(
                 '/headgate.api.gateway.v1.AdminService/ListLimits',
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListLimitsRequest.SerializeToString,
@@ -162,6 +167,11 @@ class AdminServiceStub(object):
                 '/headgate.api.gateway.v1.AdminService/DeleteToggle',
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteToggleRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteToggleResponse.FromString,
+                _registered_method=True)
+        self.GetToggle = channel.unary_unary(
+                '/headgate.api.gateway.v1.AdminService/GetToggle',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetToggleRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetToggleResponse.FromString,
                 _registered_method=True)
         self.ListToggles = channel.unary_unary(
                 '/headgate.api.gateway.v1.AdminService/ListToggles',
@@ -269,14 +279,22 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PutLimit(self, request, context):
-        """Creates or replaces a limit; binds from the next call on. Errors: LIMIT_EXISTS.
+        """Creates or replaces a limit; binds from the next call on. Errors: LIMIT_EXISTS,
+        LIMIT_CHANGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteLimit(self, request, context):
-        """Deletes a limit. Errors: LIMIT_NOT_FOUND.
+        """Deletes a limit. Errors: LIMIT_NOT_FOUND, LIMIT_CHANGED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLimit(self, request, context):
+        """Returns one limit. Errors: LIMIT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -364,7 +382,7 @@ class AdminServiceServicer(object):
 
     def PutToggle(self, request, context):
         """Sets a toggle's default, or what it is in one place. Only a default makes a new toggle. Errors:
-        TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOO_MANY_TOGGLES.
+        TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOGGLE_CHANGED, TOO_MANY_TOGGLES.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -372,7 +390,14 @@ class AdminServiceServicer(object):
 
     def DeleteToggle(self, request, context):
         """Deletes what a toggle is in one place, or the whole toggle. Errors: TOGGLE_NOT_FOUND,
-        TOGGLE_LOCKED.
+        TOGGLE_LOCKED, TOGGLE_CHANGED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetToggle(self, request, context):
+        """Returns one toggle with its rules. Errors: TOGGLE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -469,6 +494,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteLimitRequest.FromString,
                     response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteLimitResponse.SerializeToString,
             ),
+            'GetLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLimit,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetLimitRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetLimitResponse.SerializeToString,
+            ),
             'ListLimits': grpc.unary_unary_rpc_method_handler(
                     servicer.ListLimits,
                     request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.ListLimitsRequest.FromString,
@@ -533,6 +563,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.DeleteToggle,
                     request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteToggleRequest.FromString,
                     response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteToggleResponse.SerializeToString,
+            ),
+            'GetToggle': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetToggle,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetToggleRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetToggleResponse.SerializeToString,
             ),
             'ListToggles': grpc.unary_unary_rpc_method_handler(
                     servicer.ListToggles,
@@ -894,6 +929,33 @@ class AdminService(object):
             _registered_method=True)
 
     @staticmethod
+    def GetLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.AdminService/GetLimit',
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetLimitRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListLimits(request,
             target,
             options=(),
@@ -1234,6 +1296,33 @@ class AdminService(object):
             '/headgate.api.gateway.v1.AdminService/DeleteToggle',
             headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteToggleRequest.SerializeToString,
             headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.DeleteToggleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetToggle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.AdminService/GetToggle',
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetToggleRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2.GetToggleResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -69,9 +69,13 @@ class AdminServiceStub:
     ListRoutes: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListRoutesRequest, _admin_pb2.ListRoutesResponse]
     """Lists routes in order of their operations."""
     PutLimit: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PutLimitRequest, _admin_pb2.PutLimitResponse]
-    """Creates or replaces a limit; binds from the next call on. Errors: LIMIT_EXISTS."""
+    """Creates or replaces a limit; binds from the next call on. Errors: LIMIT_EXISTS,
+    LIMIT_CHANGED.
+    """
     DeleteLimit: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DeleteLimitRequest, _admin_pb2.DeleteLimitResponse]
-    """Deletes a limit. Errors: LIMIT_NOT_FOUND."""
+    """Deletes a limit. Errors: LIMIT_NOT_FOUND, LIMIT_CHANGED."""
+    GetLimit: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetLimitRequest, _admin_pb2.GetLimitResponse]
+    """Returns one limit. Errors: LIMIT_NOT_FOUND."""
     ListLimits: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListLimitsRequest, _admin_pb2.ListLimitsResponse]
     """Lists limits in order of their ids."""
     ListCounters: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListCountersRequest, _admin_pb2.ListCountersResponse]
@@ -102,12 +106,14 @@ class AdminServiceStub:
     """
     PutToggle: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PutToggleRequest, _admin_pb2.PutToggleResponse]
     """Sets a toggle's default, or what it is in one place. Only a default makes a new toggle. Errors:
-    TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOO_MANY_TOGGLES.
+    TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOGGLE_CHANGED, TOO_MANY_TOGGLES.
     """
     DeleteToggle: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DeleteToggleRequest, _admin_pb2.DeleteToggleResponse]
     """Deletes what a toggle is in one place, or the whole toggle. Errors: TOGGLE_NOT_FOUND,
-    TOGGLE_LOCKED.
+    TOGGLE_LOCKED, TOGGLE_CHANGED.
     """
+    GetToggle: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetToggleRequest, _admin_pb2.GetToggleResponse]
+    """Returns one toggle with its rules. Errors: TOGGLE_NOT_FOUND."""
     ListToggles: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListTogglesRequest, _admin_pb2.ListTogglesResponse]
     """Lists toggles in order of their names; there are at most 1,000."""
     ListToggleChanges: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListToggleChangesRequest, _admin_pb2.ListToggleChangesResponse]
@@ -158,9 +164,13 @@ class AdminServiceAsyncStub(AdminServiceStub):
     ListRoutes: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListRoutesRequest, _admin_pb2.ListRoutesResponse]  # type: ignore[assignment]
     """Lists routes in order of their operations."""
     PutLimit: _aio.UnaryUnaryMultiCallable[_admin_pb2.PutLimitRequest, _admin_pb2.PutLimitResponse]  # type: ignore[assignment]
-    """Creates or replaces a limit; binds from the next call on. Errors: LIMIT_EXISTS."""
+    """Creates or replaces a limit; binds from the next call on. Errors: LIMIT_EXISTS,
+    LIMIT_CHANGED.
+    """
     DeleteLimit: _aio.UnaryUnaryMultiCallable[_admin_pb2.DeleteLimitRequest, _admin_pb2.DeleteLimitResponse]  # type: ignore[assignment]
-    """Deletes a limit. Errors: LIMIT_NOT_FOUND."""
+    """Deletes a limit. Errors: LIMIT_NOT_FOUND, LIMIT_CHANGED."""
+    GetLimit: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetLimitRequest, _admin_pb2.GetLimitResponse]  # type: ignore[assignment]
+    """Returns one limit. Errors: LIMIT_NOT_FOUND."""
     ListLimits: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListLimitsRequest, _admin_pb2.ListLimitsResponse]  # type: ignore[assignment]
     """Lists limits in order of their ids."""
     ListCounters: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListCountersRequest, _admin_pb2.ListCountersResponse]  # type: ignore[assignment]
@@ -191,12 +201,14 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """
     PutToggle: _aio.UnaryUnaryMultiCallable[_admin_pb2.PutToggleRequest, _admin_pb2.PutToggleResponse]  # type: ignore[assignment]
     """Sets a toggle's default, or what it is in one place. Only a default makes a new toggle. Errors:
-    TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOO_MANY_TOGGLES.
+    TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOGGLE_CHANGED, TOO_MANY_TOGGLES.
     """
     DeleteToggle: _aio.UnaryUnaryMultiCallable[_admin_pb2.DeleteToggleRequest, _admin_pb2.DeleteToggleResponse]  # type: ignore[assignment]
     """Deletes what a toggle is in one place, or the whole toggle. Errors: TOGGLE_NOT_FOUND,
-    TOGGLE_LOCKED.
+    TOGGLE_LOCKED, TOGGLE_CHANGED.
     """
+    GetToggle: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetToggleRequest, _admin_pb2.GetToggleResponse]  # type: ignore[assignment]
+    """Returns one toggle with its rules. Errors: TOGGLE_NOT_FOUND."""
     ListToggles: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListTogglesRequest, _admin_pb2.ListTogglesResponse]  # type: ignore[assignment]
     """Lists toggles in order of their names; there are at most 1,000."""
     ListToggleChanges: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListToggleChangesRequest, _admin_pb2.ListToggleChangesResponse]  # type: ignore[assignment]
@@ -310,7 +322,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.PutLimitRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.PutLimitResponse, _abc.Awaitable[_admin_pb2.PutLimitResponse]]:
-        """Creates or replaces a limit; binds from the next call on. Errors: LIMIT_EXISTS."""
+        """Creates or replaces a limit; binds from the next call on. Errors: LIMIT_EXISTS,
+        LIMIT_CHANGED.
+        """
 
     @_abc_1.abstractmethod
     def DeleteLimit(
@@ -318,7 +332,15 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.DeleteLimitRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.DeleteLimitResponse, _abc.Awaitable[_admin_pb2.DeleteLimitResponse]]:
-        """Deletes a limit. Errors: LIMIT_NOT_FOUND."""
+        """Deletes a limit. Errors: LIMIT_NOT_FOUND, LIMIT_CHANGED."""
+
+    @_abc_1.abstractmethod
+    def GetLimit(
+        self,
+        request: _admin_pb2.GetLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.GetLimitResponse, _abc.Awaitable[_admin_pb2.GetLimitResponse]]:
+        """Returns one limit. Errors: LIMIT_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListLimits(
@@ -421,7 +443,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.PutToggleResponse, _abc.Awaitable[_admin_pb2.PutToggleResponse]]:
         """Sets a toggle's default, or what it is in one place. Only a default makes a new toggle. Errors:
-        TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOO_MANY_TOGGLES.
+        TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOGGLE_CHANGED, TOO_MANY_TOGGLES.
         """
 
     @_abc_1.abstractmethod
@@ -431,8 +453,16 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.DeleteToggleResponse, _abc.Awaitable[_admin_pb2.DeleteToggleResponse]]:
         """Deletes what a toggle is in one place, or the whole toggle. Errors: TOGGLE_NOT_FOUND,
-        TOGGLE_LOCKED.
+        TOGGLE_LOCKED, TOGGLE_CHANGED.
         """
+
+    @_abc_1.abstractmethod
+    def GetToggle(
+        self,
+        request: _admin_pb2.GetToggleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.GetToggleResponse, _abc.Awaitable[_admin_pb2.GetToggleResponse]]:
+        """Returns one toggle with its rules. Errors: TOGGLE_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListToggles(

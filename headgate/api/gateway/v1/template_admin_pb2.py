@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,headgate/api/gateway/v1/template_admin.proto\x12\x17headgate.api.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xce\x02\n\x08Template\x12\x13\n\x0btemplate_id\x18\x01 \x01(\t\x12\x16\n\x0e\x64\x65\x66\x61ult_locale\x18\x02 \x01(\t\x12\x37\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\'.headgate.api.gateway.v1.TemplateFormat\x12;\n\x05texts\x18\x04 \x03(\x0b\x32,.headgate.api.gateway.v1.Template.TextsEntry\x12\x10\n\x08revision\x18\x05 \x01(\x05\x12\x0f\n\x07\x64\x65leted\x18\x06 \x01(\x08\x12\r\n\x05\x61\x63tor\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12/\n\x0b\x63hange_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a,\n\nTextsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"p\n\x12PutTemplateRequest\x12\x33\n\x08template\x18\x01 \x01(\x0b\x32!.headgate.api.gateway.v1.Template\x12\x15\n\rbase_revision\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\"J\n\x13PutTemplateResponse\x12\x33\n\x08template\x18\x01 \x01(\x0b\x32!.headgate.api.gateway.v1.Template\"<\n\x15\x44\x65leteTemplateRequest\x12\x13\n\x0btemplate_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x18\n\x16\x44\x65leteTemplateResponse\";\n\x12GetTemplateRequest\x12\x13\n\x0btemplate_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x05\"J\n\x13GetTemplateResponse\x12\x33\n\x08template\x18\x01 \x01(\x0b\x32!.headgate.api.gateway.v1.Template\"=\n\x14ListTemplatesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"f\n\x15ListTemplatesResponse\x12\x34\n\ttemplates\x18\x01 \x03(\x0b\x32!.headgate.api.gateway.v1.Template\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Z\n\x1cListTemplateRevisionsRequest\x12\x13\n\x0btemplate_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"n\n\x1dListTemplateRevisionsResponse\x12\x34\n\trevisions\x18\x01 \x03(\x0b\x32!.headgate.api.gateway.v1.Template\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9b\x02\n\x16PreviewTemplateRequest\x12\x13\n\x0btemplate_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x05\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x37\n\x06\x66ormat\x18\x04 \x01(\x0e\x32\'.headgate.api.gateway.v1.TemplateFormat\x12\x0e\n\x06locale\x18\x05 \x01(\t\x12Q\n\tvariables\x18\x06 \x03(\x0b\x32>.headgate.api.gateway.v1.PreviewTemplateRequest.VariablesEntry\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"R\n\x17PreviewTemplateResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06locale\x18\x02 \x01(\t\x12\x19\n\x11missing_variables\x18\x03 \x03(\t*e\n\x0eTemplateFormat\x12\x1f\n\x1bTEMPLATE_FORMAT_UNSPECIFIED\x10\x00\x12\x18\n\x14TEMPLATE_FORMAT_TEXT\x10\x01\x12\x18\n\x14TEMPLATE_FORMAT_HTML\x10\x02\x32\xb4\x07\n\x14TemplateAdminService\x12\x99\x01\n\x0bPutTemplate\x12+.headgate.api.gateway.v1.PutTemplateRequest\x1a,.headgate.api.gateway.v1.PutTemplateResponse\"/\x82\xd3\xe4\x93\x02)\x1a$/v1/templates/{template.template_id}:\x01*\x12\x96\x01\n\x0e\x44\x65leteTemplate\x12..headgate.api.gateway.v1.DeleteTemplateRequest\x1a/.headgate.api.gateway.v1.DeleteTemplateResponse\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/templates/{template_id}\x12\x8d\x01\n\x0bGetTemplate\x12+.headgate.api.gateway.v1.GetTemplateRequest\x1a,.headgate.api.gateway.v1.GetTemplateResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/templates/{template_id}\x12\x85\x01\n\rListTemplates\x12-.headgate.api.gateway.v1.ListTemplatesRequest\x1a..headgate.api.gateway.v1.ListTemplatesResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/templates\x12\xb5\x01\n\x15ListTemplateRevisions\x12\x35.headgate.api.gateway.v1.ListTemplateRevisionsRequest\x1a\x36.headgate.api.gateway.v1.ListTemplateRevisionsResponse\"-\x82\xd3\xe4\x93\x02\'\x12%/v1/templates/{template_id}/revisions\x12\x96\x01\n\x0fPreviewTemplate\x12/.headgate.api.gateway.v1.PreviewTemplateRequest\x1a\x30.headgate.api.gateway.v1.PreviewTemplateResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/templates:preview:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,headgate/api/gateway/v1/template_admin.proto\x12\x17headgate.api.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xce\x02\n\x08Template\x12\x13\n\x0btemplate_id\x18\x01 \x01(\t\x12\x16\n\x0e\x64\x65\x66\x61ult_locale\x18\x02 \x01(\t\x12\x37\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\'.headgate.api.gateway.v1.TemplateFormat\x12;\n\x05texts\x18\x04 \x03(\x0b\x32,.headgate.api.gateway.v1.Template.TextsEntry\x12\x10\n\x08revision\x18\x05 \x01(\x05\x12\x0f\n\x07\x64\x65leted\x18\x06 \x01(\x08\x12\r\n\x05\x61\x63tor\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12/\n\x0b\x63hange_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a,\n\nTextsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"p\n\x12PutTemplateRequest\x12\x33\n\x08template\x18\x01 \x01(\x0b\x32!.headgate.api.gateway.v1.Template\x12\x15\n\rbase_revision\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\"J\n\x13PutTemplateResponse\x12\x33\n\x08template\x18\x01 \x01(\x0b\x32!.headgate.api.gateway.v1.Template\"S\n\x15\x44\x65leteTemplateRequest\x12\x13\n\x0btemplate_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x15\n\rbase_revision\x18\x03 \x01(\x05\"\x18\n\x16\x44\x65leteTemplateResponse\";\n\x12GetTemplateRequest\x12\x13\n\x0btemplate_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x05\"J\n\x13GetTemplateResponse\x12\x33\n\x08template\x18\x01 \x01(\x0b\x32!.headgate.api.gateway.v1.Template\"=\n\x14ListTemplatesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"f\n\x15ListTemplatesResponse\x12\x34\n\ttemplates\x18\x01 \x03(\x0b\x32!.headgate.api.gateway.v1.Template\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Z\n\x1cListTemplateRevisionsRequest\x12\x13\n\x0btemplate_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"n\n\x1dListTemplateRevisionsResponse\x12\x34\n\trevisions\x18\x01 \x03(\x0b\x32!.headgate.api.gateway.v1.Template\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9b\x02\n\x16PreviewTemplateRequest\x12\x13\n\x0btemplate_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x05\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x37\n\x06\x66ormat\x18\x04 \x01(\x0e\x32\'.headgate.api.gateway.v1.TemplateFormat\x12\x0e\n\x06locale\x18\x05 \x01(\t\x12Q\n\tvariables\x18\x06 \x03(\x0b\x32>.headgate.api.gateway.v1.PreviewTemplateRequest.VariablesEntry\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"R\n\x17PreviewTemplateResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06locale\x18\x02 \x01(\t\x12\x19\n\x11missing_variables\x18\x03 \x03(\t*e\n\x0eTemplateFormat\x12\x1f\n\x1bTEMPLATE_FORMAT_UNSPECIFIED\x10\x00\x12\x18\n\x14TEMPLATE_FORMAT_TEXT\x10\x01\x12\x18\n\x14TEMPLATE_FORMAT_HTML\x10\x02\x32\xb4\x07\n\x14TemplateAdminService\x12\x99\x01\n\x0bPutTemplate\x12+.headgate.api.gateway.v1.PutTemplateRequest\x1a,.headgate.api.gateway.v1.PutTemplateResponse\"/\x82\xd3\xe4\x93\x02)\x1a$/v1/templates/{template.template_id}:\x01*\x12\x96\x01\n\x0e\x44\x65leteTemplate\x12..headgate.api.gateway.v1.DeleteTemplateRequest\x1a/.headgate.api.gateway.v1.DeleteTemplateResponse\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/templates/{template_id}\x12\x8d\x01\n\x0bGetTemplate\x12+.headgate.api.gateway.v1.GetTemplateRequest\x1a,.headgate.api.gateway.v1.GetTemplateResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/templates/{template_id}\x12\x85\x01\n\rListTemplates\x12-.headgate.api.gateway.v1.ListTemplatesRequest\x1a..headgate.api.gateway.v1.ListTemplatesResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/templates\x12\xb5\x01\n\x15ListTemplateRevisions\x12\x35.headgate.api.gateway.v1.ListTemplateRevisionsRequest\x1a\x36.headgate.api.gateway.v1.ListTemplateRevisionsResponse\"-\x82\xd3\xe4\x93\x02\'\x12%/v1/templates/{template_id}/revisions\x12\x96\x01\n\x0fPreviewTemplate\x12/.headgate.api.gateway.v1.PreviewTemplateRequest\x1a\x30.headgate.api.gateway.v1.PreviewTemplateResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/templates:preview:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,8 +49,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TEMPLATEADMINSERVICE'].methods_by_name['ListTemplateRevisions']._serialized_options = b'\202\323\344\223\002\'\022%/v1/templates/{template_id}/revisions'
   _globals['_TEMPLATEADMINSERVICE'].methods_by_name['PreviewTemplate']._loaded_options = None
   _globals['_TEMPLATEADMINSERVICE'].methods_by_name['PreviewTemplate']._serialized_options = b'\202\323\344\223\002\032\"\025/v1/templates:preview:\001*'
-  _globals['_TEMPLATEFORMAT']._serialized_start=1629
-  _globals['_TEMPLATEFORMAT']._serialized_end=1730
+  _globals['_TEMPLATEFORMAT']._serialized_start=1652
+  _globals['_TEMPLATEFORMAT']._serialized_end=1753
   _globals['_TEMPLATE']._serialized_start=137
   _globals['_TEMPLATE']._serialized_end=471
   _globals['_TEMPLATE_TEXTSENTRY']._serialized_start=427
@@ -60,27 +60,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTTEMPLATERESPONSE']._serialized_start=587
   _globals['_PUTTEMPLATERESPONSE']._serialized_end=661
   _globals['_DELETETEMPLATEREQUEST']._serialized_start=663
-  _globals['_DELETETEMPLATEREQUEST']._serialized_end=723
-  _globals['_DELETETEMPLATERESPONSE']._serialized_start=725
-  _globals['_DELETETEMPLATERESPONSE']._serialized_end=749
-  _globals['_GETTEMPLATEREQUEST']._serialized_start=751
-  _globals['_GETTEMPLATEREQUEST']._serialized_end=810
-  _globals['_GETTEMPLATERESPONSE']._serialized_start=812
-  _globals['_GETTEMPLATERESPONSE']._serialized_end=886
-  _globals['_LISTTEMPLATESREQUEST']._serialized_start=888
-  _globals['_LISTTEMPLATESREQUEST']._serialized_end=949
-  _globals['_LISTTEMPLATESRESPONSE']._serialized_start=951
-  _globals['_LISTTEMPLATESRESPONSE']._serialized_end=1053
-  _globals['_LISTTEMPLATEREVISIONSREQUEST']._serialized_start=1055
-  _globals['_LISTTEMPLATEREVISIONSREQUEST']._serialized_end=1145
-  _globals['_LISTTEMPLATEREVISIONSRESPONSE']._serialized_start=1147
-  _globals['_LISTTEMPLATEREVISIONSRESPONSE']._serialized_end=1257
-  _globals['_PREVIEWTEMPLATEREQUEST']._serialized_start=1260
-  _globals['_PREVIEWTEMPLATEREQUEST']._serialized_end=1543
-  _globals['_PREVIEWTEMPLATEREQUEST_VARIABLESENTRY']._serialized_start=1495
-  _globals['_PREVIEWTEMPLATEREQUEST_VARIABLESENTRY']._serialized_end=1543
-  _globals['_PREVIEWTEMPLATERESPONSE']._serialized_start=1545
-  _globals['_PREVIEWTEMPLATERESPONSE']._serialized_end=1627
-  _globals['_TEMPLATEADMINSERVICE']._serialized_start=1733
-  _globals['_TEMPLATEADMINSERVICE']._serialized_end=2681
+  _globals['_DELETETEMPLATEREQUEST']._serialized_end=746
+  _globals['_DELETETEMPLATERESPONSE']._serialized_start=748
+  _globals['_DELETETEMPLATERESPONSE']._serialized_end=772
+  _globals['_GETTEMPLATEREQUEST']._serialized_start=774
+  _globals['_GETTEMPLATEREQUEST']._serialized_end=833
+  _globals['_GETTEMPLATERESPONSE']._serialized_start=835
+  _globals['_GETTEMPLATERESPONSE']._serialized_end=909
+  _globals['_LISTTEMPLATESREQUEST']._serialized_start=911
+  _globals['_LISTTEMPLATESREQUEST']._serialized_end=972
+  _globals['_LISTTEMPLATESRESPONSE']._serialized_start=974
+  _globals['_LISTTEMPLATESRESPONSE']._serialized_end=1076
+  _globals['_LISTTEMPLATEREVISIONSREQUEST']._serialized_start=1078
+  _globals['_LISTTEMPLATEREVISIONSREQUEST']._serialized_end=1168
+  _globals['_LISTTEMPLATEREVISIONSRESPONSE']._serialized_start=1170
+  _globals['_LISTTEMPLATEREVISIONSRESPONSE']._serialized_end=1280
+  _globals['_PREVIEWTEMPLATEREQUEST']._serialized_start=1283
+  _globals['_PREVIEWTEMPLATEREQUEST']._serialized_end=1566
+  _globals['_PREVIEWTEMPLATEREQUEST_VARIABLESENTRY']._serialized_start=1518
+  _globals['_PREVIEWTEMPLATEREQUEST_VARIABLESENTRY']._serialized_end=1566
+  _globals['_PREVIEWTEMPLATERESPONSE']._serialized_start=1568
+  _globals['_PREVIEWTEMPLATERESPONSE']._serialized_end=1650
+  _globals['_TEMPLATEADMINSERVICE']._serialized_start=1756
+  _globals['_TEMPLATEADMINSERVICE']._serialized_end=2704
 # @@protoc_insertion_point(module_scope)

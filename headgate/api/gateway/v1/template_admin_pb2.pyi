@@ -186,19 +186,23 @@ class DeleteTemplateRequest(_message.Message):
 
     TEMPLATE_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    BASE_REVISION_FIELD_NUMBER: _builtins.int
     template_id: _builtins.str
     """Its name."""
     reason: _builtins.str
     """Why, for staff. At most 1,024 characters."""
+    base_revision: _builtins.int
+    """Revision that is to be deleted: another one since means TEMPLATE_CHANGED. 0: whatever is."""
     def __init__(
         self,
         *,
         template_id: _builtins.str = ...,
         reason: _builtins.str = ...,
+        base_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "template_id", b"template_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_revision", b"base_revision", "reason", b"reason", "template_id", b"template_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -87,7 +87,7 @@ class TemplateAdminServiceServicer(object):
 
     def DeleteTemplate(self, request, context):
         """Deletes a template; its history stays. Routes that name it show their own text. Errors:
-        TEMPLATE_NOT_FOUND.
+        TEMPLATE_NOT_FOUND, TEMPLATE_CHANGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

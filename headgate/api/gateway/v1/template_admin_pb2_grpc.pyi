@@ -43,7 +43,7 @@ class TemplateAdminServiceStub:
     """
     DeleteTemplate: _grpc.UnaryUnaryMultiCallable[_template_admin_pb2.DeleteTemplateRequest, _template_admin_pb2.DeleteTemplateResponse]
     """Deletes a template; its history stays. Routes that name it show their own text. Errors:
-    TEMPLATE_NOT_FOUND.
+    TEMPLATE_NOT_FOUND, TEMPLATE_CHANGED.
     """
     GetTemplate: _grpc.UnaryUnaryMultiCallable[_template_admin_pb2.GetTemplateRequest, _template_admin_pb2.GetTemplateResponse]
     """Returns one template, as it is or as it was. Errors: TEMPLATE_NOT_FOUND."""
@@ -71,7 +71,7 @@ class TemplateAdminServiceAsyncStub(TemplateAdminServiceStub):
     """
     DeleteTemplate: _aio.UnaryUnaryMultiCallable[_template_admin_pb2.DeleteTemplateRequest, _template_admin_pb2.DeleteTemplateResponse]  # type: ignore[assignment]
     """Deletes a template; its history stays. Routes that name it show their own text. Errors:
-    TEMPLATE_NOT_FOUND.
+    TEMPLATE_NOT_FOUND, TEMPLATE_CHANGED.
     """
     GetTemplate: _aio.UnaryUnaryMultiCallable[_template_admin_pb2.GetTemplateRequest, _template_admin_pb2.GetTemplateResponse]  # type: ignore[assignment]
     """Returns one template, as it is or as it was. Errors: TEMPLATE_NOT_FOUND."""
@@ -108,7 +108,7 @@ class TemplateAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_template_admin_pb2.DeleteTemplateResponse, _abc.Awaitable[_template_admin_pb2.DeleteTemplateResponse]]:
         """Deletes a template; its history stays. Routes that name it show their own text. Errors:
-        TEMPLATE_NOT_FOUND.
+        TEMPLATE_NOT_FOUND, TEMPLATE_CHANGED.
         """
 
     @_abc_1.abstractmethod

@@ -731,6 +731,7 @@ class PutToggleRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
     AUDIT_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
     toggle_id: _builtins.str
     """Name of the toggle."""
     org: _builtins.str
@@ -747,6 +748,10 @@ class PutToggleRequest(_message.Message):
     """Who asks for it. 1-128 characters."""
     audit_id: _builtins.str
     """Id of the gateway's audit entry. Stored with the change."""
+    expected_version: _builtins.int
+    """Version that the toggle must have, so that nobody's change is lost; 0: there must be none, or it
+    must be as it came. Unset: whatever it has.
+    """
     def __init__(
         self,
         *,
@@ -758,12 +763,15 @@ class PutToggleRequest(_message.Message):
         reason: _builtins.str = ...,
         actor: _builtins.str = ...,
         audit_id: _builtins.str = ...,
+        expected_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "audit_id", b"audit_id", "description", b"description", "enabled", b"enabled", "operation", b"operation", "org", b"org", "reason", b"reason", "toggle_id", b"toggle_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "actor", b"actor", "audit_id", b"audit_id", "description", b"description", "enabled", b"enabled", "expected_version", b"expected_version", "operation", b"operation", "org", b"org", "reason", b"reason", "toggle_id", b"toggle_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_version) -> _WhichOneofReturnType__expected_version | None: ...
 
 Global___PutToggleRequest: _TypeAlias = PutToggleRequest  # noqa: Y015
 
@@ -803,6 +811,7 @@ class DeleteToggleRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
     AUDIT_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
     toggle_id: _builtins.str
     """Name of the toggle."""
     org: _builtins.str
@@ -815,6 +824,8 @@ class DeleteToggleRequest(_message.Message):
     """Who asks for it. 1-128 characters."""
     audit_id: _builtins.str
     """Id of the gateway's audit entry. Stored with the change."""
+    expected_version: _builtins.int
+    """Version that the toggle must have. Unset: whatever it has."""
     def __init__(
         self,
         *,
@@ -824,12 +835,15 @@ class DeleteToggleRequest(_message.Message):
         reason: _builtins.str = ...,
         actor: _builtins.str = ...,
         audit_id: _builtins.str = ...,
+        expected_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "expected_version", b"expected_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "audit_id", b"audit_id", "operation", b"operation", "org", b"org", "reason", b"reason", "toggle_id", b"toggle_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version", "actor", b"actor", "audit_id", b"audit_id", "expected_version", b"expected_version", "operation", b"operation", "org", b"org", "reason", b"reason", "toggle_id", b"toggle_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_version: _TypeAlias = _typing.Literal["expected_version"]  # noqa: Y015
+    _WhichOneofArgType__expected_version: _TypeAlias = _typing.Literal["_expected_version", b"_expected_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_version) -> _WhichOneofReturnType__expected_version | None: ...
 
 Global___DeleteToggleRequest: _TypeAlias = DeleteToggleRequest  # noqa: Y015
 

@@ -169,7 +169,7 @@ class HealthServiceServicer(object):
 
     def PutToggle(self, request, context):
         """Sets a toggle's default, or what it is in one place. Only a default makes a new toggle. Errors:
-        TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOO_MANY_TOGGLES.
+        TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOGGLE_CHANGED, TOO_MANY_TOGGLES.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,7 +177,7 @@ class HealthServiceServicer(object):
 
     def DeleteToggle(self, request, context):
         """Deletes what a toggle is in one place, or the whole toggle. Errors: TOGGLE_NOT_FOUND,
-        TOGGLE_LOCKED.
+        TOGGLE_LOCKED, TOGGLE_CHANGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

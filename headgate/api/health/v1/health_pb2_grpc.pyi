@@ -68,11 +68,11 @@ class HealthServiceStub:
     """
     PutToggle: _grpc.UnaryUnaryMultiCallable[_health_pb2.PutToggleRequest, _health_pb2.PutToggleResponse]
     """Sets a toggle's default, or what it is in one place. Only a default makes a new toggle. Errors:
-    TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOO_MANY_TOGGLES.
+    TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOGGLE_CHANGED, TOO_MANY_TOGGLES.
     """
     DeleteToggle: _grpc.UnaryUnaryMultiCallable[_health_pb2.DeleteToggleRequest, _health_pb2.DeleteToggleResponse]
     """Deletes what a toggle is in one place, or the whole toggle. Errors: TOGGLE_NOT_FOUND,
-    TOGGLE_LOCKED.
+    TOGGLE_LOCKED, TOGGLE_CHANGED.
     """
     ListToggles: _grpc.UnaryUnaryMultiCallable[_health_pb2.ListTogglesRequest, _health_pb2.ListTogglesResponse]
     """Lists toggles in order of their names; there are at most 1,000."""
@@ -119,11 +119,11 @@ class HealthServiceAsyncStub(HealthServiceStub):
     """
     PutToggle: _aio.UnaryUnaryMultiCallable[_health_pb2.PutToggleRequest, _health_pb2.PutToggleResponse]  # type: ignore[assignment]
     """Sets a toggle's default, or what it is in one place. Only a default makes a new toggle. Errors:
-    TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOO_MANY_TOGGLES.
+    TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOGGLE_CHANGED, TOO_MANY_TOGGLES.
     """
     DeleteToggle: _aio.UnaryUnaryMultiCallable[_health_pb2.DeleteToggleRequest, _health_pb2.DeleteToggleResponse]  # type: ignore[assignment]
     """Deletes what a toggle is in one place, or the whole toggle. Errors: TOGGLE_NOT_FOUND,
-    TOGGLE_LOCKED.
+    TOGGLE_LOCKED, TOGGLE_CHANGED.
     """
     ListToggles: _aio.UnaryUnaryMultiCallable[_health_pb2.ListTogglesRequest, _health_pb2.ListTogglesResponse]  # type: ignore[assignment]
     """Lists toggles in order of their names; there are at most 1,000."""
@@ -221,7 +221,7 @@ class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_health_pb2.PutToggleResponse, _abc.Awaitable[_health_pb2.PutToggleResponse]]:
         """Sets a toggle's default, or what it is in one place. Only a default makes a new toggle. Errors:
-        TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOO_MANY_TOGGLES.
+        TOGGLE_NOT_FOUND, TOGGLE_LOCKED, TOGGLE_CHANGED, TOO_MANY_TOGGLES.
         """
 
     @_abc_1.abstractmethod
@@ -231,7 +231,7 @@ class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_health_pb2.DeleteToggleResponse, _abc.Awaitable[_health_pb2.DeleteToggleResponse]]:
         """Deletes what a toggle is in one place, or the whole toggle. Errors: TOGGLE_NOT_FOUND,
-        TOGGLE_LOCKED.
+        TOGGLE_LOCKED, TOGGLE_CHANGED.
         """
 
     @_abc_1.abstractmethod

@@ -9,7 +9,8 @@ SELECT
             SELECT
                 limit_id, scope, metric, window_kind, period, time_zone, anchor, length_us,
                 slot_count, refill_amount, interval_start, interval_end, cap, owner, mode,
-                valid_from, valid_until, default_percent, sheddable_percent, alert_percents
+                valid_from, valid_until, default_percent, sheddable_percent, alert_percents,
+                version
             FROM limit_rule
         ) AS l
     )::text AS limits,
@@ -79,13 +80,13 @@ LIMIT 1;
 INSERT INTO limit_rule (
     limit_id, scope, metric, window_kind, period, time_zone, anchor, length_us, slot_count,
     refill_amount, interval_start, interval_end, cap, owner, mode, valid_from, valid_until,
-    default_percent, sheddable_percent, alert_percents
+    default_percent, sheddable_percent, alert_percents, version
 )
 VALUES (
     $1::text, $2::text::jsonb, $3::smallint, $4::smallint, $5::smallint, $6::text,
     $7::smallint, $8::bigint, $9::smallint, $10::bigint, $11::timestamptz, $12::timestamptz,
     $13::bigint, $14::text, $15::smallint, $16::timestamptz, $17::timestamptz, $18::smallint,
-    $19::smallint, $20::smallint []
+    $19::smallint, $20::smallint [], (SELECT version + 1 FROM policy_version)
 )
 ON CONFLICT (limit_id) DO UPDATE SET
 scope = excluded.scope,
@@ -107,6 +108,7 @@ valid_until = excluded.valid_until,
 default_percent = excluded.default_percent,
 sheddable_percent = excluded.sheddable_percent,
 alert_percents = excluded.alert_percents,
+version = excluded.version,
 update_time = clock_timestamp();
 
 -- name: delete_limit!
@@ -116,9 +118,9 @@ DELETE FROM limit_rule WHERE limit_id = $1::text;
 SELECT
     limit_id, scope::text AS scope, metric, window_kind, period, time_zone, anchor, length_us,
     slot_count, refill_amount, interval_start, interval_end, cap, owner, mode, valid_from,
-    valid_until, default_percent, sheddable_percent, alert_percents
+    valid_until, default_percent, sheddable_percent, alert_percents, version
 FROM limit_rule
-WHERE limit_id > $1::text
+WHERE limit_id > $1::text AND $3::text IN ('', limit_id)
 ORDER BY limit_id
 LIMIT $2::integer;
 
