@@ -12,8 +12,7 @@ from asyncpg.pgproto import pgproto
 
 from chassis.errors import FieldViolation, InvalidArgument
 
-# The text form of RFC 4122 and nothing else that uuid.UUID would take (braces, urn:, no hyphens).
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UUID_LENGTH: Final = 36
 # Stands in for a wrong id until raise_if_any: the parse goes on and finds the other violations.
 _NO_UUID: Final = uuid_module.UUID(int=0)
 # Surrogates and control characters; the printable ones pass by one look of str.isprintable.
@@ -69,9 +68,13 @@ class Checks:
 
     def uuid(self, field: str, value: str) -> uuid_module.UUID:
         """Returns the id; its text is canonical lower case whatever the caller's was."""
-        if _UUID.fullmatch(value) is not None:
-            # A uuid.UUID as the database's driver makes them: in a quarter of the time.
-            return pgproto.UUID(value)
+        # The text form of RFC 4122, and no other that uuid.UUID would take (braces, urn:).
+        if len(value) == _UUID_LENGTH and value[8] == value[13] == value[18] == value[23] == "-":
+            try:
+                # A uuid.UUID as the database's driver makes them: in a quarter of the time.
+                return pgproto.UUID(value)
+            except ValueError:
+                pass
         hint = "required: " if not value else ""
         self.violate(field, f"{hint}send a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057")
         return _NO_UUID

@@ -71,7 +71,7 @@ class Ledger:
         for place, result in zip(places, results, strict=True):
             if isinstance(result, TimeoutError):
                 answers[place] = DeadlineTooShort()
-            elif isinstance(result, Booking | Refusal | Exception):
+            elif isinstance(result, (Booking, Refusal, Exception)):
                 answers[place] = result
             else:
                 raise result

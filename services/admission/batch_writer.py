@@ -104,14 +104,16 @@ def _shift(query: str, count: int) -> tuple[str, int]:
 
 def _plain_counters(changes: Changes, now: dt.datetime) -> Parameters:
     plain = [each for each in changes.counters.values() if type(each) is Counter]
-    return _dated(now, _transpose(map(attrgetter(*PLAIN_COLUMNS), plain)))
+    return _sent(now, list(map(_plain, plain)))
 
 
 def _other_counters(changes: Changes, now: dt.datetime) -> Parameters:
     others = [each for each in changes.counters.values() if type(each) is not Counter]
-    return _dated(now, _transpose(map(other_columns, others)))
+    return _sent(now, list(map(other_columns, others)))
 
 
+_plain = attrgetter(*PLAIN_COLUMNS)
+# In the order of their types in written_rows.sql.
 _opened = attrgetter(
     "key.org", "key.call_id", "fingerprint", "operation", "provider", "model", "held_nanos",
     "held_tokens", "worst_nanos", "worst_tokens", "set_id", "expire_time", "price_version",
@@ -147,10 +149,10 @@ PARTS: Final = (
     Part("write_counters", _plain_counters),
     Part("write_other_counters", _other_counters),
     Part("insert_counter_sets", lambda changes, now: _transpose(map(_set, changes.sets.values()))),
-    Part("insert_opened", lambda changes, now: _dated(now, _rows(changes.opened, _opened))),
+    Part("insert_opened", lambda changes, now: _sent(now, _sorted(changes.opened, _opened))),
     Part("extend_opened", lambda changes, now: _rows(changes.extended, _extended)),
     Part("delete_closed", lambda changes, now: _rows(changes.closed, _closed)),
-    Part("insert_ended", lambda changes, now: _dated(now, _rows(changes.closed, _ended))),
+    Part("insert_ended", lambda changes, now: _sent(now, _sorted(changes.closed, _ended))),
     Part(
         "insert_crossings",
         lambda changes, now: _dated(now, _transpose(map(_crossing, changes.crossings))),
@@ -162,12 +164,22 @@ PARTS: Final = (
 def _rows(
     reservations: dict[CallKey, Reservation], columns: Callable[[Reservation], tuple[Any, ...]]
 ) -> Parameters:
-    # Sorted, so that concurrent inserts meet in one order.
-    return _transpose(columns(reservations[key]) for key in sorted(reservations))
+    return _transpose(_sorted(reservations, columns))
+
+
+def _sorted(
+    reservations: dict[CallKey, Reservation], columns: Callable[[Reservation], tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
+    # Concurrent inserts meet in one order.
+    return [columns(reservations[key]) for key in sorted(reservations)]
 
 
 def _transpose(rows: Iterable[tuple[Any, ...]]) -> Parameters:
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _sent(now: dt.datetime, rows: list[tuple[Any, ...]]) -> Parameters:
+    return [now, rows] if rows else []
 
 
 def _dated(now: dt.datetime, columns: Parameters) -> Parameters:

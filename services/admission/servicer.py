@@ -248,7 +248,7 @@ def _parse_all(
 
 
 def _version(outcome: Outcome | BaseException) -> int:
-    return outcome.limits_version if isinstance(outcome, Held | Denied) else 0
+    return outcome.limits_version if isinstance(outcome, (Held, Denied)) else 0
 
 
 def _render_explanation(

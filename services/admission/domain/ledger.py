@@ -93,7 +93,7 @@ class Ledger:
         match operation:
             case Reserve():
                 outcome = self._reserve(operation)
-                if isinstance(outcome, Held | Denied):
+                if isinstance(outcome, (Held, Denied)):
                     outcome.limits_version = self._limit_set.version
                 return outcome
             case Settle():

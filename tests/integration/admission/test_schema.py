@@ -16,7 +16,7 @@ async def test_every_query_prepares(database_url: str) -> None:
 
 async def test_the_written_schema_is_what_migrations_make(clone: Clone) -> None:
     await assert_schema_equals_migrations(
-        clone, "admission", files=("schema.sql", "functions.sql")
+        clone, "admission", files=("schema.sql", "functions.sql", "written_rows.sql")
     )
 
 

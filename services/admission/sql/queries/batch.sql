@@ -23,12 +23,7 @@ SET
     alerted_percent = n.alerted_percent,
     statistical = n.statistical,
     last_use_time = $1::timestamptz
-FROM unnest(
-    $2::uuid [], $3::bigint [], $4::bigint [], $5::bigint [], $6::bigint [], $7::text [],
-    $8::smallint [], $9::boolean []
-) AS n (
-    counter_id, held, settled, overrun, high_cap, limit_id, alerted_percent, statistical
-)
+FROM unnest($2::counter_change []) AS n
 WHERE c.counter_id = n.counter_id;
 
 -- name: write_other_counters!
@@ -47,14 +42,7 @@ SET
     slot_held = n.slot_held::bigint [],
     slot_settled = n.slot_settled::bigint [],
     last_use_time = $1::timestamptz
-FROM unnest(
-    $2::uuid [], $3::bigint [], $4::bigint [], $5::bigint [], $6::bigint [], $7::text
-    [], $8::smallint [], $9::boolean [], $10::timestamptz [], $11::numeric [], $12::text
-    [], $13::text [], $14::text []
-) AS n (
-    counter_id, held, settled, overrun, high_cap, limit_id, alerted_percent, statistical,
-    expire_time_max, arrival, slot_indices, slot_held, slot_settled
-)
+FROM unnest($2::other_counter_change []) AS n
 WHERE c.counter_id = n.counter_id;
 
 -- name: insert_counter_sets!
@@ -76,14 +64,7 @@ SELECT
     n.org, n.call_id, n.fingerprint, n.operation, n.provider, n.model, n.held_nanos,
     n.held_tokens, n.worst_nanos, n.worst_tokens, n.set_id, n.expire_time, n.price_version,
     n.breaker_epoch, $1::timestamptz
-FROM unnest(
-    $2::text [], $3::uuid [], $4::bytea [], $5::text [], $6::text [], $7::text [],
-    $8::bigint [], $9::bigint [], $10::bigint [], $11::bigint [], $12::uuid [],
-    $13::timestamptz [], $14::bigint [], $15::bigint []
-) AS n (
-    org, call_id, fingerprint, operation, provider, model, held_nanos, held_tokens,
-    worst_nanos, worst_tokens, set_id, expire_time, price_version, breaker_epoch
-);
+FROM unnest($2::opened_call []) AS n;
 
 -- name: extend_opened!
 UPDATE reservation AS r
@@ -111,16 +92,7 @@ SELECT
     n.held_nanos, n.held_tokens, n.set_id, n.admit_time, n.expire_time, n.price_version,
     n.breaker_epoch, n.state, n.settled_nanos, n.settled_tokens, n.revision,
     n.hold_returned, $1::timestamptz
-FROM unnest(
-    $2::text [], $3::uuid [], $4::date [], $5::bytea [], $6::text [], $7::text [],
-    $8::text [], $9::bigint [], $10::bigint [], $11::uuid [], $12::timestamptz [],
-    $13::timestamptz [], $14::bigint [], $15::bigint [], $16::smallint [], $17::bigint [],
-    $18::bigint [], $19::integer [], $20::boolean []
-) AS n (
-    org, call_id, id_day, fingerprint, operation, provider, model, held_nanos, held_tokens,
-    set_id, admit_time, expire_time, price_version, breaker_epoch, state, settled_nanos,
-    settled_tokens, revision, hold_returned
-);
+FROM unnest($2::ended_call []) AS n;
 
 -- name: insert_crossings!
 INSERT INTO crossing (
