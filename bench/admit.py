@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import backend as backends
-from bench import replicas, targets
+from bench import denials, replicas, targets
 from bench.backend import Backend
 from bench.load import Meter, Sample, Work, run_closed, run_open
 from bench.system import Endpoints, running_echo, running_system
@@ -65,6 +65,8 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "unary-1000": Shape(work="unary", callers=1000, echo="echo-1000"),
     "echo-batch-32": Shape(work="batch", callers=8),
     "batch-32": Shape(work="batch", callers=8, echo="echo-batch-32", rate_min=6000),
+    # A flood of denials.
+    "denied-32": Shape(work="denied", callers=8, echo="echo-batch-32"),
     "open-1000-hot": Shape(work="hot", rate=1000, echo="echo-1000"),
     "open-2000-hot": Shape(work="hot", rate=2000, echo="echo-1000"),
     "open-2000": Shape(work="unary", rate=2000, echo="echo-1000"),
@@ -129,6 +131,7 @@ async def measure(endpoints: Endpoints, names: list[str], seconds: float) -> dic
         channel = await stack.enter_async_context(_connect(endpoints.gateway))
         keys = await backends.prepare(channel, endpoints.admin_key)
         real = Backend(channel, keys)
+        denied = await denials.prepare(channel, endpoints.admin_key)
         answer = (await real.fetch_answer()).SerializeToString()
         echo_address = stack.enter_context(running_echo(answer))
         echo = Backend(await stack.enter_async_context(_connect(echo_address)), keys)
@@ -137,9 +140,9 @@ async def measure(endpoints: Endpoints, names: list[str], seconds: float) -> dic
             for name, sample in samples.items():
                 print(f"round {number} of {ROUND_COUNT}: {name}", file=sys.stderr, flush=True)
                 shape = SHAPES[name]
-                work = backends.works(real if shape.echo else echo)[shape.work]
+                works = backends.works(real if shape.echo else echo) | {"denied": denied}
                 loop = _loop(shape, seconds / ROUND_COUNT)
-                sample.add(await loop(work, endpoints.processor_seconds))
+                sample.add(await loop(works[shape.work], endpoints.processor_seconds))
         return samples
 
 

@@ -69,6 +69,13 @@ TARGETS: Final = (
         unit="/s",
     ),
     Target(
+        text="batches of 32 that are denied: rate over that of admitted ones",
+        shapes=("denied-32", "batch-32"),
+        figure=_ratio("denied-32", "batch-32"),
+        bound=0.9,
+        at_least=True,
+    ),
+    Target(
         text="open loop, 1,000/s on one org: p99",
         shapes=("open-1000-hot",),
         figure=_percentile("open-1000-hot", 99),

@@ -64,15 +64,17 @@ class Violations:
 
     def note(self, operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> None:
         """Counts the violations of a decided batch."""
+        now = dt.datetime.now(dt.UTC)
         for operation, outcome in zip(operations, outcomes, strict=True):
             if isinstance(outcome, Denied) and outcome.violations:
-                self._add(operation, outcome.violations)
+                self._add(operation, outcome.violations, now)
             elif isinstance(outcome, Held) and outcome.shadow:
-                self._add(operation, outcome.shadow)
+                self._add(operation, outcome.shadow, now)
 
-    def _add(self, operation: Operation, violations: Iterable[Violation]) -> None:
+    def _add(
+        self, operation: Operation, violations: Iterable[Violation], now: dt.datetime
+    ) -> None:
         assert isinstance(operation, Reserve)  # noqa: S101 - nothing else has violations
-        now = dt.datetime.now(dt.UTC)
         minute = now.replace(second=0, microsecond=0)
         # Several candidates may violate one limit; the call counts once.
         for limit_id, violation in {each.limit.limit_id: each for each in violations}.items():

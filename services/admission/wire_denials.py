@@ -9,46 +9,53 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from headgate.api.common.v1 import call_pb2, denial_pb2, limit_pb2
+from headgate.api.common.v1 import denial_pb2, limit_pb2
 from services.admission.domain.calls import Denied, Violation, Wait
 from services.admission.domain.windows import EPOCH, FOREVER, MICROSECOND
 
 _MICROS_PER_SECOND: Final = 1_000_000
 
 
-def render_denial(denied: Denied) -> denial_pb2.Denial:
-    """Renders why a call must not start."""
-    return denial_pb2.Denial(
-        reason=denial_pb2.DenialReason.ValueType(denied.reason.value),
-        violations=[render_violation(each) for each in denied.violations],
-        retry_kind=denial_pb2.RetryKind.ValueType(denied.wait.kind.value),
-        retry_delay=render_delay(denied.wait),
-        message=denied.message,
-        limits_version=denied.limits_version,
-    )
+def write_denial(denied: Denied, message: denial_pb2.Denial) -> None:
+    """Writes why a call must not start into an answer: what is built apart is copied into it."""
+    message.reason = denial_pb2.DenialReason.ValueType(denied.reason)
+    for each in denied.violations:
+        write_violation(each, message.violations.add())
+    message.retry_kind = denial_pb2.RetryKind.ValueType(denied.wait.kind)
+    _write_delay(denied.wait, message)
+    message.message = denied.message
+    message.limits_version = denied.limits_version
 
 
 def render_violation(violation: Violation) -> denial_pb2.Violation:
     """Renders one limit that had no room."""
-    limit = violation.limit
-    return denial_pb2.Violation(
-        limit_id=limit.limit_id,
-        owner=limit.owner,
-        metric=limit_pb2.Metric.ValueType(limit.metric.value),
-        scope=dict(violation.scope),
-        cap=limit.cap,
-        usable_cap=violation.usable_cap,
-        settled=violation.settled,
-        held=violation.held,
-        requested=violation.requested,
-        excess=violation.excess,
-        reset_time=render_end(violation.reset_time),
-        retry_kind=denial_pb2.RetryKind.ValueType(violation.wait.kind.value),
-        retry_delay=render_delay(violation.wait),
-        candidate=call_pb2.Candidate(
-            provider=violation.candidate.provider, model=violation.candidate.model
-        ),
-    )
+    message = denial_pb2.Violation()
+    write_violation(violation, message)
+    return message
+
+
+def write_violation(violation: Violation, message: denial_pb2.Violation) -> None:
+    """Writes one limit that had no room."""
+    limit, wait = violation.limit, violation.wait
+    message.limit_id, message.owner = limit.limit_id, limit.owner
+    message.metric = limit_pb2.Metric.ValueType(limit.metric)
+    for name, value in violation.scope:
+        message.scope[name] = value
+    message.cap, message.usable_cap = limit.cap, violation.usable_cap
+    message.settled, message.held = violation.settled, violation.held
+    message.requested, message.excess = violation.requested, violation.excess
+    if violation.reset_time != FOREVER:
+        message.reset_time.CopyFrom(render_time(violation.reset_time))
+    message.retry_kind = denial_pb2.RetryKind.ValueType(wait.kind)
+    _write_delay(wait, message)
+    candidate = message.candidate
+    candidate.provider, candidate.model = violation.candidate[:2]
+
+
+def _write_delay(wait: Wait, message: denial_pb2.Denial | denial_pb2.Violation) -> None:
+    delay = render_delay(wait)
+    if delay is not None:
+        message.retry_delay.CopyFrom(delay)
 
 
 def render_delay(wait: Wait) -> Duration | None:

@@ -18,7 +18,7 @@ from services.admission.domain.calls import (
     Unknown,
 )
 from services.admission.domain.fences import Fence
-from services.admission.wire_denials import render_denial, render_time
+from services.admission.wire_denials import render_time, write_denial
 
 
 def write_reservation(outcome: Outcome | BaseException, message: pb.ReservationResult) -> None:
@@ -30,7 +30,7 @@ def write_reservation(outcome: Outcome | BaseException, message: pb.ReservationR
             write_hold(outcome.reservation, outcome.replayed, message.hold)
             message.hold.limits_version = outcome.limits_version
         case Denied():
-            message.denial.CopyFrom(render_denial(outcome))
+            write_denial(outcome, message.denial)
         case Ended():
             message.ended.CopyFrom(_render_ended(outcome))
         case _:

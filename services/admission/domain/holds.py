@@ -25,7 +25,7 @@ from services.admission.domain.windows import FOREVER
 Bounds: TypeAlias = Sequence[tuple[BoundLimit, Counter]]
 _ESTIMATED: Final = frozenset({Metric.COST, Metric.TOKENS})
 # Asked for every counter of every call: a member of an enum takes ten times as long to find.
-_SHADOW: Final = Mode.SHADOW
+_ENFORCE, _SHADOW = Mode.ENFORCE, Mode.SHADOW
 
 
 def estimate(
@@ -60,7 +60,7 @@ def check(
         limit, amount = bound.limit, amount_by_metric[counter.metric]
         cap = limit.usable_caps[priority]
         if counter.settled + counter.held + amount > cap:
-            watched = violated if limit.mode is Mode.ENFORCE else shadow
+            watched = violated if limit.mode is _ENFORCE else shadow
             watched.append(_violation(bound, counter, candidate, amount=amount, cap=cap, now=now))
     return violated, shadow
 
