@@ -79,6 +79,7 @@ async def test_limits_are_put_listed_and_deleted(call: Client) -> None:
     put = await call("PutLimit", pb.PutLimitRequest(limit=limit, audit_id="a"))
     limit.mode = limit_pb2.LIMIT_MODE_ENFORCE
     limit.alert_percents.extend((50, 80, 100))
+    limit.version = 2
     assert put.limit == limit
     assert put.limits_version == 2
     first = await call("ListLimits", pb.ListLimitsRequest(page_size=1))
