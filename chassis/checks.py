@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import uuid as uuid_module
-from collections.abc import Collection
+from collections.abc import Collection, Hashable, Iterable
 from typing import Final
 
 from asyncpg.pgproto import pgproto
@@ -92,6 +92,14 @@ class Checks:
         elif enum_value not in allowed:
             self.violate(field, f"{enum_value} is no value that this server knows")
         return enum_value
+
+    def distinct(self, members: Iterable[tuple[str, Hashable]]) -> None:
+        """Refuses a member that is there twice; each is its path, and what must be another."""
+        first: dict[Hashable, str] = {}
+        for path, key in members:
+            earlier = first.setdefault(key, path)
+            if earlier != path:
+                self.violate(path, f"is the same as {earlier}; send it once")
 
     def _violate_length(self, field: str, value: str, *, min_length: int, max_length: int) -> None:
         if not value:

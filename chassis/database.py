@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import unquote, urlsplit
@@ -11,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import aiosql
 import asyncpg
 from aiosql.queries import Queries
+from asyncpg.pool import PoolConnectionProxy
 from pydantic import SecretStr
 
 STATEMENT_TIMEOUT_MS: Final = 5_000
@@ -36,6 +39,24 @@ _RETRYABLE: Final = frozenset(
 )
 # Lock timeout, statement timeout, too many connections: waiting helps, repeating at once does not.
 _BUSY: Final = frozenset({"55P03", "57014", "53300", "53400"})
+
+
+@asynccontextmanager
+async def changing(
+    pool: Pool, *, keep: bool
+) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
+    """A transaction on a pooled connection. Unless `keep`, it is rolled back in the end: whoever
+    comes so far has found out that all of it could be done.
+    """
+    async with pool.acquire() as connection:
+        transaction = connection.transaction(isolation="read_committed")
+        await transaction.start()
+        try:
+            yield connection
+        except BaseException:
+            await transaction.rollback()
+            raise
+        await (transaction.commit() if keep else transaction.rollback())
 
 
 class ConnectError(Exception):

@@ -52,6 +52,7 @@ _LIMITS: Final = "/headgate.api.gateway.v1.LimitAdminService/"
 _CHANNELS: Final = "/headgate.api.gateway.v1.ChannelAdminService/"
 _FORECASTS: Final = "/headgate.api.gateway.v1.ForecastAdminService/"
 _TEMPLATES: Final = "/headgate.api.gateway.v1.TemplateAdminService/"
+_POLICIES: Final = "/headgate.api.gateway.v1.PolicyAdminService/"
 _PEOPLE: Final = "/headgate.api.gateway.v1.StaffService/"
 RULES: Final[Mapping[str, Rule]] = {
     _BACKEND + "AdmitCall": _CALLS,
@@ -123,6 +124,10 @@ RULES: Final[Mapping[str, Rule]] = {
     _TEMPLATES + "ListTemplates": _READS,
     _TEMPLATES + "ListTemplateRevisions": _READS,
     _TEMPLATES + "PreviewTemplate": _READS,
+    _POLICIES + "ApplyPrices": _CHANGES,
+    _POLICIES + "ApplyLimits": _CHANGES,
+    _POLICIES + "ApplyToggles": _CHANGES,
+    _POLICIES + "ApplyRoutes": _CHANGES,
     _FORECASTS + "GetForecast": _READS_OF_ORG,
     _FORECASTS + "ForecastCalls": _READS_OF_ORG,
     _CHANNELS + "PutChannel": _CHANGES_OF_ORG,

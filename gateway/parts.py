@@ -13,9 +13,10 @@ from gateway.access import check_reach
 from gateway.admin.audit import Audit
 from gateway.admin.limit_questions import LimitQuestions
 from gateway.admin.open_entries import OpenEntries
+from gateway.admin.policies import StoredSets
 from gateway.admin.routes import StoredRoutes
 from gateway.admin.servicer import AdminServicer
-from gateway.admin.services import build_services
+from gateway.admin.services import build_policy_service, build_services
 from gateway.auth import KeyAuthenticator, let_public_in
 from gateway.calls import Calls
 from gateway.completions import Completions
@@ -230,7 +231,16 @@ class Parts:
             accounting=self.accounting,
             questions=self._limit_questions(),
         )
-        for add, servicer, name in services:
+        policies = build_policy_service(
+            audit=self.audit,
+            admission=self.admission,
+            accounting=self.accounting,
+            health=self.health,
+            sets=StoredSets(
+                store=self.store, routes=self.routes, prices=self.prices, audit=self.audit
+            ),
+        )
+        for add, servicer, name in [*services, policies]:
             process.server.add(
                 add,
                 servicer,

@@ -18,6 +18,7 @@ from headgate.api.accounting.v1 import (
     books_pb2_grpc,
     channels_pb2_grpc,
     forecasts_pb2_grpc,
+    policies_pb2_grpc,
 )
 from headgate.api.admission.v1 import admission_pb2, admission_pb2_grpc
 from headgate.api.common.v1 import change_pb2_grpc
@@ -75,6 +76,7 @@ class Accounting:
         self.alerts = alerts_pb2_grpc.AlertServiceStub(channel)
         self.channels = channels_pb2_grpc.ChannelServiceStub(channel)
         self.books = books_pb2_grpc.BookServiceStub(channel)
+        self.policies = policies_pb2_grpc.PolicyServiceStub(channel)
         self.forecasts = forecasts_pb2_grpc.ForecastServiceStub(channel)
         self.record: BatchedMethod[pb.UsageReport, pb.RecordResult] = _batched(
             ACCOUNTING, self.stub.Record, lambda items: pb.RecordRequest(reports=items)

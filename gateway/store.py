@@ -71,9 +71,9 @@ class Store:
         self._sql = load_statements()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """Opens a transaction that commits when the block ends well."""
-        async with self._pool.acquire() as connection, connection.transaction():
+    async def transaction(self, *, keep: bool = True) -> AsyncIterator[Transaction]:
+        """Opens a transaction that commits when the block ends well, if it is to `keep` that."""
+        async with database.changing(self._pool, keep=keep) as connection:
             yield Transaction(connection, self._sql)
 
     async def row(self, query: str, *values: object) -> asyncpg.Record | None:

@@ -90,10 +90,21 @@ async def delete_template(
     """Appends that there is no such template; runs `bump_route_version` first. Raises NotFound,
     FailedPrecondition.
     """
+    done = await delete_template_if_there(
+        on, template_id, base_revision=base_revision, actor=actor, reason=reason
+    )
+    if not done:
+        raise NotFound(KIND, template_id)
+
+
+async def delete_template_if_there(
+    on: Transaction, template_id: str, *, base_revision: int = 0, actor: str, reason: str
+) -> bool:
+    """Does what `delete_template` does. False: there is none."""
     await on.value("bump_route_version")
     newest = await on.row("read_template", template_id, 0)
     if newest is None or newest["deleted"]:
-        raise NotFound(KIND, template_id)
+        return False
     _expect(template_id, newest["revision"], base_revision)
     await _append(
         on,
@@ -103,6 +114,7 @@ async def delete_template(
         actor=actor,
         reason=reason,
     )
+    return True
 
 
 def _expect(template_id: str, found: int, base: int) -> None:

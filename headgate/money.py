@@ -52,6 +52,13 @@ def to_usd(nanos: int) -> Decimal:
     return Decimal((sign, tuple(map(int, digits)), -_FRACTION_DIGIT_COUNT))
 
 
+def write_usd(nanos: int) -> str:
+    """Returns an amount of 0 or more as `parse_usd` reads it, such as "0.0123" or "1250"."""
+    whole, fraction = divmod(nanos, NANOS_PER_USD)
+    decimals = f"{fraction:09d}".rstrip("0")
+    return f"{whole}.{decimals}" if decimals else str(whole)
+
+
 def format_usd(nanos: int) -> str:
     """Returns text such as "$0.0123" or "-$1,250.00": exact, with at least two decimals."""
     whole, fraction = divmod(abs(nanos), NANOS_PER_USD)

@@ -7,13 +7,16 @@ every field of the one is in the other.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 
 from gateway.admin.audit import Audit, describe
 from gateway.peers import ACCOUNTING, call, call_once
 from gateway.servicer import principal
+
+# In the place of an audit entry's id, where nothing is changed.
+TRIAL: Final = "trial"
 
 M = TypeVar("M", bound=Message)
 
@@ -32,10 +35,11 @@ def restate(said: Message, kind: type[M], **more: Any) -> M:
 
 
 class Restating:
-    """Passes staff's requests on, the changes with an audit entry."""
+    """Passes staff's requests on to a service, the changes with an audit entry."""
 
-    def __init__(self, audit: Audit) -> None:
+    def __init__(self, audit: Audit, peer: str = ACCOUNTING) -> None:
         self._audit = audit
+        self._peer = peer
 
     async def read(
         self,
@@ -45,7 +49,7 @@ class Restating:
         answer: type[M],
     ) -> M:
         """Asks for what changes nothing."""
-        return restate(await call(ACCOUNTING, method, restate(request, kind)), answer)
+        return restate(await call(self._peer, method, restate(request, kind)), answer)
 
     async def change(
         self,
@@ -57,10 +61,12 @@ class Restating:
         *,
         shown: Message | None = None,
         repeatable: bool = True,
+        is_trial: bool = False,
     ) -> M:
         """Asks for a change. `shown` is what the audit entry keeps, if the request has secrets.
 
-        The service gets the actor and the entry's id where its message has a place for them.
+        The service gets the actor and the entry's id where its message has a place for them. A
+        trial changes nothing and leaves no entry.
         """
         who = principal()
         places = kind.DESCRIPTOR.fields_by_name
@@ -70,7 +76,9 @@ class Restating:
         async def send(audit_id: str) -> Message:
             more = actor | ({"audit_id": audit_id} if "audit_id" in places else {})
             wanted = restate(request, kind, **more)
-            return await (call if repeatable else call_once)(ACCOUNTING, method, wanted)
+            return await (call if repeatable else call_once)(self._peer, method, wanted)
 
+        if is_trial:
+            return restate(await send(TRIAL), answer)
         intent = describe(who, action, target, request if shown is None else shown)
         return restate(await self._audit.change_elsewhere(intent, send), answer)

@@ -49,7 +49,7 @@ class StoredRoutes:
         await self._check_prices(route)
         intent = describe(who, "PutRoute", f"route/{route.operation}", request)
         stored = await self._audit.change_own(
-            intent, lambda on: _put(on, route, intent, expected=read_expected(request))
+            intent, lambda on: write_route(on, route, intent, expected=read_expected(request))
         )
         await self._routes.spread()
         return pb.PutRouteResponse(route=render_route(stored))
@@ -124,15 +124,22 @@ class StoredRoutes:
         check_prices(route, self._prices.current())
 
 
-async def _put(
-    on: Transaction, route: Route, intent: Intent, *, expected: int | None
+async def write_route(
+    on: Transaction, route: Route, intent: Intent, *, expected: int | None = None
 ) -> RouteVersion:
+    """Creates or replaces a route that has the expected version; None: any."""
     found = await begin_change(on, route.operation)
     if found is not None and found.route == route:
         # A repeat, or somebody else's same idea: nothing is lost, whatever version was expected.
         return found
     _expect(found, expected, route.operation)
     return await put_route(on, route, _writer(intent))
+
+
+async def delete_if_there(on: Transaction, operation: str, intent: Intent) -> None:
+    """Deletes a route, unless it is gone already."""
+    if await begin_change(on, operation) is not None:
+        await delete_route(on, operation, _writer(intent))
 
 
 async def _delete(

@@ -12,9 +12,11 @@ from gateway.admin.channels_servicer import ChannelAdminServicer
 from gateway.admin.forecasts_servicer import ForecastAdminServicer
 from gateway.admin.limit_questions import LimitQuestions
 from gateway.admin.limits_servicer import LimitAdminServicer
+from gateway.admin.policies import StoredSets
+from gateway.admin.policies_servicer import PolicyAdminServicer
 from gateway.admin.templates import StoredTemplates
 from gateway.admin.templates_servicer import TemplateAdminServicer
-from gateway.peers import Accounting
+from gateway.peers import Accounting, Admission, Health
 from gateway.store import Store
 from headgate.api.gateway.v1 import (
     alert_admin_pb2_grpc,
@@ -22,6 +24,7 @@ from headgate.api.gateway.v1 import (
     channel_admin_pb2_grpc,
     forecast_admin_pb2_grpc,
     limit_admin_pb2_grpc,
+    policy_admin_pb2_grpc,
     template_admin_pb2_grpc,
 )
 
@@ -67,3 +70,19 @@ def build_services(
             f"{_PACKAGE}.TemplateAdminService",
         ),
     ]
+
+
+def build_policy_service(
+    *,
+    audit: Audit,
+    admission: Admission,
+    accounting: Accounting,
+    health: Health,
+    sets: StoredSets,
+) -> Service:
+    """Returns the service about sets of policies, which every service keeps some of."""
+    servicer = PolicyAdminServicer(
+        audit=audit, admission=admission, accounting=accounting, health=health, sets=sets
+    )
+    add = policy_admin_pb2_grpc.add_PolicyAdminServiceServicer_to_server
+    return (add, servicer, f"{_PACKAGE}.PolicyAdminService")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from chassis.checks import Checks
@@ -30,9 +31,9 @@ VERSION_MAX: Final = 2**63 - 2
 _LAYOUT: Final = str.maketrans("\n\t", "  ")
 
 
-def parse_route(route: pb.Route) -> Route:
+def parse_route(route: pb.Route, *, path: str = "route.") -> Route:
     """Checks a route; what is unset gets its default. Raises InvalidArgument."""
-    checks = Checks("route.")
+    checks = Checks(path)
     _check_operation(checks, "operation", route.operation)
     parsed = Route(
         operation=route.operation,
@@ -73,25 +74,36 @@ def parse_route(route: pb.Route) -> Route:
     return parsed
 
 
-def check_prices(route: Route, book: PriceBook) -> None:
-    """Raises InvalidArgument for every candidate that has no price for anybody."""
-    checks = Checks("route.")
+def check_prices(
+    route: Route,
+    book: PriceBook,
+    *,
+    path: str = "route.",
+    priced: Collection[Candidate] = (),
+) -> None:
+    """Raises InvalidArgument for every candidate without a price, `priced` ones aside."""
+    checks = Checks(path)
     for position, candidate in enumerate(route.candidates):
-        if not book.prices(candidate, route.operation):
+        if candidate not in priced and not book.prices(candidate, route.operation):
             checks.violate(
                 f"candidates[{position}]",
                 f"{candidate} has no price, so no call to it could be held: set one, or a flat "
                 f"price for calls of {route.operation}",
             )
-    if route.baseline is not None and not book.prices(route.baseline, route.operation):
-        checks.violate("baseline_model", f"{route.baseline} has no price to compare with: set one")
+    baseline = route.baseline
+    if (
+        baseline is not None
+        and baseline not in priced
+        and not book.prices(baseline, route.operation)
+    ):
+        checks.violate("baseline_model", f"{baseline} has no price to compare with: set one")
     checks.raise_if_any()
 
 
-def parse_operation(operation: str) -> str:
+def parse_operation(operation: str, *, path: str = "operation") -> str:
     """Returns the operation. Raises InvalidArgument."""
     checks = Checks()
-    _check_operation(checks, "operation", operation)
+    _check_operation(checks, path, operation)
     checks.raise_if_any()
     return operation
 

@@ -22,18 +22,24 @@ _FORMATS: Final = frozenset(pb.TemplateFormat.values())
 
 def parse_template(request: pb.PutTemplateRequest) -> Template:
     """Checks a template to write. Raises InvalidArgument."""
-    checks, template = Checks(), request.template
-    check_id(checks, "template.template_id", template.template_id)
-    default = read_locale(checks, "template.default_locale", template.default_locale)
-    if not template.default_locale:
-        checks.violate("template.default_locale", "required: name a locale of the texts")
-    texts = _read_texts(checks, template)
-    if texts and default and default not in texts:
-        checks.violate("template.texts", f"has no text for the default locale {default}")
-    is_html = read_format(checks, "template.format", template.format)
+    checks = Checks()
+    template = read_template(checks, "template.", request.template)
     _check_revision(checks, "base_revision", request.base_revision)
-    _check_reason(checks, request.reason)
+    check_reason(checks, request.reason)
     checks.raise_if_any()
+    return template
+
+
+def read_template(checks: Checks, path: str, template: pb.Template) -> Template:
+    """Returns a template to write; what is wrong with it is on the checks."""
+    check_id(checks, f"{path}template_id", template.template_id)
+    default = read_locale(checks, f"{path}default_locale", template.default_locale)
+    if not template.default_locale:
+        checks.violate(f"{path}default_locale", "required: name a locale of the texts")
+    texts = _read_texts(checks, f"{path}texts", template)
+    if texts and default and default not in texts:
+        checks.violate(f"{path}texts", f"has no text for the default locale {default}")
+    is_html = read_format(checks, f"{path}format", template.format)
     return Template(
         template_id=template.template_id, default_locale=default, is_html=is_html, texts=texts
     )
@@ -44,7 +50,7 @@ def check_deletion(request: pb.DeleteTemplateRequest) -> None:
     checks = Checks()
     check_id(checks, "template_id", request.template_id)
     _check_revision(checks, "base_revision", request.base_revision)
-    _check_reason(checks, request.reason)
+    check_reason(checks, request.reason)
     checks.raise_if_any()
 
 
@@ -97,21 +103,21 @@ def render_revision(revision: Revision) -> pb.Template:
     )
 
 
-def _read_texts(checks: Checks, template: pb.Template) -> dict[str, str]:
+def _read_texts(checks: Checks, path: str, template: pb.Template) -> dict[str, str]:
     count = len(template.texts)
     if not 1 <= count <= LOCALE_COUNT_MAX:
-        checks.violate("template.texts", f"has {count}; give 1 to {LOCALE_COUNT_MAX}")
+        checks.violate(path, f"has {count}; give 1 to {LOCALE_COUNT_MAX}")
         return {}
     texts: dict[str, str] = {}
     for tag, text in template.texts.items():
         locale = parse_locale(tag)
         if locale is None:
-            checks.violate("template.texts", "has a locale that is no tag of BCP 47, as de-AT is")
+            checks.violate(path, "has a locale that is no tag of BCP 47, as de-AT is")
             continue
         if locale in texts:
-            checks.violate("template.texts", f"has the locale {locale} twice")
+            checks.violate(path, f"has the locale {locale} twice")
         texts[locale] = text
-        check_text(checks, f"template.texts[{locale}]", text)
+        check_text(checks, f"{path}[{locale}]", text)
     return texts
 
 
@@ -119,5 +125,6 @@ def _check_revision(checks: Checks, field: str, value: int) -> None:
     checks.integer(field, value, minimum=0, maximum=REVISION_MAX)
 
 
-def _check_reason(checks: Checks, reason: str) -> None:
+def check_reason(checks: Checks, reason: str) -> None:
+    """Notes what is wrong with why somebody changes something."""
     checks.text("reason", reason, min_length=0, max_length=REASON_LENGTH_MAX)

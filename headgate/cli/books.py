@@ -21,7 +21,7 @@ from headgate.cli.session import open_session
 from headgate.money import format_usd
 
 app = typer.Typer(name="books", help="Corrections of what is booked.", no_args_is_help=True)
-export_app = typer.Typer(name="export", help="What is booked, as files.", no_args_is_help=True)
+export_app = typer.Typer(name="export", help="Policies in force, or what is booked, as files.")
 
 
 class Format(str, enum.Enum):

@@ -92,7 +92,7 @@ def set_channel(
         types=type_ or [],
         severity_min=severity.number,
         paused=paused,
-        quiet_hours=_parse_quiet(quiet, time_zone) if quiet else None,
+        quiet_hours=parse_quiet(quiet, time_zone) if quiet else None,
     )
     # A repetition would not print the secret.
     answer: pb.PutChannelResponse = open_session(context).ask_at(
@@ -204,7 +204,8 @@ def _read_url(path: Path | None) -> str:
     return text.strip()
 
 
-def _parse_quiet(text: str, time_zone: str) -> channel_pb2.QuietHours:
+def parse_quiet(text: str, time_zone: str) -> channel_pb2.QuietHours:
+    """Returns hours such as 22:00-07:00."""
     start, _, end = text.partition("-")
     start_minute, end_minute = _parse_minute(start), _parse_minute(end)
     if start_minute is None or end_minute is None:
@@ -252,11 +253,15 @@ def _show_channels(channels: Iterable[channel_pb2.Channel]) -> None:
 def _show_quiet(channel: channel_pb2.Channel) -> str:
     if not channel.HasField("quiet_hours"):
         return wording.NOTHING
-    quiet = channel.quiet_hours
+    return f"{word_quiet(channel.quiet_hours)} {channel.quiet_hours.time_zone}"
+
+
+def word_quiet(quiet: channel_pb2.QuietHours) -> str:
+    """Returns hours as `parse_quiet` reads them."""
     start, end = (
         f"{minute // 60:02}:{minute % 60:02}" for minute in (quiet.start_minute, quiet.end_minute)
     )
-    return f"{start}-{end} {quiet.time_zone}"
+    return f"{start}-{end}"
 
 
 def _show_deliveries(deliveries: Iterable[channel_pb2.Delivery]) -> None:

@@ -51,6 +51,11 @@ class Access:
     reason: str = ""
 
 
+def read_variable(name: str) -> str:
+    """Returns what a variable holds that a file names. Empty: it is not set."""
+    return os.environ.get(name, "")
+
+
 def find_access(options: Options, *, needs_key: bool = True) -> Access:
     """Returns how to reach the gateway. Raises WrongUse if something is missing or can't be.
 

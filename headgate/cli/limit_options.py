@@ -13,14 +13,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from headgate.api.common.v1 import limit_pb2
 from headgate.cli.config import WrongUse
-from headgate.money import parse_usd
+from headgate.money import AMOUNT_NANOS_MAX, parse_usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _UNITS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_AMOUNT_DIGITS_MAX: Final = 32
 _DURATION: Final = re.compile(r"([0-9]{1,12})(ms|s|m|h|d)")
-_DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class MetricName(str, enum.Enum):
@@ -86,6 +87,8 @@ def parse_amount(option: str, text: str, metric: MetricName) -> int:
             raise WrongUse(f"{option}: {error}") from None
     if not (text.isascii() and text.isdigit()):
         raise WrongUse(f"{option}: {text!r} is not a number of {metric.value}; write it like 1000")
+    if len(text) > _AMOUNT_DIGITS_MAX or int(text) > AMOUNT_NANOS_MAX:
+        raise WrongUse(f"{option}: {text[:20]}… is too much")
     return int(text)
 
 
@@ -134,17 +137,26 @@ def parse_duration(option: str, text: str) -> Duration:
     return Duration(seconds=milliseconds // 1_000, nanos=milliseconds % 1_000 * 1_000_000)
 
 
+def format_duration(duration: Duration) -> str:
+    """Returns a duration of whole milliseconds as `parse_duration` reads it."""
+    milliseconds = duration.seconds * 1_000 + duration.nanos // 1_000_000
+    for unit, size in sorted(_UNITS.items(), key=lambda pair: -pair[1]):
+        if milliseconds % size == 0:
+            return f"{milliseconds // size}{unit}"
+    raise AssertionError("a millisecond divides all")
+
+
 def parse_instant(option: str, text: str) -> Timestamp:
     """Returns an instant; one without an offset is UTC."""
+    timestamp = Timestamp()
     try:
         # Python 3.10 does not know the Z.
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc)
+        timestamp.FromDatetime(moment)
+    except (ValueError, OverflowError):
         raise WrongUse(f"{option}: {text!r} is no instant; write it like 2026-05-01") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
     return timestamp
 
 
@@ -156,8 +168,8 @@ def _set_calendar(
     day = options.start_day.lower()
     if not day:
         return
-    if per is PeriodName.WEEK and day[:3] in _DAYS:
-        calendar.week_start_day = _DAYS.index(day[:3]) + 1
+    if per is PeriodName.WEEK and day[:3] in DAYS:
+        calendar.week_start_day = DAYS.index(day[:3]) + 1
     elif per is PeriodName.MONTH and day.isascii() and day.isdigit():
         calendar.month_anchor_day = int(day)
     else:

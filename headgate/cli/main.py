@@ -30,6 +30,7 @@ from headgate.cli import (
 )
 from headgate.cli.config import DEFAULT_TARGET, KEY_VARIABLE, Options
 from headgate.cli.output import printable
+from headgate.cli.policies import commands as policies
 from headgate.errors import DeadlineExceeded, Overloaded, RpcError, Unauthenticated, Unavailable
 
 EXIT_REFUSED: Final = 1
@@ -69,6 +70,9 @@ for _command in (
     forecasts.forecast,
     staff.login,
     staff.logout,
+    policies.diff,
+    policies.apply,
+    policies.verify,
 ):
     app.command()(_command)
 
@@ -132,7 +136,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = app(arguments, prog_name="headgate", standalone_mode=False)
     except typer.TyperException as error:
-        return _complain(error.format_message(), error.exit_code)
+        # Files may be wrong in many places: one line for each.
+        first, *others = error.format_message().split("\n")
+        code = _complain(first, error.exit_code)
+        for each in others:
+            print(printable(each), file=sys.stderr)
+        return code
     except (Unavailable, DeadlineExceeded, Overloaded) as error:
         return _complain(f"no answer: {error}", EXIT_NO_ANSWER)
     except Unauthenticated as error:

@@ -20,13 +20,14 @@ prices:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import yaml
 
 from headgate.api.common.v1 import price_pb2
-from headgate.money import parse_usd
+from headgate.cli.route_files import parse_whole
+from headgate.money import parse_usd, write_usd
 
 METERS: Final = {
     value.name.removeprefix("METER_").lower().replace("_", "-"): value.number
@@ -36,6 +37,9 @@ METERS: Final = {
 _CALL: Final = price_pb2.METER_CALL
 _MILLION: Final = 10**6
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+_MINUTES_PER_DAY: Final = 1_440
+# The end of a day, which is not its beginning.
+_MIDNIGHT: Final = "24:00"
 _PRICE_FIELDS: Final = {"provider", "model", "org", "operation", "flat", "meters", "variants"}
 
 
@@ -50,27 +54,70 @@ def read_prices(text: str) -> list[price_pb2.ModelPrice]:
         document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts alone
     except yaml.YAMLError as error:
         raise BadPriceFileError(f"is no YAML: {' '.join(str(error).split())}") from None
-    reader = _Reader()
+    reader = PriceReader()
     prices = reader.read(document)
     if reader.wrong:
         raise BadPriceFileError("\n".join(reader.wrong))
     return prices
 
 
-class _Reader:
+def describe_price(price: price_pb2.ModelPrice) -> dict[str, Any]:
+    """Returns what a file says of a price, each value as a text."""
+    names = ("provider", "model", "operation", "org")
+    told: dict[str, Any] = {name: getattr(price, name) for name in names if getattr(price, name)}
+    if price.operation and not price.meters[0].nanos_per_million % _MILLION:
+        told["flat"] = write_usd(price.meters[0].nanos_per_million // _MILLION)
+    else:
+        told["meters"] = _describe_meters(price.meters)
+    if price.variants:
+        told["variants"] = [_describe_variant(each) for each in price.variants]
+    return told
+
+
+def _describe_variant(variant: price_pb2.PriceVariant) -> dict[str, Any]:
+    told: dict[str, Any] = {"tier": variant.service_tier} if variant.service_tier else {}
+    if (variant.start_minute, variant.end_minute) != (0, 0):
+        told["from"], told["to"] = (
+            f"{minute // 60:02}:{minute % 60:02}"
+            for minute in (variant.start_minute, variant.end_minute)
+        )
+    return {**told, "meters": _describe_meters(variant.meters)}
+
+
+def _describe_meters(meters: Iterable[price_pb2.MeterPrice]) -> dict[str, Any]:
+    names = {number: name for name, number in METERS.items()}
+    return {
+        names[each.meter]: _describe_rate(each)
+        for each in sorted(meters, key=lambda each: each.meter)
+    }
+
+
+def _describe_rate(rate: price_pb2.MeterPrice) -> str | dict[str, Any]:
+    usd = write_usd(rate.nanos_per_million)
+    if not rate.tiers:
+        return usd
+    above = {
+        str(tier.input_token_threshold): write_usd(tier.nanos_per_million) for tier in rate.tiers
+    }
+    return {"usd": usd, "above": above}
+
+
+class PriceReader:
     """Collects everything that is wrong, so that one look finds it all."""
 
     def __init__(self) -> None:
         self.wrong: list[str] = []
 
     def read(self, document: Any) -> list[price_pb2.ModelPrice]:
+        """Returns the prices of a document."""
         listed = document.get("prices") if isinstance(document, dict) else None
         if not isinstance(listed, list) or not listed:
             self.wrong.append("prices: required, a list")
             return []
-        return [self._price(f"prices[{place}]", each) for place, each in enumerate(listed)]
+        return [self.price(f"prices[{place}]", each) for place, each in enumerate(listed)]
 
-    def _price(self, path: str, given: Any) -> price_pb2.ModelPrice:
+    def price(self, path: str, given: Any) -> price_pb2.ModelPrice:
+        """Returns what a price in a file says."""
         message = price_pb2.ModelPrice()
         if not self._is_mapping(path, given, _PRICE_FIELDS):
             return message
@@ -118,7 +165,7 @@ class _Reader:
             message.nanos_per_million = self._usd(f"{path}.usd", given.get("usd"))
             above = given.get("above", {})
             for threshold, usd in above.items() if isinstance(above, dict) else ():
-                if not str(threshold).isdigit():
+                if parse_whole(str(threshold)) is None:
                     self.wrong.append(f"{path}.above: {threshold!r} is no count of tokens")
                     continue
                 nanos = self._usd(f"{path}.above.{threshold}", usd)
@@ -134,6 +181,8 @@ class _Reader:
 
     def _minute(self, path: str, given: Any) -> int:
         found = _TIME.fullmatch(str(given))
+        if given == _MIDNIGHT:
+            return _MINUTES_PER_DAY
         if found is None:
             self.wrong.append(f"{path}: {given!r} is no time of the day, such as 16:30")
             return 0

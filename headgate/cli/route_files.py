@@ -56,7 +56,7 @@ def read_routes(text: str) -> list[admin_pb2.PutRouteRequest]:
         document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts alone
     except yaml.YAMLError as error:
         raise BadRouteFileError(f"is no YAML: {' '.join(str(error).split())}") from None
-    reader = _Reader()
+    reader = RouteReader()
     listed = document.get("routes") if isinstance(document, dict) else None
     if not isinstance(listed, list) or not listed:
         raise BadRouteFileError("routes: required, a list")
@@ -68,9 +68,15 @@ def read_routes(text: str) -> list[admin_pb2.PutRouteRequest]:
 
 def write_route(route: admin_pb2.Route) -> str:
     """Returns a route as a file that `read_routes` reads."""
+    told = describe_route(route)
+    told = {"operation": told.pop("operation"), "version": route.version, **told}
+    return yaml.safe_dump({"routes": [told]}, sort_keys=False, allow_unicode=True)
+
+
+def describe_route(route: admin_pb2.Route) -> dict[str, Any]:
+    """Returns what a file says of a route, without its version."""
     names = [f"{each.provider}/{each.model}" for each in route.candidates]
-    told: dict[str, Any] = {"operation": route.operation, "version": route.version}
-    told["candidates"] = names
+    told: dict[str, Any] = {"operation": route.operation, "candidates": names}
     if route.weights:
         pairs = zip(names, route.weights, strict=True)
         told["candidates"] = [{name: weight} for name, weight in pairs]
@@ -84,16 +90,17 @@ def write_route(route: admin_pb2.Route) -> str:
         told["baseline"] = f"{route.baseline_model.provider}/{route.baseline_model.model}"
     if route.tags:
         told["tags"] = list(route.tags)
-    return yaml.safe_dump({"routes": [told]}, sort_keys=False, allow_unicode=True)
+    return told
 
 
-class _Reader:
+class RouteReader:
     """Collects everything that is wrong, so that one look finds it all."""
 
     def __init__(self) -> None:
         self.wrong: list[str] = []
 
     def read(self, path: str, given: Any) -> admin_pb2.PutRouteRequest:
+        """Returns what a route in a file asks for."""
         request = admin_pb2.PutRouteRequest()
         if not isinstance(given, dict):
             self.wrong.append(f"{path}: must have names and values")

@@ -14,7 +14,12 @@ from chassis.database import Pool
 from chassis.peers import open_channel
 from chassis.process import Process
 from chassis.server import ServiceTokenAuthenticator
-from headgate.api.accounting.v1 import alerts_pb2_grpc, channels_pb2_grpc, forecasts_pb2_grpc
+from headgate.api.accounting.v1 import (
+    alerts_pb2_grpc,
+    channels_pb2_grpc,
+    forecasts_pb2_grpc,
+    policies_pb2_grpc,
+)
 from headgate.api.admission.v1 import admission_pb2_grpc
 from headgate.api.health.v1 import health_pb2_grpc
 from services.accounting.alerts.crossings import CrossingFeed
@@ -35,17 +40,21 @@ from services.accounting.delivery.webhooks import Webhooks
 from services.accounting.forecasts.budgets import Budgets
 from services.accounting.forecasts.servicer import ForecastServicer
 from services.accounting.forecasts.store import SpendingStore
+from services.accounting.policies.servicer import PolicyServicer
+from services.accounting.policies.sets import Policies
 from services.accounting.prices import Prices
 
 ALERT_SERVICE: Final = "headgate.api.accounting.v1.AlertService"
 CHANNEL_SERVICE: Final = "headgate.api.accounting.v1.ChannelService"
 FORECAST_SERVICE: Final = "headgate.api.accounting.v1.ForecastService"
+POLICY_SERVICE: Final = "headgate.api.accounting.v1.PolicyService"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alerting:
     """What the servicers and loops share."""
 
+    pool: Pool
     store: AlertStore
     watch: Watch
     gate: Gate
@@ -73,6 +82,12 @@ class Alerting:
             forecasts_pb2_grpc.add_ForecastServiceServicer_to_server,
             ForecastServicer(store=self.spending, budgets=self.budgets, prices=prices),
             service_name=FORECAST_SERVICE,
+            authenticate=authenticate,
+        )
+        process.server.add(
+            policies_pb2_grpc.add_PolicyServiceServicer_to_server,
+            PolicyServicer(Policies(pool=self.pool, prices=prices, desk=self.desk)),
+            service_name=POLICY_SERVICE,
             authenticate=authenticate,
         )
         process.spawn("alerts", self.watch.run())
@@ -131,6 +146,7 @@ def build_alerting(
     spending = SpendingStore(pool)
     stub = None if admission is None else admission_pb2_grpc.AdmissionServiceStub(admission)
     return Alerting(
+        pool=pool,
         store=AlertStore(pool),
         watch=_build_watch(pool, admission, health),
         gate=gate,

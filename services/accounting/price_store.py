@@ -5,12 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
-from chassis.database import Pool
+from chassis.database import Pool, changing
 from chassis.errors import AlreadyExists, NotFound
 from services.accounting.domain.pricebook import (
     CatalogueChange,
@@ -19,44 +18,24 @@ from services.accounting.domain.pricebook import (
     PriceSource,
     compare_catalogue,
 )
-from services.accounting.domain.pricing import Price
 from services.accounting.domain.usage import HORIZON
+from services.accounting.overrides import (
+    Connection,
+    Override,
+    PriceKey,
+    change_overrides,
+    describe_price,
+    end_override,
+    log_change,
+    write_override,
+)
 from services.accounting.price_codec import decode_price, encode_meters, encode_variants
 from services.accounting.queries import QUERIES
-
-# Quoted: it is generic for the type checker only.
-_Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 # A price that ended longer ago can price no report any more.
 _MEMORY: Final = HORIZON + dt.timedelta(days=1)
 # For pricing the past again: prices are few.
 _FOR_EVER: Final = dt.timedelta(days=36_500)
-
-
-class PriceKey(NamedTuple):
-    """What a price is for: a model, or the unpriced models of an operation."""
-
-    provider: str
-    model: str
-    # Empty: the platform.
-    org: str
-    # Empty: it is a model's.
-    operation: str = ""
-
-    @property
-    def target(self) -> str:
-        """Its name in the log of changes."""
-        name = f"price/{self.org}/{self.provider}/{self.model}"
-        return f"{name}/{self.operation}" if self.operation else name
-
-
-class Override(NamedTuple):
-    """A price that staff write."""
-
-    key: PriceKey
-    price: Price
-    # None: at once.
-    effective_time: dt.datetime | None = None
 
 
 class PriceStore:
@@ -98,7 +77,7 @@ class PriceStore:
             earlier = await _find_change(connection, audit_id, key.target)
             if earlier is not None:
                 after = earlier["after"]
-                if after is None or json.loads(after) != json.loads(_stored(price)):
+                if after is None or json.loads(after) != json.loads(describe_price(price)):
                     raise _reused(audit_id)
                 version = earlier["version"]
                 row = await connection.fetchrow(QUERIES.find_override.sql, *key, version)
@@ -110,9 +89,9 @@ class PriceStore:
                     *(*key, override.effective_time),
                     *(encode_meters(price), encode_variants(price), audit_id),
                 )
-                await _log_change(connection, audit_id, key, version, (None, _stored(price)))
+                await log_change(connection, audit_id, key, version, (None, describe_price(price)))
                 return None
-            row = await _write_override(connection, override, version + 1, audit_id)
+            row = await write_override(connection, override, version + 1, audit_id)
             await connection.execute(QUERIES.set_book_version.sql, version + 1)
         return _as_entry(override, version + 1, row)
 
@@ -123,15 +102,10 @@ class PriceStore:
 
         Returns the book's version and how many differed. Safe to repeat.
         """
-        async with self._pool.acquire() as connection, connection.transaction():
-            version: int = await connection.fetchval(QUERIES.lock_price_book.sql)
-            changed = [each for each in overrides if await _differs(connection, each)]
-            if changed and not validate_only:
-                version += 1
-                for override in changed:
-                    await _write_override(connection, override, version, audit_id)
-                await connection.execute(QUERIES.set_book_version.sql, version)
-        return version, len(changed)
+        async with changing(self._pool, keep=not validate_only) as connection:
+            before: int = await connection.fetchval(QUERIES.lock_price_book.sql)
+            version, count = await change_overrides(connection, overrides, audit_id=audit_id)
+        return before if validate_only else version, count
 
     async def delete_override(self, key: PriceKey, *, audit_id: str) -> int:
         """Ends an override; returns the first version without it.
@@ -147,11 +121,8 @@ class PriceStore:
                     raise _reused(audit_id)
                 ended_by: int = earlier["version"]
                 return ended_by
-            before = await connection.fetchrow(QUERIES.end_override.sql, *key, version)
-            if before is None:
+            if not await end_override(connection, key, version, audit_id):
                 raise NotFound("price", f"{key.provider}/{key.model}")
-            change = (_stored(decode_price(*before)), None)
-            await _log_change(connection, audit_id, key, version, change)
             await connection.execute(QUERIES.set_book_version.sql, version)
         return version
 
@@ -193,62 +164,19 @@ class PriceStore:
                 price = decode_price(row["meters"], row["variants"])
                 override = Override(key, price, row["effective_time"])
                 # The change by its audit id was logged when it was scheduled.
-                await _write_override(connection, override, version, f"{row['audit_id']}/due")
+                await write_override(connection, override, version, f"{row['audit_id']}/due")
             await connection.execute(QUERIES.set_book_version.sql, version)
         return version
 
 
-async def _write_override(
-    connection: _Connection, override: Override, version: int, audit_id: str
-) -> asyncpg.Record:
-    key, price, effective_time = override
-    before = await connection.fetchrow(QUERIES.end_override.sql, *key, version)
-    (row,) = await connection.fetch(
-        QUERIES.insert_override.sql,
-        *(*key, encode_meters(price), encode_variants(price), effective_time, version),
-    )
-    stored = None if before is None else _stored(decode_price(*before))
-    await _log_change(connection, audit_id, key, version, (stored, _stored(price)))
-    return row
-
-
-async def _differs(connection: _Connection, override: Override) -> bool:
-    row = await connection.fetchrow(QUERIES.find_override_in_force.sql, *override.key)
-    return (
-        row is None
-        or decode_price(row["meters"], row["variants"]) != override.price
-        or row["effective_time"] != override.effective_time
-    )
-
-
 async def _find_change(
-    connection: _Connection, audit_id: str, target: str
+    connection: Connection, audit_id: str, target: str
 ) -> asyncpg.Record | None:
     return await connection.fetchrow(QUERIES.find_change.sql, audit_id, target)
 
 
-async def _log_change(
-    connection: _Connection,
-    audit_id: str,
-    key: PriceKey,
-    version: int,
-    change: tuple[str | None, str | None],
-) -> None:
-    await connection.execute(QUERIES.insert_change.sql, audit_id, key.target, version, *change)
-
-
 def _reused(audit_id: str) -> AlreadyExists:
     return AlreadyExists(f"audit_id {audit_id} made another change", audit_id=audit_id)
-
-
-def _stored(price: Price) -> str:
-    # As it always was for a price without variants: a repeated change finds itself.
-    variants = encode_variants(price)
-    if variants is None:
-        return encode_meters(price)
-    return json.dumps(
-        {"meters": json.loads(encode_meters(price)), "variants": json.loads(variants)}
-    )
 
 
 def _as_entry(override: Override, version: int, row: asyncpg.Record) -> PriceEntry:

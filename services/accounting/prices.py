@@ -10,7 +10,8 @@ import structlog
 
 from chassis.database import is_unavailable
 from services.accounting.domain.pricebook import PriceBook, PriceEntry
-from services.accounting.price_store import Override, PriceKey, PriceStore
+from services.accounting.overrides import Override, PriceKey
+from services.accounting.price_store import PriceStore
 
 # A change of prices reaches every process within this.
 POLL_SECONDS: Final = 1.0

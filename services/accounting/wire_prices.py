@@ -20,7 +20,7 @@ from services.accounting.domain.pricing import (
     Rate,
     Variant,
 )
-from services.accounting.price_store import Override, PriceKey
+from services.accounting.overrides import Override, PriceKey
 from services.accounting.wire import (
     INT64_MAX,
     NAME_LENGTH_MAX,
@@ -79,7 +79,7 @@ def render_put(override: Override, entry: PriceEntry | None) -> pb.PutPriceRespo
 def parse_delete(request: pb.DeletePriceRequest) -> tuple[PriceKey, str]:
     """Returns which override to end, and the audit id. Raises InvalidArgument."""
     checks = Checks()
-    key = _parse_key(checks, "", request)
+    key = parse_key(checks, "", request)
     audit_id = parse_audit_id(checks, request.audit_id)
     checks.raise_if_any()
     return key, audit_id
@@ -98,7 +98,7 @@ def render_price(entry: PriceEntry) -> price_pb2.ModelPrice:
 
 def parse_override(checks: Checks, field: str, message: price_pb2.ModelPrice) -> Override:
     """Returns what a price is for, and the price. Violations go to `checks`."""
-    key = _parse_key(checks, f"{field}.", message)
+    key = parse_key(checks, f"{field}.", message)
     rates = _parse_rates(checks, f"{field}.meters", message.meters)
     if key.operation:
         if rates.keys() != {Meter.CALL}:
@@ -120,7 +120,21 @@ def parse_override(checks: Checks, field: str, message: price_pb2.ModelPrice) ->
     return Override(key, Price(rates, variants), effective_time)
 
 
-def _parse_key(checks: Checks, prefix: str, message: Any) -> PriceKey:
+def parse_overrides(checks: Checks, messages: Sequence[price_pb2.ModelPrice]) -> list[Override]:
+    """Returns overrides that take effect at once. Violations go to `checks`."""
+    overrides = [
+        parse_override(checks, f"prices[{place}]", each) for place, each in enumerate(messages)
+    ]
+    for place, override in enumerate(overrides):
+        if override.effective_time is not None:
+            checks.violate(
+                f"prices[{place}].effective_time", "a set takes effect at once; leave it out"
+            )
+    return overrides
+
+
+def parse_key(checks: Checks, prefix: str, message: Any) -> PriceKey:
+    """Returns what a price is for. Violations go to `checks`."""
     operation = checks.text(
         f"{prefix}operation", message.operation, min_length=0, max_length=NAME_LENGTH_MAX
     )

@@ -8,31 +8,33 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
 
 import asyncpg
 import structlog
 
 from chassis import database
-from chassis.errors import AlreadyExists, FailedPrecondition, NotFound
+from chassis.errors import FailedPrecondition, NotFound
 from services.admission.domain.bindings import Binding, LimitSet, Projection
 from services.admission.domain.calls import Reserve
 from services.admission.domain.fences import Fence
 from services.admission.domain.limits import Limit
 from services.admission.domain.windows import FOREVER
+from services.admission.limit_sets import (
+    Connection,
+    already_exists,
+    check_count,
+    check_overlap,
+    write_set,
+)
 from services.admission.queries import QUERIES
 from services.admission.rows import fence_of, limit_columns, limit_of
 
 log = structlog.get_logger()
 
-# Quoted: generic for the type checker only.
-Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-
 # Beyond this many scopes the copy of bindings starts over: it is a cache, nothing depends on it.
 BINDING_COUNT_MAX: Final = 50_000
-# Every change makes each replica read all limits: this many take a tenth of a second.
-LIMIT_COUNT_MAX: Final = 20_000
 # A fence that waits longer ends the sessions that it waits for.
 FENCE_PATIENCE_MS: Final = 30
 FENCE_WAIT_MS: Final = 2_000
@@ -113,13 +115,13 @@ class Policy:
             if found != limit:
                 _expect(limit.limit_id, found, expected_version)
             if before is None:
-                await _check_count(connection)
+                await check_count(connection)
             columns = limit_columns(limit)
-            await _check_overlap(connection, limit, columns)
+            await check_overlap(connection, limit, columns)
             try:
                 await connection.execute(QUERIES.upsert_limit.sql, *columns.values())
             except asyncpg.UniqueViolationError as error:
-                raise _exists(limit) from error
+                raise already_exists(limit) from error
             await _log_change(connection, audit_id, f"limit/{limit.limit_id}", before, columns)
             return int(before is None)
 
@@ -143,6 +145,17 @@ class Policy:
             return -1
 
         return await self._change(change)
+
+    async def apply(
+        self, limits: Sequence[Limit], deleted: Sequence[str], *, audit_id: str, keep: bool
+    ) -> int:
+        """Writes and deletes limits, all or none; returns the version from which on it binds.
+
+        What is to be deleted may be gone already. Unless `keep`, nothing is changed.
+        """
+        return await self._change(
+            lambda connection: write_set(connection, limits, deleted, audit_id), keep=keep
+        )
 
     async def set_fence(self, fence: Fence, *, actor: str) -> Fence:
         """Sets or lifts a fence; returns the one in force, which a newer sequence may have set.
@@ -180,9 +193,10 @@ class Policy:
         change: Callable[[Connection], Awaitable[int]],
         *,
         patience_ms: int = FENCE_WAIT_MS,
+        keep: bool = True,
     ) -> int:
         """Runs a change that returns by how many limits there are more; returns the version."""
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with database.changing(self._pool, keep=keep) as connection:
             # Exclusive policy lock, before any row: the same order as every batch.
             await connection.execute(QUERIES.lock_policy.sql, str(patience_ms))
             added = await change(connection)
@@ -220,33 +234,6 @@ def _expect(limit_id: str, found: Limit | None, expected: int | None) -> None:
             limit=limit_id,
             version=str(version),
         )
-
-
-async def _check_count(connection: Connection) -> None:
-    if await connection.fetchval(QUERIES.count_limits.sql) >= LIMIT_COUNT_MAX:
-        raise FailedPrecondition(
-            "there are as many limits as can be kept; delete some, or use a pattern with '*'",
-            "TOO_MANY_LIMITS",
-            limit_count_max=str(LIMIT_COUNT_MAX),
-        )
-
-
-async def _check_overlap(connection: Connection, limit: Limit, columns: dict[str, Any]) -> None:
-    if not limit.is_temporary:
-        return
-    pattern = list(columns.values())[: list(columns).index("cap")]
-    if await connection.fetchval(
-        QUERIES.select_overlapping.sql, *pattern, columns["valid_from"], columns["valid_until"]
-    ):
-        raise _exists(limit)
-
-
-def _exists(limit: Limit) -> AlreadyExists:
-    return AlreadyExists(
-        "another limit has the same scope, metric and window at the same time; change that one",
-        reason="LIMIT_EXISTS",
-        limit=limit.limit_id,
-    )
 
 
 async def _log_change(

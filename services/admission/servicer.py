@@ -145,6 +145,15 @@ class AdmissionServicer(admission_pb2_grpc.AdmissionServiceServicer):
         )
         return pb.DeleteLimitResponse(limits_version=version)
 
+    async def ApplyLimits(
+        self, request: pb.ApplyLimitsRequest, context: Context
+    ) -> pb.ApplyLimitsResponse:
+        limits, deleted = wire_policy.parse_apply(request)
+        version = await self._policy.apply(
+            limits, deleted, audit_id=request.audit_id, keep=not request.validate_only
+        )
+        return pb.ApplyLimitsResponse(limits_version=version)
+
     async def ListLimits(
         self, request: pb.ListLimitsRequest, context: Context
     ) -> pb.ListLimitsResponse:

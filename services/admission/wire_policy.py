@@ -39,6 +39,8 @@ from services.admission.wire_windows import parse_time, parse_window, window_fie
 
 LIMIT_ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 SCOPE_SIZE_MAX: Final = 6
+# Decisions wait while a set is written: this many take a fraction of a second.
+APPLIED_COUNT_MAX: Final = 5_000
 ALERT_COUNT_MAX: Final = 8
 ALERT_PERCENT_MAX: Final = 1_000
 VALUE_LENGTH_MAX: Final = 160
@@ -53,6 +55,28 @@ def parse_put_limit(request: pb.PutLimitRequest) -> Limit:
     outer.violations += checks.violations
     outer.raise_if_any()
     return limit
+
+
+def parse_apply(request: pb.ApplyLimitsRequest) -> tuple[list[Limit], list[str]]:
+    """Returns the limits to write and the ids of those to delete. Raises InvalidArgument."""
+    checks, deleted = Checks(), list(request.deleted_limit_ids)
+    if not 1 <= len(request.limits) + len(deleted) <= APPLIED_COUNT_MAX:
+        checks.violate("limits", f"send 1 to {APPLIED_COUNT_MAX}, the deleted ones included")
+        checks.raise_if_any()
+    _check_audit_id(checks, request.audit_id)
+    limits, members = [], []
+    for place, message in enumerate(request.limits):
+        inner = Checks(f"limits[{place}].")
+        limits.append(parse_limit(inner, message))
+        checks.violations += inner.violations
+        members.append((f"limits[{place}].limit_id", message.limit_id))
+    for place, limit_id in enumerate(deleted):
+        path = f"deleted_limit_ids[{place}]"
+        checks.text(path, limit_id, max_length=64, pattern=LIMIT_ID)
+        members.append((path, limit_id))
+    checks.distinct(members)
+    checks.raise_if_any()
+    return limits, deleted
 
 
 def parse_limit(checks: Checks, limit: limit_pb2.Limit) -> Limit:

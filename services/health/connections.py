@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from chassis.database import Pool, load_queries
+from chassis.database import Pool, changing, load_queries
 
 SQL: Final = Path(__file__).parent / "sql"
 # Files of named queries.
@@ -38,11 +38,8 @@ class Connections:
         self._sql = load_sql()
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Connection]:
-        async with (
-            self._pool.acquire() as connection,
-            connection.transaction(isolation="read_committed"),
-        ):
+    async def _transaction(self, *, keep: bool = True) -> AsyncIterator[Connection]:
+        async with changing(self._pool, keep=keep) as connection:
             yield connection
 
     async def _bump_version(self, connection: Connection) -> int:

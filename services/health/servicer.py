@@ -119,6 +119,14 @@ class HealthServicer(health_pb2_grpc.HealthServiceServicer):
         )
         return pb.DeleteToggleResponse(toggle=wire_toggles.render_toggle(toggle))
 
+    async def ApplyToggles(
+        self, request: pb.ApplyTogglesRequest, context: Context
+    ) -> pb.ApplyTogglesResponse:
+        wanted, note = wire_toggles.parse_apply(request)
+        deleted, keep = request.deleted_toggle_ids, not request.validate_only
+        await self._toggles.apply(wanted, deleted, note=note, keep=keep)
+        return pb.ApplyTogglesResponse()
+
     async def ListToggles(
         self, request: pb.ListTogglesRequest, context: Context
     ) -> pb.ListTogglesResponse:

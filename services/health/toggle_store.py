@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import asyncpg
 
 from services.health.connections import Connection, Connections
 from services.health.domain.kills import ChangeNote
-from services.health.domain.toggles import DEFAULT, Place, Toggle, value_at
+from services.health.domain.toggles import Decide, Place, Toggle, changed_places, value_at
 
 Row = asyncpg.Record
 
@@ -37,34 +37,25 @@ class ToggleStore(Connections):
         async with self._pool.acquire() as connection:
             return parse_toggles(await connection.fetch(self._sql["read_toggles"]))
 
-    async def change_toggle(
-        self,
-        toggle_id: str,
-        place: Place,
-        decide: Callable[[Mapping[str, Toggle]], Toggle],
-        *,
-        note: ChangeNote,
-    ) -> Toggle:
-        """Locks the toggles, decides about one, writes it and its history; all or nothing."""
-        async with self._transaction() as connection:
+    async def change_toggles(
+        self, decide: Decide, *, note: ChangeNote, keep: bool = True
+    ) -> Mapping[str, Toggle]:
+        """Locks the toggles, decides about some, writes them and their history; all or nothing.
+
+        Unless `keep`, nothing is changed.
+        """
+        async with self._transaction(keep=keep) as connection:
             await connection.execute(self._sql["lock_toggles"])
             known = parse_toggles(await connection.fetch(self._sql["read_toggles"]))
-            before, after = known.get(toggle_id), decide(known)
-            if after == before:
-                return after
+            decided = dict(decide(known))
+            changed = {name: each for name, each in decided.items() if each != known.get(name)}
+            if not changed:
+                return decided
             version = await self._bump_version(connection)
-            await self._write_toggle(connection, after, place, version)
-            await connection.execute(
-                self._sql["insert_toggle_change"],
-                toggle_id,
-                *place,
-                value_at(before, place),
-                value_at(after, place),
-                note.actor,
-                note.reason,
-                note.audit_id,
-            )
-        return replace(after, version=version)
+            for name, after in changed.items():
+                await self._write_toggle(connection, known.get(name), after, note, version)
+                decided[name] = replace(after, version=version)
+        return decided
 
     async def list_toggle_changes(
         self, *, toggle_id: str, before: int, count_max: int
@@ -89,24 +80,33 @@ class ToggleStore(Connections):
         ]
 
     async def _write_toggle(
-        self, connection: Connection, toggle: Toggle, place: Place, version: int
+        self,
+        connection: Connection,
+        before: Toggle | None,
+        after: Toggle,
+        note: ChangeNote,
+        version: int,
     ) -> None:
+        name, old = after.toggle_id, {} if before is None else before.rules
         await connection.execute(
             self._sql["write_toggle"],
-            toggle.toggle_id,
-            toggle.description,
-            toggle.enabled,
-            toggle.deleted,
-            version,
+            *(name, after.description, after.enabled, after.deleted, version),
         )
-        if place in toggle.rules:
-            await connection.execute(
-                self._sql["put_toggle_rule"], toggle.toggle_id, *place, toggle.rules[place]
-            )
-        elif toggle.deleted or place != DEFAULT:
-            await connection.execute(
-                self._sql["delete_toggle_rules"], toggle.toggle_id, *place, toggle.deleted
-            )
+        await connection.executemany(
+            self._sql["delete_toggle_rule"], [(name, *place) for place in old.keys() - after.rules]
+        )
+        await connection.executemany(
+            self._sql["put_toggle_rule"],
+            [(name, *place, on) for place, on in after.rules.items() if old.get(place) != on],
+        )
+        told = (note.actor, note.reason, note.audit_id)
+        await connection.executemany(
+            self._sql["insert_toggle_change"],
+            [
+                (name, *place, value_at(before, place), value_at(after, place), *told)
+                for place in changed_places(before, after)
+            ],
+        )
 
 
 def parse_toggles(found: Iterable[Row]) -> dict[str, Toggle]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import grpc
 import structlog
@@ -60,7 +60,7 @@ class Toggles:
         Raises FailedPrecondition unless it has the version that is expected.
         """
 
-        def decide(known: Mapping[str, Toggle]) -> Toggle:
+        def decide(known: Mapping[str, Toggle]) -> dict[str, Toggle]:
             living = sum(not each.deleted for each in known.values())
             if toggle_id not in known and living >= toggles.TOGGLE_COUNT_MAX:
                 raise toggles.TooManyError
@@ -68,9 +68,10 @@ class Toggles:
             wanted = toggles.put(found, toggle_id, place, enabled=enabled, description=description)
             if wanted != found:
                 toggles.expect(found, expected_version)
-            return wanted
+            return {toggle_id: wanted}
 
-        return await self._change(toggle_id, place, decide, note)
+        after = await self._change(decide, note, toggle_id=toggle_id)
+        return after[toggle_id]
 
     async def delete(
         self,
@@ -82,12 +83,22 @@ class Toggles:
     ) -> Toggle:
         """Deletes a rule, or a whole toggle. Raises as `put`."""
 
-        def decide(known: Mapping[str, Toggle]) -> Toggle:
+        def decide(known: Mapping[str, Toggle]) -> dict[str, Toggle]:
             wanted = toggles.delete(known.get(toggle_id), place)
             toggles.expect(known.get(toggle_id), expected_version)
-            return wanted
+            return {toggle_id: wanted}
 
-        return await self._change(toggle_id, place, decide, note)
+        after = await self._change(decide, note, toggle_id=toggle_id)
+        return after[toggle_id]
+
+    async def apply(
+        self, wanted: Sequence[Toggle], deleted: Sequence[str], *, note: ChangeNote, keep: bool
+    ) -> None:
+        """Makes toggles what they are wanted to be, all or none. Raises ToggleLocked.
+
+        Unless `keep`, nothing is changed.
+        """
+        await self._change(lambda known: toggles.apply(known, wanted, deleted), note, keep=keep)
 
     async def list_all(self) -> list[Toggle]:
         """Lists toggles in order of their names."""
@@ -109,18 +120,18 @@ class Toggles:
             raise RuntimeError(f"guardrails are not in place: {', '.join(broken)}")
 
     async def _change(
-        self, toggle_id: str, place: Place, decide: toggles.Decide, note: ChangeNote
-    ) -> Toggle:
+        self, decide: toggles.Decide, note: ChangeNote, *, toggle_id: str = "", keep: bool = True
+    ) -> Mapping[str, Toggle]:
         try:
-            after = await self._store.change_toggle(toggle_id, place, decide, note=note)
+            after = await self._store.change_toggles(decide, note=note, keep=keep)
         except toggles.UnknownToggleError:
             raise NotFound("toggle", toggle_id) from None
-        except toggles.LockedToggleError:
-            message = f"{toggle_id} is a guardrail: only a migration changes it"
-            raise ToggleLocked(toggle_id, message) from None
-        except toggles.ShippedToggleError:
-            message = f"{toggle_id} came with Headgate and stays; switch it off instead"
-            raise ToggleLocked(toggle_id, message) from None
+        except toggles.LockedToggleError as error:
+            message = f"{error.toggle_id} is a guardrail: only a migration changes it"
+            raise ToggleLocked(error.toggle_id, message) from None
+        except toggles.ShippedToggleError as error:
+            message = f"{error.toggle_id} came with Headgate and stays; switch it off instead"
+            raise ToggleLocked(error.toggle_id, message) from None
         except toggles.ChangedToggleError as error:
             raise FailedPrecondition(
                 f"the toggle {toggle_id} has version {error.version} by now: "
@@ -131,5 +142,6 @@ class Toggles:
             ) from None
         except toggles.TooManyError:
             raise TooManyToggles from None
-        log.warning("toggle_changed", toggle=toggle_id, place=place, actor=note.actor)
+        if keep:
+            log.warning("toggles_changed", toggles=sorted(after), actor=note.actor)
         return after

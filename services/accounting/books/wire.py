@@ -19,9 +19,9 @@ from services.accounting.books.reconciliation import Bill
 from services.accounting.domain.bills import BillFormat
 from services.accounting.domain.reconciliation import TOLERANCE_DEFAULT, Deviation
 from services.accounting.domain.usage import AMOUNT_MAX
-from services.accounting.price_store import Override
+from services.accounting.overrides import Override
 from services.accounting.wire import INT64_MAX, NAME_LENGTH_MAX, PROVIDER_LENGTH_MAX
-from services.accounting.wire_prices import parse_audit_id, parse_override
+from services.accounting.wire_prices import parse_audit_id, parse_overrides
 from services.accounting.wire_usage import check_interval, parse_instant
 
 NOTE_LENGTH_MAX: Final = 1_024
@@ -109,19 +109,8 @@ def parse_import(request: pb.ImportPricesRequest) -> tuple[list[Override], str]:
     if not 1 <= len(request.prices) <= PRICE_COUNT_MAX:
         checks.violate("prices", f"send 1 to {PRICE_COUNT_MAX} prices")
         checks.raise_if_any()
-    overrides = [
-        parse_override(checks, f"prices[{place}]", each)
-        for place, each in enumerate(request.prices)
-    ]
-    first: dict[object, int] = {}
-    for place, override in enumerate(overrides):
-        earlier = first.setdefault(override.key, place)
-        if earlier != place:
-            checks.violate(f"prices[{place}]", f"is for the same as prices[{earlier}]")
-        if override.effective_time is not None:
-            checks.violate(
-                f"prices[{place}].effective_time", "an import takes effect at once; leave it out"
-            )
+    overrides = parse_overrides(checks, request.prices)
+    checks.distinct((f"prices[{place}]", each.key) for place, each in enumerate(overrides))
     audit_id = parse_audit_id(checks, request.audit_id)
     checks.raise_if_any()
     return overrides, audit_id

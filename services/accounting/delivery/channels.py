@@ -81,20 +81,26 @@ class Channels:
         An empty URL leaves it as it was. Raises FailedPrecondition if its kind is another, or if
         no key is configured to seal it with.
         """
-        key = Key(org=wanted.org, channel_id=wanted.channel_id)
         async with self._pool.acquire() as connection, connection.transaction():
-            before = await _lock(connection, key)
-            if before is not None and before.kind is not wanted.kind:
-                message = f"channel {key.channel_id} is of another kind; delete it first"
-                raise FailedPrecondition(message, "CHANNEL_KIND_DIFFERS", channel=key.channel_id)
-            after, secret = self._seal(key, wanted, url, before)
-            is_new = await _log_change(connection, key, audit_id, before, after)
-            if is_new:
-                query = DELIVERY.insert_channel if before is None else DELIVERY.update_channel
-                if not await connection.fetch(query.sql, *_columns(after)):
-                    # Somebody created it since we looked: a repetition changes it.
-                    raise StoreUnavailable
-            stored = await _lock(connection, key)
+            return await self.put_on(connection, wanted, url, audit_id=audit_id)
+
+    async def put_on(
+        self, connection: Transaction, wanted: Channel, url: str, *, audit_id: str
+    ) -> tuple[Channel, str]:
+        """Does what `put` does in the caller's transaction."""
+        key = Key(org=wanted.org, channel_id=wanted.channel_id)
+        before = await _lock(connection, key)
+        if before is not None and before.kind is not wanted.kind:
+            message = f"channel {key.channel_id} is of another kind; delete it first"
+            raise FailedPrecondition(message, "CHANNEL_KIND_DIFFERS", channel=key.channel_id)
+        after, secret = self._seal(key, wanted, url, before)
+        is_new = await _log_change(connection, key, audit_id, before, after)
+        if is_new:
+            query = DELIVERY.insert_channel if before is None else DELIVERY.update_channel
+            if not await connection.fetch(query.sql, *_columns(after)):
+                # Somebody created it since we looked: a repetition changes it.
+                raise StoreUnavailable
+        stored = await _lock(connection, key)
         if stored is None:
             raise NotFound("channel", key.channel_id)
         return stored, secret if is_new else ""
@@ -120,9 +126,17 @@ class Channels:
     async def delete(self, key: Key, *, audit_id: str) -> None:
         """Deletes a channel and what waits for it. Raises NotFound."""
         async with self._pool.acquire() as connection, connection.transaction():
-            before = await self._require(connection, key)
-            await _log_change(connection, key, audit_id, before, None)
-            await connection.fetch(DELIVERY.delete_channel.sql, key.org, key.channel_id)
+            if not await self.delete_on(connection, key, audit_id=audit_id):
+                raise NotFound("channel", key.channel_id)
+
+    async def delete_on(self, connection: Transaction, key: Key, *, audit_id: str) -> bool:
+        """Deletes a channel in the caller's transaction. False: there is none."""
+        before = await _lock(connection, key)
+        if before is None:
+            return False
+        await _log_change(connection, key, audit_id, before, None)
+        await connection.fetch(DELIVERY.delete_channel.sql, key.org, key.channel_id)
+        return True
 
     async def list_page(
         self, org: str | None, *, after: tuple[str, str], limit: int

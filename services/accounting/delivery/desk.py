@@ -43,7 +43,7 @@ class Desk:
 
     async def put(self, channel: Channel, url: str, *, audit_id: str) -> tuple[Channel, str]:
         """Writes a channel as `Channels.put` does. Raises InvalidArgument for an unfit URL."""
-        problem = await self._check_url(channel, url)
+        problem = await self.check_url(channel, url)
         if problem is not None:
             raise wire.refuse_url(problem)
         return await self.channels.put(channel, url, audit_id=audit_id)
@@ -96,7 +96,8 @@ class Desk:
             query.limit,
         )
 
-    async def _check_url(self, channel: Channel, url: str) -> str | None:
+    async def check_url(self, channel: Channel, url: str) -> str | None:
+        """Returns what is wrong with a channel's URL. Empty: as it was, if there is one."""
         if not url:
             try:
                 await self.channels.find(Key(org=channel.org, channel_id=channel.channel_id))

@@ -71,13 +71,22 @@ class DeliveryQuery:
 
 def parse_channel(request: pb.PutChannelRequest) -> tuple[Channel, str, str]:
     """Returns a channel to write, its URL and the audit id. Raises InvalidArgument."""
-    outer, checks, message = Checks(), Checks("channel."), request.channel
+    outer, checks = Checks(), Checks("channel.")
+    org = outer.text("org", request.org, min_length=0, max_length=ORG_LENGTH_MAX)
+    channel = read_channel(checks, request.channel, org=org)
+    outer.text("audit_id", request.audit_id, max_length=AUDIT_ID_LENGTH_MAX)
+    checks.violations += outer.violations
+    checks.raise_if_any()
+    return channel, request.channel.url, request.audit_id
+
+
+def read_channel(checks: Checks, message: channel_pb2.Channel, *, org: str) -> Channel:
+    """Returns a channel to write; what is wrong with it, and its URL, is on the checks."""
     kind = checks.choice("kind", message.kind, allowed=_KINDS)
-    url = message.url
-    if len(url) > URL_LENGTH_MAX or not url.isprintable():
+    if len(message.url) > URL_LENGTH_MAX or not message.url.isprintable():
         checks.violate("url", f"must be at most {URL_LENGTH_MAX} printable characters")
-    channel = Channel(
-        org=outer.text("org", request.org, min_length=0, max_length=ORG_LENGTH_MAX),
+    return Channel(
+        org=org,
         channel_id=_check_id(checks, message.channel_id),
         kind=ChannelKind(kind) if kind in _KINDS else ChannelKind.WEBHOOK,
         shown_url="",
@@ -86,10 +95,6 @@ def parse_channel(request: pb.PutChannelRequest) -> tuple[Channel, str, str]:
         quiet=_parse_quiet(checks, message),
         paused=message.paused,
     )
-    outer.text("audit_id", request.audit_id, max_length=AUDIT_ID_LENGTH_MAX)
-    checks.violations += outer.violations
-    checks.raise_if_any()
-    return channel, url, request.audit_id
 
 
 def refuse_url(problem: str) -> InvalidArgument:
@@ -231,6 +236,14 @@ def _audit_id(checks: Checks, audit_id: str) -> str:
     return checks.text("audit_id", audit_id, min_length=0, max_length=AUDIT_ID_LENGTH_MAX)
 
 
+def read_key(checks: Checks, path: str, message: channel_pb2.ChannelKey) -> Key:
+    """Returns the channel that a member of a set names."""
+    return Key(
+        org=checks.text(f"{path}.org", message.org, min_length=0, max_length=ORG_LENGTH_MAX),
+        channel_id=_check_id(checks, message.channel_id, field=f"{path}.channel_id"),
+    )
+
+
 def _parse_key(checks: Checks, org: str, channel_id: str) -> Key:
     return Key(
         org=checks.text("org", org, min_length=0, max_length=ORG_LENGTH_MAX),
@@ -238,10 +251,8 @@ def _parse_key(checks: Checks, org: str, channel_id: str) -> Key:
     )
 
 
-def _check_id(checks: Checks, channel_id: str) -> str:
-    return checks.text(
-        "channel_id", channel_id, max_length=CHANNEL_ID_LENGTH_MAX, pattern=CHANNEL_ID
-    )
+def _check_id(checks: Checks, channel_id: str, *, field: str = "channel_id") -> str:
+    return checks.text(field, channel_id, max_length=CHANNEL_ID_LENGTH_MAX, pattern=CHANNEL_ID)
 
 
 def _parse_types(checks: Checks, message: channel_pb2.Channel) -> tuple[str, ...]:

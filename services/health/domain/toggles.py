@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -35,12 +35,16 @@ class Toggle:
     version: int = 0
 
 
-# Decides about one toggle, knowing all.
-Decide = Callable[[Mapping[str, Toggle]], Toggle]
+# Decides about some toggles, knowing all.
+Decide = Callable[[Mapping[str, Toggle]], Mapping[str, Toggle]]
 
 
 class LockedToggleError(Exception):
     """A guardrail was to be changed."""
+
+    def __init__(self, toggle_id: str) -> None:
+        super().__init__(toggle_id)
+        self.toggle_id = toggle_id
 
 
 class UnknownToggleError(Exception):
@@ -49,6 +53,10 @@ class UnknownToggleError(Exception):
 
 class ShippedToggleError(Exception):
     """A toggle that came with the schema was to be deleted."""
+
+    def __init__(self, toggle_id: str) -> None:
+        super().__init__(toggle_id)
+        self.toggle_id = toggle_id
 
 
 class ChangedToggleError(Exception):
@@ -72,7 +80,7 @@ def put(
             raise UnknownToggleError
         return Toggle(toggle_id=toggle_id, description=description, enabled=enabled)
     if toggle.locked:
-        raise LockedToggleError
+        raise LockedToggleError(toggle_id)
     changed = replace(toggle, description=description or toggle.description)
     if place == DEFAULT:
         return replace(changed, enabled=enabled)
@@ -86,10 +94,10 @@ def delete(toggle: Toggle | None, place: Place) -> Toggle:
     if toggle is None or toggle.deleted:
         raise UnknownToggleError
     if toggle.locked:
-        raise LockedToggleError
+        raise LockedToggleError(toggle.toggle_id)
     if place == DEFAULT:
         if toggle.shipped:
-            raise ShippedToggleError
+            raise ShippedToggleError(toggle.toggle_id)
         return replace(toggle, deleted=True, rules={})
     if place not in toggle.rules:
         raise UnknownToggleError
@@ -101,6 +109,39 @@ def expect(found: Toggle | None, version: int | None) -> None:
     known = 0 if found is None or found.deleted else found.version
     if version not in (None, known):
         raise ChangedToggleError(known)
+
+
+def apply(
+    known: Mapping[str, Toggle], wanted: Iterable[Toggle], deleted: Iterable[str]
+) -> dict[str, Toggle]:
+    """Returns toggles as they are wanted, and others as deleted; those may be gone already."""
+    after: dict[str, Toggle] = {}
+    for toggle in wanted:
+        before = known.get(toggle.toggle_id, Toggle(toggle_id=toggle.toggle_id))
+        changed = replace(
+            before,
+            description=toggle.description,
+            enabled=toggle.enabled,
+            rules=toggle.rules,
+            deleted=False,
+        )
+        if before.locked and changed != before:
+            raise LockedToggleError(toggle.toggle_id)
+        after[toggle.toggle_id] = changed
+    for toggle_id in deleted:
+        if toggle_id in known and not known[toggle_id].deleted:
+            after[toggle_id] = delete(known[toggle_id], DEFAULT)
+    if sum(not each.deleted for each in {**known, **after}.values()) > TOGGLE_COUNT_MAX:
+        raise TooManyError
+    return after
+
+
+def changed_places(before: Toggle | None, after: Toggle) -> list[Place]:
+    """Returns where a toggle says something else than before; its default, if nowhere."""
+    old = {} if before is None else before.rules
+    places = [DEFAULT] if after.deleted else [DEFAULT, *sorted({**old, **after.rules})]
+    changed = [place for place in places if value_at(before, place) != value_at(after, place)]
+    return changed or [DEFAULT]
 
 
 def value_at(toggle: Toggle | None, place: Place) -> bool | None:

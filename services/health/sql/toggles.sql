@@ -36,12 +36,9 @@ INSERT INTO toggle_rule (toggle_id, org, operation, enabled)
 VALUES ($1::text, $2::text, $3::text, $4::boolean)
 ON CONFLICT (toggle_id, org, operation) DO UPDATE SET enabled = excluded.enabled;
 
--- name: delete_toggle_rules!
--- Deletes one rule, or all of a toggle that is deleted.
+-- name: delete_toggle_rule!
 DELETE FROM toggle_rule
-WHERE
-    toggle_id = $1::text
-    AND ($4::boolean OR (org = $2::text AND operation = $3::text));
+WHERE toggle_id = $1::text AND org = $2::text AND operation = $3::text;
 
 -- name: insert_toggle_change!
 INSERT INTO toggle_change (toggle_id, org, operation, before, after, actor, reason, audit_id)

@@ -15,7 +15,7 @@ from services.accounting.domain.meters import Meter, MeterCounts
 from services.accounting.domain.pricebook import CataloguePrice, PriceEntry
 from services.accounting.domain.pricing import Price, Rate
 from services.accounting.domain.usage import Outcome, Report
-from services.accounting.price_store import Override, PriceKey
+from services.accounting.overrides import Override, PriceKey
 from services.accounting.prices import Prices
 
 PROVIDER: Final = "openai"

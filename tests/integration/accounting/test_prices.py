@@ -11,7 +11,7 @@ from chassis.database import Connection
 from headgate.api.accounting.v1 import accounting_pb2 as pb
 from headgate.api.common.v1 import price_pb2
 from services.accounting.domain.usage import Booking, CostBasis
-from services.accounting.price_store import PriceKey
+from services.accounting.overrides import PriceKey
 from tests.integration.accounting.refusals import refusal
 from tests.integration.accounting.replicas import Open, Replica, Stub
 from tests.integration.accounting.samples import (

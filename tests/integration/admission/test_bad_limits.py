@@ -15,7 +15,7 @@ from headgate.api.common.v1 import limit_pb2
 from services.admission.domain.calls import Held, Settle
 from services.admission.domain.limits import AMOUNT_MAX
 from services.admission.engine import Engine
-from services.admission.policy import LIMIT_COUNT_MAX
+from services.admission.limit_sets import LIMIT_COUNT_MAX
 from tests.integration.admission.asking import kinds, put, reserve
 from tests.integration.admission.replicas import assert_books, make_reserve
 from tests.integration.admission.wire import Client, make_limit, make_reservation, violated

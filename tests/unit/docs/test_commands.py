@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import typer
@@ -24,15 +24,17 @@ def shown(pattern: re.Pattern[str]) -> list[str]:
     return sorted({each for page in pages for each in pattern.findall(page.read_text())})
 
 
-def find(words: list[str]) -> tuple[typer.core.TyperCommand, list[str]]:
+def find(words: list[str]) -> tuple[Any, list[str]]:
     """The command that the first words name, and the rest of them."""
     command = get_command(app)
     while isinstance(command, typer.core.TyperGroup):
+        if command.invoke_without_command and (not words or words[0].startswith("-")):
+            break
         assert words, f"{command.name} alone does nothing"
         name, *words = words
         assert name in command.commands, f"no such command: {name}"
         command = command.commands[name]
-    assert isinstance(command, typer.core.TyperCommand)
+    assert isinstance(command, typer.core.TyperCommand | typer.core.TyperGroup)
     return command, words
 
 

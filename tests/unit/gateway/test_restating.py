@@ -10,9 +10,16 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from gateway.admin.restating import restate
-from headgate.api.accounting.v1 import alerts_pb2, channels_pb2, forecasts_pb2
+from headgate.api.accounting.v1 import alerts_pb2, channels_pb2, forecasts_pb2, policies_pb2
+from headgate.api.admission.v1 import admission_pb2
 from headgate.api.common.v1 import channel_pb2
-from headgate.api.gateway.v1 import alert_admin_pb2, channel_admin_pb2, forecast_admin_pb2
+from headgate.api.gateway.v1 import (
+    alert_admin_pb2,
+    channel_admin_pb2,
+    forecast_admin_pb2,
+    policy_admin_pb2,
+)
+from headgate.api.health.v1 import health_pb2
 
 # Contract of staff, and the inner one.
 PAIRS = [
@@ -44,6 +51,21 @@ MESSAGES = [
     pytest.param(ours, theirs.DESCRIPTOR.message_types_by_name.get(name), id=name)
     for public, theirs in PAIRS
     for name, ours in public.DESCRIPTOR.message_types_by_name.items()
+]
+MESSAGES += [
+    pytest.param(
+        policy_admin_pb2.DESCRIPTOR.message_types_by_name[name],
+        theirs.DESCRIPTOR.message_types_by_name[name],
+        id=name,
+    )
+    for theirs, name in (
+        (policies_pb2, "ApplyPricesRequest"),
+        (policies_pb2, "ApplyPricesResponse"),
+        (admission_pb2, "ApplyLimitsRequest"),
+        (admission_pb2, "ApplyLimitsResponse"),
+        (health_pb2, "ApplyTogglesRequest"),
+        (health_pb2, "ApplyTogglesResponse"),
+    )
 ]
 
 

@@ -1604,6 +1604,66 @@ class DeleteLimitResponse(_message.Message):
 Global___DeleteLimitResponse: _TypeAlias = DeleteLimitResponse  # noqa: Y015
 
 @_typing.final
+class ApplyLimitsRequest(_message.Message):
+    """Limits to write and to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: _builtins.int
+    DELETED_LIMIT_IDS_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    AUDIT_ID_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """True: finds out whether all could be done, and changes nothing."""
+    audit_id: _builtins.str
+    """Id of the gateway's audit entry. Stored with the limits as they were and are."""
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[_limit_pb2.Limit]:
+        """Limits that are created or replaced; each id once. At most 5,000, the deleted ones included."""
+
+    @_builtins.property
+    def deleted_limit_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Limits that are deleted, if they are there; none of the above."""
+
+    def __init__(
+        self,
+        *,
+        limits: _abc.Iterable[_limit_pb2.Limit] | None = ...,
+        deleted_limit_ids: _abc.Iterable[_builtins.str] | None = ...,
+        validate_only: _builtins.bool = ...,
+        audit_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_id", b"audit_id", "deleted_limit_ids", b"deleted_limit_ids", "limits", b"limits", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyLimitsRequest: _TypeAlias = ApplyLimitsRequest  # noqa: Y015
+
+@_typing.final
+class ApplyLimitsResponse(_message.Message):
+    """All was done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMITS_VERSION_FIELD_NUMBER: _builtins.int
+    limits_version: _builtins.int
+    """Version of the limits from which on it binds."""
+    def __init__(
+        self,
+        *,
+        limits_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits_version", b"limits_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyLimitsResponse: _TypeAlias = ApplyLimitsResponse  # noqa: Y015
+
+@_typing.final
 class ListLimitsRequest(_message.Message):
     """A page of limits."""
 

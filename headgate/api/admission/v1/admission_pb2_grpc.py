@@ -111,6 +111,11 @@ class AdmissionServiceStub(object):
                 request_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.DeleteLimitRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.DeleteLimitResponse.FromString,
                 _registered_method=True)
+        self.ApplyLimits = channel.unary_unary(
+                '/headgate.api.admission.v1.AdmissionService/ApplyLimits',
+                request_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ApplyLimitsRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ApplyLimitsResponse.FromString,
+                _registered_method=True)
         self.ListLimits = channel.unary_unary(
                 '/headgate.api.admission.v1.AdmissionService/ListLimits',
                 request_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ListLimitsRequest.SerializeToString,
@@ -243,6 +248,14 @@ class AdmissionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ApplyLimits(self, request, context):
+        """Writes and deletes limits, all or none, as one version; bind from the next batch on. Safe to
+        repeat. Errors: LIMIT_EXISTS, TOO_MANY_LIMITS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListLimits(self, request, context):
         """Lists limits in order of their ids.
         """
@@ -334,6 +347,11 @@ def add_AdmissionServiceServicer_to_server(servicer, server):
                     servicer.DeleteLimit,
                     request_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.DeleteLimitRequest.FromString,
                     response_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.DeleteLimitResponse.SerializeToString,
+            ),
+            'ApplyLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyLimits,
+                    request_deserializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ApplyLimitsRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ApplyLimitsResponse.SerializeToString,
             ),
             'ListLimits': grpc.unary_unary_rpc_method_handler(
                     servicer.ListLimits,
@@ -753,6 +771,33 @@ class AdmissionService(object):
             '/headgate.api.admission.v1.AdmissionService/DeleteLimit',
             headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.DeleteLimitRequest.SerializeToString,
             headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.DeleteLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.admission.v1.AdmissionService/ApplyLimits',
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ApplyLimitsRequest.SerializeToString,
+            headgate_dot_api_dot_admission_dot_v1_dot_admission__pb2.ApplyLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

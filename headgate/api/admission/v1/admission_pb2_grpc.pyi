@@ -85,6 +85,10 @@ class AdmissionServiceStub:
     """
     DeleteLimit: _grpc.UnaryUnaryMultiCallable[_admission_pb2.DeleteLimitRequest, _admission_pb2.DeleteLimitResponse]
     """Deletes a limit. Errors: LIMIT_NOT_FOUND, LIMIT_CHANGED."""
+    ApplyLimits: _grpc.UnaryUnaryMultiCallable[_admission_pb2.ApplyLimitsRequest, _admission_pb2.ApplyLimitsResponse]
+    """Writes and deletes limits, all or none, as one version; bind from the next batch on. Safe to
+    repeat. Errors: LIMIT_EXISTS, TOO_MANY_LIMITS.
+    """
     ListLimits: _grpc.UnaryUnaryMultiCallable[_admission_pb2.ListLimitsRequest, _admission_pb2.ListLimitsResponse]
     """Lists limits in order of their ids."""
     ListCounters: _grpc.UnaryUnaryMultiCallable[_admission_pb2.ListCountersRequest, _admission_pb2.ListCountersResponse]
@@ -147,6 +151,10 @@ class AdmissionServiceAsyncStub(AdmissionServiceStub):
     """
     DeleteLimit: _aio.UnaryUnaryMultiCallable[_admission_pb2.DeleteLimitRequest, _admission_pb2.DeleteLimitResponse]  # type: ignore[assignment]
     """Deletes a limit. Errors: LIMIT_NOT_FOUND, LIMIT_CHANGED."""
+    ApplyLimits: _aio.UnaryUnaryMultiCallable[_admission_pb2.ApplyLimitsRequest, _admission_pb2.ApplyLimitsResponse]  # type: ignore[assignment]
+    """Writes and deletes limits, all or none, as one version; bind from the next batch on. Safe to
+    repeat. Errors: LIMIT_EXISTS, TOO_MANY_LIMITS.
+    """
     ListLimits: _aio.UnaryUnaryMultiCallable[_admission_pb2.ListLimitsRequest, _admission_pb2.ListLimitsResponse]  # type: ignore[assignment]
     """Lists limits in order of their ids."""
     ListCounters: _aio.UnaryUnaryMultiCallable[_admission_pb2.ListCountersRequest, _admission_pb2.ListCountersResponse]  # type: ignore[assignment]
@@ -296,6 +304,16 @@ class AdmissionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admission_pb2.DeleteLimitResponse, _abc.Awaitable[_admission_pb2.DeleteLimitResponse]]:
         """Deletes a limit. Errors: LIMIT_NOT_FOUND, LIMIT_CHANGED."""
+
+    @_abc_1.abstractmethod
+    def ApplyLimits(
+        self,
+        request: _admission_pb2.ApplyLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admission_pb2.ApplyLimitsResponse, _abc.Awaitable[_admission_pb2.ApplyLimitsResponse]]:
+        """Writes and deletes limits, all or none, as one version; bind from the next batch on. Safe to
+        repeat. Errors: LIMIT_EXISTS, TOO_MANY_LIMITS.
+        """
 
     @_abc_1.abstractmethod
     def ListLimits(

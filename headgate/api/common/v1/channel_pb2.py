@@ -26,21 +26,27 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from headgate.api.common.v1 import event_pb2 as headgate_dot_api_dot_common_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$headgate/api/common/v1/channel.proto\x12\x16headgate.api.common.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"headgate/api/common/v1/event.proto\"\xf4\x02\n\x07\x43hannel\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x31\n\x04kind\x18\x03 \x01(\x0e\x32#.headgate.api.common.v1.ChannelKind\x12\x0b\n\x03url\x18\x04 \x01(\t\x12\r\n\x05types\x18\x05 \x03(\t\x12\x36\n\x0cseverity_min\x18\x06 \x01(\x0e\x32 .headgate.api.common.v1.Severity\x12\x37\n\x0bquiet_hours\x18\x07 \x01(\x0b\x32\".headgate.api.common.v1.QuietHours\x12\x0e\n\x06paused\x18\x08 \x01(\x08\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65liver_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rfailure_count\x18\x0b \x01(\x03\"I\n\nQuietHours\x12\x14\n\x0cstart_minute\x18\x01 \x01(\x05\x12\x12\n\nend_minute\x18\x02 \x01(\x05\x12\x11\n\ttime_zone\x18\x03 \x01(\t\"\xc9\x02\n\x08\x44\x65livery\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x12\n\nchannel_id\x18\x04 \x01(\t\x12\x0b\n\x03org\x18\x05 \x01(\t\x12\x34\n\x05state\x18\x06 \x01(\x0e\x32%.headgate.api.common.v1.DeliveryState\x12\x15\n\rattempt_count\x18\x07 \x01(\x05\x12\r\n\x05\x65rror\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64ue_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp*_\n\x0b\x43hannelKind\x12\x1c\n\x18\x43HANNEL_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43HANNEL_KIND_WEBHOOK\x10\x01\x12\x18\n\x14\x43HANNEL_KIND_APPRISE\x10\x02*\x82\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_WAITING\x10\x01\x12\x1c\n\x18\x44\x45LIVERY_STATE_DELIVERED\x10\x02\x12\x17\n\x13\x44\x45LIVERY_STATE_DEAD\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$headgate/api/common/v1/channel.proto\x12\x16headgate.api.common.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"headgate/api/common/v1/event.proto\"\xf4\x02\n\x07\x43hannel\x12\x12\n\nchannel_id\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x31\n\x04kind\x18\x03 \x01(\x0e\x32#.headgate.api.common.v1.ChannelKind\x12\x0b\n\x03url\x18\x04 \x01(\t\x12\r\n\x05types\x18\x05 \x03(\t\x12\x36\n\x0cseverity_min\x18\x06 \x01(\x0e\x32 .headgate.api.common.v1.Severity\x12\x37\n\x0bquiet_hours\x18\x07 \x01(\x0b\x32\".headgate.api.common.v1.QuietHours\x12\x0e\n\x06paused\x18\x08 \x01(\x08\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65liver_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rfailure_count\x18\x0b \x01(\x03\"-\n\nChannelKey\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x12\n\nchannel_id\x18\x02 \x01(\t\"Y\n\rChannelSecret\x12\x33\n\x07\x63hannel\x18\x01 \x01(\x0b\x32\".headgate.api.common.v1.ChannelKey\x12\x13\n\x06secret\x18\x02 \x01(\tB\x03\x80\x01\x01\"I\n\nQuietHours\x12\x14\n\x0cstart_minute\x18\x01 \x01(\x05\x12\x12\n\nend_minute\x18\x02 \x01(\x05\x12\x11\n\ttime_zone\x18\x03 \x01(\t\"\xc9\x02\n\x08\x44\x65livery\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x12\n\nchannel_id\x18\x04 \x01(\t\x12\x0b\n\x03org\x18\x05 \x01(\t\x12\x34\n\x05state\x18\x06 \x01(\x0e\x32%.headgate.api.common.v1.DeliveryState\x12\x15\n\rattempt_count\x18\x07 \x01(\x05\x12\r\n\x05\x65rror\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64ue_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp*_\n\x0b\x43hannelKind\x12\x1c\n\x18\x43HANNEL_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43HANNEL_KIND_WEBHOOK\x10\x01\x12\x18\n\x14\x43HANNEL_KIND_APPRISE\x10\x02*\x82\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_WAITING\x10\x01\x12\x1c\n\x18\x44\x45LIVERY_STATE_DELIVERED\x10\x02\x12\x17\n\x13\x44\x45LIVERY_STATE_DEAD\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate.api.common.v1.channel_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHANNELKIND']._serialized_start=915
-  _globals['_CHANNELKIND']._serialized_end=1010
-  _globals['_DELIVERYSTATE']._serialized_start=1013
-  _globals['_DELIVERYSTATE']._serialized_end=1143
+  _globals['_CHANNELSECRET'].fields_by_name['secret']._loaded_options = None
+  _globals['_CHANNELSECRET'].fields_by_name['secret']._serialized_options = b'\200\001\001'
+  _globals['_CHANNELKIND']._serialized_start=1053
+  _globals['_CHANNELKIND']._serialized_end=1148
+  _globals['_DELIVERYSTATE']._serialized_start=1151
+  _globals['_DELIVERYSTATE']._serialized_end=1281
   _globals['_CHANNEL']._serialized_start=134
   _globals['_CHANNEL']._serialized_end=506
-  _globals['_QUIETHOURS']._serialized_start=508
-  _globals['_QUIETHOURS']._serialized_end=581
-  _globals['_DELIVERY']._serialized_start=584
-  _globals['_DELIVERY']._serialized_end=913
+  _globals['_CHANNELKEY']._serialized_start=508
+  _globals['_CHANNELKEY']._serialized_end=553
+  _globals['_CHANNELSECRET']._serialized_start=555
+  _globals['_CHANNELSECRET']._serialized_end=644
+  _globals['_QUIETHOURS']._serialized_start=646
+  _globals['_QUIETHOURS']._serialized_end=719
+  _globals['_DELIVERY']._serialized_start=722
+  _globals['_DELIVERY']._serialized_end=1051
 # @@protoc_insertion_point(module_scope)

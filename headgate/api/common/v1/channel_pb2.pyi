@@ -147,6 +147,60 @@ class Channel(_message.Message):
 Global___Channel: _TypeAlias = Channel  # noqa: Y015
 
 @_typing.final
+class ChannelKey(_message.Message):
+    """Names a channel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORG_FIELD_NUMBER: _builtins.int
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Org that it belongs to. Empty: the platform."""
+    channel_id: _builtins.str
+    """Name of the channel."""
+    def __init__(
+        self,
+        *,
+        org: _builtins.str = ...,
+        channel_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "org", b"org"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChannelKey: _TypeAlias = ChannelKey  # noqa: Y015
+
+@_typing.final
+class ChannelSecret(_message.Message):
+    """The secret of a new webhook, told once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
+    secret: _builtins.str
+    """Its secret, such as "whsec_…"."""
+    @_builtins.property
+    def channel(self) -> Global___ChannelKey:
+        """The webhook."""
+
+    def __init__(
+        self,
+        *,
+        channel: Global___ChannelKey | None = ...,
+        secret: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "secret", b"secret"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChannelSecret: _TypeAlias = ChannelSecret  # noqa: Y015
+
+@_typing.final
 class QuietHours(_message.Message):
     """Hours in which events wait, each day in one time zone. May span midnight."""
 

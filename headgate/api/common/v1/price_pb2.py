@@ -25,21 +25,23 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"headgate/api/common/v1/price.proto\x12\x16headgate.api.common.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\x02\n\nModelPrice\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x32\n\x06meters\x18\x04 \x03(\x0b\x32\".headgate.api.common.v1.MeterPrice\x12\x0e\n\x06source\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x08variants\x18\x07 \x03(\x0b\x32$.headgate.api.common.v1.PriceVariant\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\toperation\x18\t \x01(\t\"\x82\x01\n\x0cPriceVariant\x12\x14\n\x0cservice_tier\x18\x01 \x01(\t\x12\x14\n\x0cstart_minute\x18\x02 \x01(\x05\x12\x12\n\nend_minute\x18\x03 \x01(\x05\x12\x32\n\x06meters\x18\x04 \x03(\x0b\x32\".headgate.api.common.v1.MeterPrice\"\x87\x01\n\nMeterPrice\x12,\n\x05meter\x18\x01 \x01(\x0e\x32\x1d.headgate.api.common.v1.Meter\x12\x19\n\x11nanos_per_million\x18\x02 \x01(\x03\x12\x30\n\x05tiers\x18\x03 \x03(\x0b\x32!.headgate.api.common.v1.PriceTier\"E\n\tPriceTier\x12\x1d\n\x15input_token_threshold\x18\x01 \x01(\x03\x12\x19\n\x11nanos_per_million\x18\x02 \x01(\x03*\xe9\x03\n\x05Meter\x12\x15\n\x11METER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bMETER_INPUT\x10\x01\x12\x14\n\x10METER_CACHE_READ\x10\x02\x12\x18\n\x14METER_CACHE_WRITE_5M\x10\x03\x12\x18\n\x14METER_CACHE_WRITE_1H\x10\x04\x12\x10\n\x0cMETER_OUTPUT\x10\x05\x12\x13\n\x0fMETER_REASONING\x10\x06\x12\x15\n\x11METER_AUDIO_INPUT\x10\x07\x12\x1a\n\x16METER_AUDIO_CACHE_READ\x10\x08\x12\x16\n\x12METER_AUDIO_OUTPUT\x10\t\x12\x15\n\x11METER_IMAGE_INPUT\x10\n\x12\x1a\n\x16METER_IMAGE_CACHE_READ\x10\x0b\x12\x16\n\x12METER_IMAGE_OUTPUT\x10\x0c\x12\x0f\n\x0bMETER_IMAGE\x10\r\x12\x13\n\x0fMETER_CHARACTER\x10\x0e\x12\x12\n\x0eMETER_AUDIO_MS\x10\x0f\x12\x12\n\x0eMETER_VIDEO_MS\x10\x10\x12\x14\n\x10METER_WEB_SEARCH\x10\x11\x12\x15\n\x11METER_FILE_SEARCH\x10\x12\x12\x0e\n\nMETER_PAGE\x10\x13\x12\x16\n\x12METER_CODE_SESSION\x10\x14\x12\x0e\n\nMETER_CALL\x10\x15\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"headgate/api/common/v1/price.proto\x12\x16headgate.api.common.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\x02\n\nModelPrice\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x32\n\x06meters\x18\x04 \x03(\x0b\x32\".headgate.api.common.v1.MeterPrice\x12\x0e\n\x06source\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x08variants\x18\x07 \x03(\x0b\x32$.headgate.api.common.v1.PriceVariant\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\toperation\x18\t \x01(\t\"K\n\x08PriceKey\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x11\n\toperation\x18\x04 \x01(\t\"\x82\x01\n\x0cPriceVariant\x12\x14\n\x0cservice_tier\x18\x01 \x01(\t\x12\x14\n\x0cstart_minute\x18\x02 \x01(\x05\x12\x12\n\nend_minute\x18\x03 \x01(\x05\x12\x32\n\x06meters\x18\x04 \x03(\x0b\x32\".headgate.api.common.v1.MeterPrice\"\x87\x01\n\nMeterPrice\x12,\n\x05meter\x18\x01 \x01(\x0e\x32\x1d.headgate.api.common.v1.Meter\x12\x19\n\x11nanos_per_million\x18\x02 \x01(\x03\x12\x30\n\x05tiers\x18\x03 \x03(\x0b\x32!.headgate.api.common.v1.PriceTier\"E\n\tPriceTier\x12\x1d\n\x15input_token_threshold\x18\x01 \x01(\x03\x12\x19\n\x11nanos_per_million\x18\x02 \x01(\x03*\xe9\x03\n\x05Meter\x12\x15\n\x11METER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bMETER_INPUT\x10\x01\x12\x14\n\x10METER_CACHE_READ\x10\x02\x12\x18\n\x14METER_CACHE_WRITE_5M\x10\x03\x12\x18\n\x14METER_CACHE_WRITE_1H\x10\x04\x12\x10\n\x0cMETER_OUTPUT\x10\x05\x12\x13\n\x0fMETER_REASONING\x10\x06\x12\x15\n\x11METER_AUDIO_INPUT\x10\x07\x12\x1a\n\x16METER_AUDIO_CACHE_READ\x10\x08\x12\x16\n\x12METER_AUDIO_OUTPUT\x10\t\x12\x15\n\x11METER_IMAGE_INPUT\x10\n\x12\x1a\n\x16METER_IMAGE_CACHE_READ\x10\x0b\x12\x16\n\x12METER_IMAGE_OUTPUT\x10\x0c\x12\x0f\n\x0bMETER_IMAGE\x10\r\x12\x13\n\x0fMETER_CHARACTER\x10\x0e\x12\x12\n\x0eMETER_AUDIO_MS\x10\x0f\x12\x12\n\x0eMETER_VIDEO_MS\x10\x10\x12\x14\n\x10METER_WEB_SEARCH\x10\x11\x12\x15\n\x11METER_FILE_SEARCH\x10\x12\x12\x0e\n\nMETER_PAGE\x10\x13\x12\x16\n\x12METER_CODE_SESSION\x10\x14\x12\x0e\n\nMETER_CALL\x10\x15\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate.api.common.v1.price_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_METER']._serialized_start=742
-  _globals['_METER']._serialized_end=1231
+  _globals['_METER']._serialized_start=819
+  _globals['_METER']._serialized_end=1308
   _globals['_MODELPRICE']._serialized_start=96
   _globals['_MODELPRICE']._serialized_end=397
-  _globals['_PRICEVARIANT']._serialized_start=400
-  _globals['_PRICEVARIANT']._serialized_end=530
-  _globals['_METERPRICE']._serialized_start=533
-  _globals['_METERPRICE']._serialized_end=668
-  _globals['_PRICETIER']._serialized_start=670
-  _globals['_PRICETIER']._serialized_end=739
+  _globals['_PRICEKEY']._serialized_start=399
+  _globals['_PRICEKEY']._serialized_end=474
+  _globals['_PRICEVARIANT']._serialized_start=477
+  _globals['_PRICEVARIANT']._serialized_end=607
+  _globals['_METERPRICE']._serialized_start=610
+  _globals['_METERPRICE']._serialized_end=745
+  _globals['_PRICETIER']._serialized_start=747
+  _globals['_PRICETIER']._serialized_end=816
 # @@protoc_insertion_point(module_scope)

@@ -195,6 +195,40 @@ class ModelPrice(_message.Message):
 Global___ModelPrice: _TypeAlias = ModelPrice  # noqa: Y015
 
 @_typing.final
+class PriceKey(_message.Message):
+    """What a price is for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """Provider's name."""
+    model: _builtins.str
+    """Model's name."""
+    org: _builtins.str
+    """Org of the override. Empty: the platform's."""
+    operation: _builtins.str
+    """Operation of a flat price; provider and model are empty then."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        org: _builtins.str = ...,
+        operation: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "operation", b"operation", "org", b"org", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceKey: _TypeAlias = PriceKey  # noqa: Y015
+
+@_typing.final
 class PriceVariant(_message.Message):
     """What some meters cost in a tier of service, in a part of the day, or in both."""
 

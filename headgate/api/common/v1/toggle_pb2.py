@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#headgate/api/common/v1/toggle.proto\x12\x16headgate.api.common.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x01\n\x06Toggle\x12\x11\n\ttoggle_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x03 \x01(\x08\x12\x0e\n\x06locked\x18\x04 \x01(\x08\x12\x31\n\x05rules\x18\x05 \x03(\x0b\x32\".headgate.api.common.v1.ToggleRule\x12/\n\x0b\x63hange_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64\x65leted\x18\x07 \x01(\x08\x12\x0f\n\x07version\x18\x08 \x01(\x03\"=\n\nToggleRule\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x11\n\toperation\x18\x02 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x03 \x01(\x08\"\xcf\x01\n\x0cToggleChange\x12\x11\n\ttoggle_id\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x13\n\x06\x62\x65\x66ore\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\x12\n\x05\x61\x66ter\x18\x05 \x01(\x08H\x01\x88\x01\x01\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12/\n\x0b\x63hange_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\n\x07_beforeB\x08\n\x06_afterb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#headgate/api/common/v1/toggle.proto\x12\x16headgate.api.common.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe8\x01\n\x06Toggle\x12\x11\n\ttoggle_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x03 \x01(\x08\x12\x0e\n\x06locked\x18\x04 \x01(\x08\x12\x31\n\x05rules\x18\x05 \x03(\x0b\x32\".headgate.api.common.v1.ToggleRule\x12/\n\x0b\x63hange_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64\x65leted\x18\x07 \x01(\x08\x12\x0f\n\x07version\x18\x08 \x01(\x03\x12\x0f\n\x07shipped\x18\t \x01(\x08\"=\n\nToggleRule\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x11\n\toperation\x18\x02 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x03 \x01(\x08\"\xcf\x01\n\x0cToggleChange\x12\x11\n\ttoggle_id\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x13\n\x06\x62\x65\x66ore\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\x12\n\x05\x61\x66ter\x18\x05 \x01(\x08H\x01\x88\x01\x01\x12\r\n\x05\x61\x63tor\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12/\n\x0b\x63hange_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\n\x07_beforeB\x08\n\x06_afterb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,9 +33,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate.api.common.v1.togg
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TOGGLE']._serialized_start=97
-  _globals['_TOGGLE']._serialized_end=312
-  _globals['_TOGGLERULE']._serialized_start=314
-  _globals['_TOGGLERULE']._serialized_end=375
-  _globals['_TOGGLECHANGE']._serialized_start=378
-  _globals['_TOGGLECHANGE']._serialized_end=585
+  _globals['_TOGGLE']._serialized_end=329
+  _globals['_TOGGLERULE']._serialized_start=331
+  _globals['_TOGGLERULE']._serialized_end=392
+  _globals['_TOGGLECHANGE']._serialized_start=395
+  _globals['_TOGGLECHANGE']._serialized_end=602
 # @@protoc_insertion_point(module_scope)

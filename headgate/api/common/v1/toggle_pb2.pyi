@@ -35,6 +35,7 @@ class Toggle(_message.Message):
     CHANGE_TIME_FIELD_NUMBER: _builtins.int
     DELETED_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    SHIPPED_FIELD_NUMBER: _builtins.int
     toggle_id: _builtins.str
     """Name, such as "ai-generation". 1-64 of a-z, 0-9, "-", "_", "."."""
     description: _builtins.str
@@ -47,6 +48,8 @@ class Toggle(_message.Message):
     """It does not exist any more."""
     version: _builtins.int
     """Grows with each change of it or of its rules. Output only."""
+    shipped: _builtins.bool
+    """It came with Headgate and is not deleted."""
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToggleRule]:
         """Where it is different. At most 1,000."""
@@ -66,10 +69,11 @@ class Toggle(_message.Message):
         change_time: _timestamp_pb2.Timestamp | None = ...,
         deleted: _builtins.bool = ...,
         version: _builtins.int = ...,
+        shipped: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "deleted", b"deleted", "description", b"description", "enabled", b"enabled", "locked", b"locked", "rules", b"rules", "toggle_id", b"toggle_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "deleted", b"deleted", "description", b"description", "enabled", b"enabled", "locked", b"locked", "rules", b"rules", "shipped", b"shipped", "toggle_id", b"toggle_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -872,6 +872,71 @@ class DeleteToggleResponse(_message.Message):
 Global___DeleteToggleResponse: _TypeAlias = DeleteToggleResponse  # noqa: Y015
 
 @_typing.final
+class ApplyTogglesRequest(_message.Message):
+    """What toggles shall be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOGGLES_FIELD_NUMBER: _builtins.int
+    DELETED_TOGGLE_IDS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    AUDIT_ID_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why, for the history. 1-1,024 characters."""
+    validate_only: _builtins.bool
+    """True: finds out whether all could be done, and changes nothing."""
+    actor: _builtins.str
+    """Who asks."""
+    audit_id: _builtins.str
+    """Id of the gateway's audit entry."""
+    @_builtins.property
+    def toggles(self) -> _containers.RepeatedCompositeFieldContainer[_toggle_pb2.Toggle]:
+        """Toggles as they shall be, each id once: rules that are not here go. `locked`, `shipped`,
+        `deleted` and `change_time` are ignored. At most 1,000, the deleted ones included.
+        """
+
+    @_builtins.property
+    def deleted_toggle_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Toggles that are deleted, if they are there; none of the above."""
+
+    def __init__(
+        self,
+        *,
+        toggles: _abc.Iterable[_toggle_pb2.Toggle] | None = ...,
+        deleted_toggle_ids: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        actor: _builtins.str = ...,
+        audit_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "audit_id", b"audit_id", "deleted_toggle_ids", b"deleted_toggle_ids", "reason", b"reason", "toggles", b"toggles", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyTogglesRequest: _TypeAlias = ApplyTogglesRequest  # noqa: Y015
+
+@_typing.final
+class ApplyTogglesResponse(_message.Message):
+    """All was done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyTogglesResponse: _TypeAlias = ApplyTogglesResponse  # noqa: Y015
+
+@_typing.final
 class ListTogglesRequest(_message.Message):
     """Asks for toggles."""
 

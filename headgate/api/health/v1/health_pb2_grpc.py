@@ -86,6 +86,11 @@ class HealthServiceStub(object):
                 request_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.DeleteToggleRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.DeleteToggleResponse.FromString,
                 _registered_method=True)
+        self.ApplyToggles = channel.unary_unary(
+                '/headgate.api.health.v1.HealthService/ApplyToggles',
+                request_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ApplyTogglesRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ApplyTogglesResponse.FromString,
+                _registered_method=True)
         self.ListToggles = channel.unary_unary(
                 '/headgate.api.health.v1.HealthService/ListToggles',
                 request_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ListTogglesRequest.SerializeToString,
@@ -183,6 +188,14 @@ class HealthServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ApplyToggles(self, request, context):
+        """Makes toggles what they are said to be, rules included, and deletes others; all or none. Safe to
+        repeat. Errors: TOGGLE_LOCKED, TOO_MANY_TOGGLES.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListToggles(self, request, context):
         """Lists toggles in order of their names; there are at most 1,000.
         """
@@ -249,6 +262,11 @@ def add_HealthServiceServicer_to_server(servicer, server):
                     servicer.DeleteToggle,
                     request_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.DeleteToggleRequest.FromString,
                     response_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.DeleteToggleResponse.SerializeToString,
+            ),
+            'ApplyToggles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyToggles,
+                    request_deserializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ApplyTogglesRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ApplyTogglesResponse.SerializeToString,
             ),
             'ListToggles': grpc.unary_unary_rpc_method_handler(
                     servicer.ListToggles,
@@ -533,6 +551,33 @@ class HealthService(object):
             '/headgate.api.health.v1.HealthService/DeleteToggle',
             headgate_dot_api_dot_health_dot_v1_dot_health__pb2.DeleteToggleRequest.SerializeToString,
             headgate_dot_api_dot_health_dot_v1_dot_health__pb2.DeleteToggleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyToggles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.health.v1.HealthService/ApplyToggles',
+            headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ApplyTogglesRequest.SerializeToString,
+            headgate_dot_api_dot_health_dot_v1_dot_health__pb2.ApplyTogglesResponse.FromString,
             options,
             channel_credentials,
             insecure,

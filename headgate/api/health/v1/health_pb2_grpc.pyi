@@ -74,6 +74,10 @@ class HealthServiceStub:
     """Deletes what a toggle is in one place, or the whole toggle. Errors: TOGGLE_NOT_FOUND,
     TOGGLE_LOCKED, TOGGLE_CHANGED.
     """
+    ApplyToggles: _grpc.UnaryUnaryMultiCallable[_health_pb2.ApplyTogglesRequest, _health_pb2.ApplyTogglesResponse]
+    """Makes toggles what they are said to be, rules included, and deletes others; all or none. Safe to
+    repeat. Errors: TOGGLE_LOCKED, TOO_MANY_TOGGLES.
+    """
     ListToggles: _grpc.UnaryUnaryMultiCallable[_health_pb2.ListTogglesRequest, _health_pb2.ListTogglesResponse]
     """Lists toggles in order of their names; there are at most 1,000."""
     ListToggleChanges: _grpc.UnaryUnaryMultiCallable[_health_pb2.ListToggleChangesRequest, _health_pb2.ListToggleChangesResponse]
@@ -124,6 +128,10 @@ class HealthServiceAsyncStub(HealthServiceStub):
     DeleteToggle: _aio.UnaryUnaryMultiCallable[_health_pb2.DeleteToggleRequest, _health_pb2.DeleteToggleResponse]  # type: ignore[assignment]
     """Deletes what a toggle is in one place, or the whole toggle. Errors: TOGGLE_NOT_FOUND,
     TOGGLE_LOCKED, TOGGLE_CHANGED.
+    """
+    ApplyToggles: _aio.UnaryUnaryMultiCallable[_health_pb2.ApplyTogglesRequest, _health_pb2.ApplyTogglesResponse]  # type: ignore[assignment]
+    """Makes toggles what they are said to be, rules included, and deletes others; all or none. Safe to
+    repeat. Errors: TOGGLE_LOCKED, TOO_MANY_TOGGLES.
     """
     ListToggles: _aio.UnaryUnaryMultiCallable[_health_pb2.ListTogglesRequest, _health_pb2.ListTogglesResponse]  # type: ignore[assignment]
     """Lists toggles in order of their names; there are at most 1,000."""
@@ -232,6 +240,16 @@ class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_health_pb2.DeleteToggleResponse, _abc.Awaitable[_health_pb2.DeleteToggleResponse]]:
         """Deletes what a toggle is in one place, or the whole toggle. Errors: TOGGLE_NOT_FOUND,
         TOGGLE_LOCKED, TOGGLE_CHANGED.
+        """
+
+    @_abc_1.abstractmethod
+    def ApplyToggles(
+        self,
+        request: _health_pb2.ApplyTogglesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_health_pb2.ApplyTogglesResponse, _abc.Awaitable[_health_pb2.ApplyTogglesResponse]]:
+        """Makes toggles what they are said to be, rules included, and deletes others; all or none. Safe to
+        repeat. Errors: TOGGLE_LOCKED, TOO_MANY_TOGGLES.
         """
 
     @_abc_1.abstractmethod

@@ -60,6 +60,14 @@ SELECT count(*) FROM limit_rule;
 -- name: select_limit
 SELECT row_to_json(l)::text FROM limit_rule AS l WHERE l.limit_id = $1::text;
 
+-- name: select_limits
+SELECT l.limit_id, row_to_json(l)::text AS fields
+FROM limit_rule AS l
+WHERE l.limit_id = any($1::text []);
+
+-- name: delete_limits!
+DELETE FROM limit_rule WHERE limit_id = any($1::text []);
+
 -- name: select_overlapping
 -- A temporary limit of the same pattern and window whose validity overlaps the given one.
 SELECT o.limit_id
