@@ -79,6 +79,9 @@ async def open_pool(
 
     A statement cache of 0 means that a transaction pooler stands between: then nothing is set at
     connection start (poolers refuse it) and the role's own settings apply.
+
+    Sessions are not reset between uses, which would cost a round trip each time: whoever borrows
+    a connection sets, locks and listens within transactions only, or opens one of its own.
     """
     return await asyncpg.create_pool(
         _reveal(url),
@@ -88,6 +91,7 @@ async def open_pool(
         timeout=connect_timeout_seconds,
         command_timeout=statement_timeout_ms / 1000 + _CLIENT_MARGIN_SECONDS,
         statement_cache_size=statement_cache_size,
+        reset=_keep_session,
         server_settings=_server_settings(
             application_name=application_name,
             schema=schema,
@@ -234,6 +238,10 @@ def _server_settings(
         "jit": "off",
         "timezone": "UTC",
     }
+
+
+async def _keep_session(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Leaves a returned connection as it is: the driver has ended its transaction already."""
 
 
 def _reveal(url: str | SecretStr) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -60,7 +61,26 @@ def load_statements() -> Mapping[str, str]:
     return statements
 
 
-class Store:
+class AuditWriter(abc.ABC):
+    """Appends to the audit log, wherever its statements run."""
+
+    @abc.abstractmethod
+    async def value(self, query: str, *values: object) -> Any:
+        """Runs a named query and returns the first value of its first row."""
+
+    async def insert_audit_entry(
+        self, *, actor: str, action: str, target: str, request_json: str, reason: str = ""
+    ) -> str:
+        """Appends an entry and returns its id."""
+        values = (actor, action, target, request_json, reason)
+        return str(await self.value("insert_audit_entry", *values))
+
+    async def insert_audit_outcome(self, audit_id: str, *, error: str | None) -> None:
+        """Appends what became of an entry: done if the error is None."""
+        await self.value("insert_audit_outcome", audit_id, error is None, error or "")
+
+
+class Store(AuditWriter):
     """The audit log, each statement by itself on a pooled connection.
 
     What belongs to another noun has a module of its own, which runs its queries here.
@@ -94,7 +114,7 @@ class Store:
         return [_read_audit(row) for row in rows]
 
 
-class Transaction:
+class Transaction(AuditWriter):
     """What changes, inside one transaction."""
 
     def __init__(self, connection: _Connection, sql: Mapping[str, str]) -> None:
@@ -116,20 +136,9 @@ class Transaction:
         """Runs a named query and returns the first value of its first row."""
         return await self._connection.fetchval(self._sql[query], *values)
 
-    async def insert_audit_entry(
-        self, *, actor: str, action: str, target: str, request_json: str, reason: str = ""
-    ) -> str:
-        """Appends an entry and returns its id."""
-        values = (actor, action, target, request_json, reason)
-        return str(await self.value("insert_audit_entry", *values))
-
     async def lock_audit(self) -> None:
         """Queues behind whoever writes to the audit log."""
         await self.value("lock_audit")
-
-    async def insert_audit_outcome(self, audit_id: str, *, error: str | None) -> None:
-        """Appends what became of an entry: done if the error is None."""
-        await self.value("insert_audit_outcome", audit_id, error is None, error or "")
 
 
 def _read_audit(row: asyncpg.Record) -> AuditRecord:

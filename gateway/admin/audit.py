@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import grpc
 import structlog
@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from chassis import server
 from chassis.errors import ServiceError, translate
 from gateway.principals import Principal
-from gateway.store import Store, Transaction
+from gateway.store import AuditWriter, Store, Transaction
 
 TARGET_LENGTH_MAX: Final = 256
 REASON_LENGTH_MAX: Final = 1_024
@@ -118,24 +118,32 @@ class Audit:
         return await self._finish(self._change_own(intent, work))
 
     async def change_elsewhere(
-        self, intent: Intent, send: Callable[[str], Awaitable[Result]]
+        self,
+        intent: Intent,
+        send: Callable[[str], Awaitable[Result]],
+        *,
+        is_urgent: bool = False,
     ) -> Result:
         """Asks a service for a change: entry first, then `send` with its id, then the outcome.
 
-        An answer that was lost leaves the entry open. Raises ServiceError.
+        An answer that was lost leaves the entry open. `is_urgent`: the caller hears that it is
+        done while the outcome is being written. Raises ServiceError.
         """
-        return await self._finish(self._change_elsewhere(intent, send))
+        return await self._finish(self._change_elsewhere(intent, send, is_urgent=is_urgent))
 
     async def close(self) -> None:
-        """Returns when the changes under way have ended."""
-        if self._under_way:
+        """Returns when the changes under way have ended, and their outcomes are written."""
+        while self._under_way:
             await asyncio.wait(self._under_way)
 
-    async def _finish(self, change: Awaitable[Result]) -> Result:
-        task = asyncio.ensure_future(change)
+    async def _finish(self, change: Coroutine[Any, Any, Result]) -> Result:
+        return await asyncio.shield(self._begin(change))
+
+    def _begin(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        task = asyncio.create_task(work)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
-        return await asyncio.shield(task)
+        return task
 
     async def _change_own(
         self, intent: Intent, work: Callable[[Transaction], Awaitable[Result]]
@@ -153,29 +161,29 @@ class Audit:
             raise
 
     async def _change_elsewhere(
-        self, intent: Intent, send: Callable[[str], Awaitable[Result]]
+        self, intent: Intent, send: Callable[[str], Awaitable[Result]], *, is_urgent: bool
     ) -> Result:
-        async with self._store.transaction() as transaction:
-            audit_id = await _insert(transaction, intent)
+        audit_id = await _insert(self._store, intent)
         try:
             result = await send(audit_id)
         except ServiceError as error:
             if error.code not in _UNKNOWN:
                 await self._close_entry(audit_id, error=f"{error.reason}: {error.message}")
             raise
-        await self._close_entry(audit_id, error=None)
+        closing = self._begin(self._close_entry(audit_id, error=None))
+        if not is_urgent:
+            await closing
         return result
 
     async def _close_entry(self, audit_id: str, *, error: str | None) -> None:
         try:
-            async with self._store.transaction() as transaction:
-                await transaction.insert_audit_outcome(audit_id, error=error)
+            await self._store.insert_audit_outcome(audit_id, error=error)
         except Exception as failure:  # noqa: BLE001 - the change stands, its entry stays open
             log.warning("audit_entry_open", audit_id=audit_id, reason=translate(failure).reason)
 
 
-async def _insert(transaction: Transaction, intent: Intent) -> str:
-    return await transaction.insert_audit_entry(
+async def _insert(writer: AuditWriter, intent: Intent) -> str:
+    return await writer.insert_audit_entry(
         actor=intent.actor,
         action=intent.action,
         target=intent.target,

@@ -65,7 +65,8 @@ class Kills:
             return await call(HEALTH, self._stub.Kill, wanted)
 
         intent = describe(who, "Kill", f"kill/{_target(dict(order.scope))}", order)
-        done = await self._audit.change_elsewhere(intent, send)
+        # Calls go on until it returns: its entry is durable, and health has stored its order.
+        done = await self._audit.change_elsewhere(intent, send, is_urgent=True)
         return pb.KillResponse(kill=done.kill)
 
     async def resume(self, request: pb.ResumeRequest, who: Principal) -> pb.ResumeResponse:

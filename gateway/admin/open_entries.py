@@ -33,10 +33,12 @@ ALWAYS_STORED: Final = frozenset(
         "DeleteChannel",
         "DeleteLimit",
         "DeletePrice",
+        "Kill",
         "PutChannel",
         "PutLimit",
         "PutPrice",
         "ReplayDeliveries",
+        "Resume",
         "RotateChannelSecret",
         "SetBreaker",
         "TestChannel",
@@ -82,8 +84,7 @@ class OpenEntries:
         old = await self._audit.list_open_entries(after_seconds=LOST_AFTER_SECONDS)
         outcomes = conclude(opened, old, stored)
         for audit_id, error in outcomes.items():
-            async with self._store.transaction() as transaction:
-                await transaction.insert_audit_outcome(audit_id, error=error)
+            await self._store.insert_audit_outcome(audit_id, error=error)
         return len(outcomes)
 
     async def run(self, *, interval_seconds: float = INTERVAL_SECONDS) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import asyncpg
 
@@ -40,13 +40,8 @@ def parse_now(row: Row) -> Instant:
     return now
 
 
-def with_version(kill: KillSwitch, version: int) -> KillSwitch:
-    """Returns the switch as watchers will know it."""
-    return replace(kill, version=version)
-
-
 def render_kill(kill: KillSwitch) -> tuple[object, ...]:
-    """Renders the arguments of `write_kill`."""
+    """Renders the first arguments of `write_kill`."""
     return (
         kill.kill_id,
         kill.state.value,
@@ -55,7 +50,6 @@ def render_kill(kill: KillSwitch) -> tuple[object, ...]:
         kill.actor,
         kill.sequence,
         kill.change_time,
-        kill.version,
         json.dumps(dict(kill.scope)),
         kill.expire_time,
         kill.set_by,
@@ -64,14 +58,17 @@ def render_kill(kill: KillSwitch) -> tuple[object, ...]:
 
 
 def render_note(
-    note: ChangeNote, *, before: KillSwitch | None, after: KillSwitch
+    note: ChangeNote | None, *, before: KillSwitch | None, after: KillSwitch
 ) -> tuple[object, ...]:
-    """Renders the arguments of `insert_change`."""
+    """Renders the arguments of `insert_change_once`, and the last ones of `write_kill`.
+
+    Without a note the first is None, and nothing is logged.
+    """
     return (
-        note.audit_id,
+        note.audit_id if note else None,
         f"kill_switch/{after.kill_id}",
-        note.actor,
-        note.reason,
+        note.actor if note else None,
+        note.reason if note else None,
         None if before is None else _render_json(before),
         _render_json(after),
     )

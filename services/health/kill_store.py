@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 
+from chassis.errors import StoreUnavailable
 from services.health import kill_rows as rows
-from services.health.connections import Connection, Connections
+from services.health.connections import Connections
 from services.health.domain.kills import ChangeNote, KillSwitch
+
+# One of those who write a switch at the same time succeeds in each round.
+ROUND_COUNT_MAX: Final = 64
 
 
 class KillStore(Connections):
@@ -15,13 +21,11 @@ class KillStore(Connections):
 
     async def read_kill(self, kill_id: str) -> KillSwitch | None:
         """Reads one switch."""
-        async with self._pool.acquire() as connection:
-            return rows.parse_kill(await self._fetch_kill(connection, kill_id))
+        return rows.parse_kill(await self._fetch_kill(kill_id))
 
     async def read_kills(self) -> tuple[KillSwitch, ...]:
         """Reads all switches, resumed ones too."""
-        async with self._pool.acquire() as connection:
-            found = await connection.fetch(self._sql["read_kills"])
+        found = await self._pool.fetch(self._sql["read_kills"])
         return tuple(kill for row in found if (kill := rows.parse_kill(row)) is not None)
 
     async def change_kill(
@@ -31,34 +35,31 @@ class KillStore(Connections):
         *,
         note: ChangeNote | None,
     ) -> KillSwitch:
-        """Locks the switch, decides, writes, and notes an order in the change log.
+        """Reads the switch, decides, writes if it is still what was read; else once more.
 
-        An unchanged switch writes nothing, so a repeated order leaves one note.
+        An unchanged switch is not written. The note of an order is, once.
         """
-        async with self._transaction() as connection:
-            await connection.execute(self._sql["lock_kills"])
-            row = await self._fetch_kill(connection, kill_id)
+        for _ in range(ROUND_COUNT_MAX):
+            row = await self._fetch_kill(kill_id)
             before = rows.parse_kill(row)
             after = decide(before, rows.parse_now(row))
+            noted = rows.render_note(note, before=before, after=after)
             if after == before:
+                if note is not None:
+                    await self._pool.execute(self._sql["insert_change_once"], *noted)
                 return after
-            version = await self._bump_version(connection)
-            after = await self._write_kill(connection, after, version)
-            if note is not None:
-                values = rows.render_note(note, before=before, after=after)
-                await connection.execute(self._sql["insert_change"], *values)
-        return after
+            version = await self._pool.fetchval(
+                self._sql["write_kill"],
+                *rows.render_kill(after),
+                0 if before is None else before.version,
+                *noted,
+            )
+            if version is not None:
+                return replace(after, version=version)
+        raise StoreUnavailable
 
-    async def _fetch_kill(self, connection: Connection, kill_id: str) -> rows.Row:
-        row = await connection.fetchrow(self._sql["read_kill"], kill_id)
+    async def _fetch_kill(self, kill_id: str) -> rows.Row:
+        row = await self._pool.fetchrow(self._sql["read_kill"], kill_id)
         if row is None:
             raise AssertionError("the query answers with a row for any id")
         return row
-
-    async def _write_kill(
-        self, connection: Connection, kill: KillSwitch, version: int
-    ) -> KillSwitch:
-        versioned = rows.with_version(kill, version)
-        values = rows.render_kill(versioned)
-        await connection.execute(self._sql["write_kill"], *values)
-        return versioned

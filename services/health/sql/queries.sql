@@ -28,12 +28,6 @@ SELECT
 FROM kill_switch
 ORDER BY kill_id;
 
--- name: lock_kills
--- Serialises orders and acknowledgements, of the first kill too, when there is no row to lock
--- yet. Run alone and first, so that the reading after it is fresh. Nobody holds it while
--- admission is asked. An advisory lock, because a table lock would wait for a vacuum.
-SELECT pg_advisory_xact_lock(7403, 1);
-
 -- name: read_kill
 SELECT
     kill_switch.kill_id,
@@ -52,47 +46,87 @@ SELECT
 FROM (SELECT $1::text AS kill_id) AS asked
 LEFT JOIN kill_switch ON asked.kill_id = kill_switch.kill_id;
 
--- name: write_kill!
-INSERT INTO kill_switch (
-    kill_id,
-    state,
-    reason,
-    message,
-    actor,
-    sequence,
-    change_time,
-    version,
-    scope,
-    expire_time,
-    set_by,
-    set_time
+-- name: write_kill
+-- Writes a switch if it still has the version that was decided on (0: there was none), with the
+-- note of the order. Returns its new version; nothing if somebody else was first. One statement:
+-- a kill waits for it.
+WITH bumped AS (
+    UPDATE health_version
+    SET version = version + 1
+    RETURNING version, pg_notify('headgate_health', version::text)
+),
+
+written AS (
+    INSERT INTO kill_switch (
+        kill_id,
+        state,
+        reason,
+        message,
+        actor,
+        sequence,
+        change_time,
+        scope,
+        expire_time,
+        set_by,
+        set_time,
+        version
+    )
+    SELECT
+        $1::text,
+        $2::text,
+        $3::text,
+        $4::text,
+        $5::text,
+        $6::bigint,
+        $7::timestamptz,
+        $8::jsonb,
+        $9::timestamptz,
+        $10::text,
+        $11::timestamptz,
+        b.version
+    FROM bumped AS b
+    ON CONFLICT (kill_id) DO UPDATE
+    SET
+        state = excluded.state,
+        reason = excluded.reason,
+        message = excluded.message,
+        actor = excluded.actor,
+        sequence = excluded.sequence,
+        change_time = excluded.change_time,
+        expire_time = excluded.expire_time,
+        set_by = excluded.set_by,
+        set_time = excluded.set_time,
+        version = excluded.version
+    WHERE kill_switch.version = $12::bigint
+    RETURNING version
+),
+
+noted AS (
+    INSERT INTO change_log (audit_id, target, actor, reason, before, after)
+    SELECT
+        $13::text,
+        $14::text,
+        $15::text,
+        $16::text,
+        $17::jsonb,
+        $18::jsonb || jsonb_build_object('version', w.version)
+    FROM written AS w
+    WHERE $13::text IS NOT NULL
 )
-VALUES (
+
+SELECT version FROM written;
+
+-- name: insert_change_once!
+-- Logs an order that found everything as it wants it. Its repetition is the same order.
+INSERT INTO change_log (audit_id, target, actor, reason, before, after)
+SELECT
     $1::text,
     $2::text,
     $3::text,
     $4::text,
-    $5::text,
-    $6::bigint,
-    $7::timestamptz,
-    $8::bigint,
-    $9::jsonb,
-    $10::timestamptz,
-    $11::text,
-    $12::timestamptz
-)
-ON CONFLICT (kill_id) DO UPDATE
-SET
-    state = excluded.state,
-    reason = excluded.reason,
-    message = excluded.message,
-    actor = excluded.actor,
-    sequence = excluded.sequence,
-    change_time = excluded.change_time,
-    version = excluded.version,
-    expire_time = excluded.expire_time,
-    set_by = excluded.set_by,
-    set_time = excluded.set_time;
+    $5::jsonb,
+    $6::jsonb
+WHERE NOT EXISTS (SELECT FROM change_log WHERE audit_id = $1::text);
 
 -- name: insert_change!
 INSERT INTO change_log (audit_id, target, actor, reason, before, after)

@@ -1,8 +1,7 @@
 -- The whole schema of health. sql/migrations builds exactly this; a test compares the two.
 -- Every instant is the database's clock.
--- Lock order everywhere: circuits by provider, or the kill switches' advisory lock (7403, 1), or the
--- toggles' (7403, 2);
--- then health_version.
+-- Lock order everywhere: circuits by provider, or the toggles' advisory lock (7403, 2); then
+-- health_version; then a kill switch, which is written only if it is still what was read.
 
 -- One row: grows with each change that watchers must learn of. It is bumped last in a change's
 -- transaction and its row lock orders the commits, so whoever reads version n reads all of 1..n.

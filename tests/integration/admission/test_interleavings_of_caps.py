@@ -50,7 +50,7 @@ FREE_COUNTERS = "SELECT counter_id FROM counter WHERE counter_id = ANY($1) FOR U
 async def policy_locked(admin: Connection) -> AsyncIterator[None]:
     """A change of limits or fences between taking its lock and its commit."""
     async with admin.transaction():
-        await admin.execute(QUERIES.lock_policy.sql, "0")
+        await admin.execute(QUERIES.lock_policy.sql)
         yield
         await admin.execute(QUERIES.bump_version.sql, 0)
 

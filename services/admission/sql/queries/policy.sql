@@ -28,9 +28,8 @@ FROM policy_version AS p;
 SELECT version FROM policy_version;
 
 -- name: lock_policy
--- Waits until no batch that read an older version is in flight, and holds new ones back; gives up
--- after so long.
-SELECT pg_advisory_xact_lock(7401, 1) FROM set_config('lock_timeout', $1::text, TRUE);
+-- Waits until no batch that read an older version is in flight, and holds new ones back.
+SELECT pg_advisory_xact_lock(7401, 1);
 
 -- name: terminate_policy_readers
 -- Ends the sessions whose batches a fence waits for. None of these batches was answered, so
@@ -43,16 +42,7 @@ WHERE
     AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database());
 
 -- name: bump_version
--- Counts the limits by what changed, not anew: rows that went some other way are found missing.
-UPDATE policy_version
-SET
-    version = version + 1,
-    limit_count = CASE
-        WHEN counted_version = version THEN limit_count + $1::integer
-        ELSE (SELECT count(*) FROM limit_rule)
-    END,
-    counted_version = version + 1
-RETURNING version;
+SELECT bump_policy_version_1($1::integer);
 
 -- name: count_limits
 SELECT count(*) FROM limit_rule;
@@ -140,36 +130,12 @@ ORDER BY fence_id
 LIMIT $2::integer;
 
 -- name: put_fence
--- An older sequence changes nothing. Returns the fence as it now is: a kill waits for this, so it
--- is one round trip.
-WITH written AS (
-    INSERT INTO fence (fence_id, sequence, active, message, actor, scope, expire_time)
-    VALUES (
-        $1::text, $2::bigint, $3::boolean, $4::text, $5::text, $6::text::jsonb, $7::timestamptz
-    )
-    ON CONFLICT (fence_id) DO UPDATE SET
-    sequence = excluded.sequence, active = excluded.active, message = excluded.message,
-    actor = excluded.actor, scope = excluded.scope, expire_time = excluded.expire_time,
-    change_time = clock_timestamp()
-    WHERE fence.sequence < excluded.sequence
-    RETURNING fence_id, sequence, active, message, scope, expire_time
-),
-
-noted AS (
-    INSERT INTO change_log (audit_id, target, after)
-    SELECT
-        '' AS audit_id,
-        'fence/' || w.fence_id AS target,
-        $8::text::jsonb AS after
-    FROM written AS w
-)
-
-SELECT w.fence_id, w.sequence, w.active, w.message, w.scope::text AS scope, w.expire_time
-FROM written AS w
-UNION ALL
-SELECT f.fence_id, f.sequence, f.active, f.message, f.scope::text AS scope, f.expire_time
-FROM fence AS f
-WHERE f.fence_id = $1::text AND NOT EXISTS (SELECT FROM written);
+-- A transaction by itself, in one round trip; see functions.sql.
+SELECT fence_id, sequence, active, message, scope::text AS scope, expire_time
+FROM put_fence_1(
+    $1::text, $2::bigint, $3::boolean, $4::text, $5::text, $6::text::jsonb, $7::timestamptz,
+    $8::text::jsonb, $9::integer
+);
 
 -- name: insert_change!
 INSERT INTO change_log (audit_id, target, before, after)
