@@ -182,17 +182,9 @@ class Policy:
             row = await self._pool.fetchrow(put, *values, FENCE_WAIT_MS)
         return fence_of(row)
 
-<<<<<<< HEAD
     async def _change(
-        self,
-        change: Callable[[Connection], Awaitable[int]],
-        *,
-        patience_ms: int = FENCE_WAIT_MS,
-        keep: bool = True,
+        self, change: Callable[[Connection], Awaitable[int]], *, keep: bool = True
     ) -> int:
-=======
-    async def _change(self, change: Callable[[Connection], Awaitable[int]]) -> int:
->>>>>>> 9087503 (admission, health, gateway: acknowledge a kill in eight round trips to Postgres instead of twenty-nine)
         """Runs a change that returns by how many limits there are more; returns the version."""
         async with database.changing(self._pool, keep=keep) as connection:
             # Exclusive policy lock, before any row: the same order as every batch.
