@@ -41,6 +41,16 @@ async def entries(system: System, count: int) -> list[pb.AuditEntry]:
     return list(reversed(page.entries))
 
 
+async def told_entries(system: System, count: int) -> list[pb.AuditEntry]:
+    """The newest entries, oldest first, once all have outcomes: a kill answers before its own."""
+
+    async def are_told() -> bool:
+        return all(each.state != INTENDED for each in await entries(system, count))
+
+    await eventually(are_told)
+    return await entries(system, count)
+
+
 async def pages(list_: Any, request: Any, field: str) -> list[Any]:
     """All rows of a list, read two at a time."""
     rows: list[Any] = []
@@ -70,7 +80,7 @@ async def test_every_change_leaves_an_entry_that_says_it_is_done(system: System)
     await kill(staff, reason="drill", message="Soon.")
     await staff.Resume(pb.ResumeRequest(reason="over"))
 
-    found = await entries(system, 10)
+    found = await told_entries(system, 10)
 
     assert [(each.action, each.target) for each in found] == [
         ("CreateApiKey", f"key/{key_id}"),

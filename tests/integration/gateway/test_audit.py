@@ -25,7 +25,7 @@ from headgate.api.gateway.v1 import admin_pb2_grpc
 from headgate.channel import authorization
 from headgate.cli import chain
 from tests.integration.gateway.system import ADMIN_KEY, TOKEN, System, eventually, kill
-from tests.integration.gateway.test_admin import LIMIT, entries
+from tests.integration.gateway.test_admin import LIMIT, entries, told_entries
 from tests.postgres import ROLE_PASSWORD, Clone
 from tests.schemas import owner_url, runtime_url
 
@@ -216,7 +216,7 @@ async def test_why_somebody_asks_is_on_the_log(system: System) -> None:
 async def test_a_change_whose_answer_was_lost_is_found(system: System) -> None:
     await system.staff().PutLimit(pb.PutLimitRequest(limit=LIMIT))
     await kill(system.staff(), reason="drill")
-    (put, stop) = await entries(system, 2)
+    (put, stop) = await told_entries(system, 2)
     never = str(uuid.uuid4())
     # As if the gateway had been killed before it wrote the outcomes.
     await as_owner(

@@ -33,8 +33,8 @@ from headgate.api.gateway.v1 import (
     channel_admin_pb2,
     channel_admin_pb2_grpc,
 )
-from tests.integration.gateway.system import ADMIN_KEY, Keyed, System, eventually
-from tests.integration.gateway.test_admin import LIMIT, PRICE, entries
+from tests.integration.gateway.system import ADMIN_KEY, Keyed, System, eventually, kill
+from tests.integration.gateway.test_admin import LIMIT, PRICE, entries, told_entries
 from tests.integration.gateway.test_audit import as_owner, services
 from tests.integration.gateway.test_process import environment, run
 from tests.schemas import owner_url, runtime_url
@@ -153,6 +153,16 @@ async def crash(
     process.kill()
     await process.wait()
     await asyncio.gather(*running, return_exceptions=True)
+
+
+async def test_a_kill_is_answered_while_its_outcome_is_being_written(system: System) -> None:
+    async with no_outcomes(system):
+        await kill(system.staff(), reason="drill")
+        [entry] = await entries(system, 1)
+        assert entry.state == admin_pb2.AUDIT_STATE_INTENDED
+
+    [entry] = await told_entries(system, 1)
+    assert entry.state == admin_pb2.AUDIT_STATE_DONE
 
 
 async def start_gateway(system: System) -> asyncio.subprocess.Process:
