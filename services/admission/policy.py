@@ -175,11 +175,11 @@ class Policy:
         values = (*columns.values(), json.dumps(columns, default=str))
         put = QUERIES.put_fence.sql
         try:
-            row = await self._pool.fetchrow(put, *values, FENCE_PATIENCE_MS)
+            (row,) = await self._pool.fetch(put, *values, FENCE_PATIENCE_MS)
         except asyncpg.LockNotAvailableError:
             ended = await self._pool.fetchval(QUERIES.terminate_policy_readers.sql)
             log.warning("fence_ended_sessions", fence_id=fence.fence_id, session_count=ended)
-            row = await self._pool.fetchrow(put, *values, FENCE_WAIT_MS)
+            (row,) = await self._pool.fetch(put, *values, FENCE_WAIT_MS)
         return fence_of(row)
 
     async def _change(
