@@ -83,19 +83,12 @@ async def _measure(endpoints: Endpoints, options: argparse.Namespace) -> dict[st
 
 def judge(rows: Mapping[str, Row]) -> list[dict[str, Any]]:
     """Returns each target with what was measured."""
-    judged = []
+    judged: list[dict[str, Any]] = []
     for shape, figure, most in TARGETS:
         name = next(each for each in rows if each.startswith(shape))
         measured = rows[name][figure]
-        judged.append(
-            {
-                "shape": name,
-                "figure": figure,
-                "target": most,
-                "measured": measured,
-                "met": measured < most,
-            }
-        )
+        told = {"shape": name, "figure": figure, "target": most, "measured": measured}
+        judged.append(told | {"met": measured < most})
     return judged
 
 
