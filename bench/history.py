@@ -52,15 +52,24 @@ FROM generate_series($1::bigint, $2::bigint) AS number,
 """
 # Below every cursor of the settlement feed: these calls are settled.
 _LOGGED: Final = """
-INSERT INTO accounting.usage_log (
-    org, call_id, admit_time, operation, provider, model, api_key_id, outcome, cost_basis,
-    price_version, held_nanos, total_nanos, input_token_count, output_token_count,
-    payload_digest, xid, row_id
+INSERT INTO accounting.usage_entry (
+    org, call_id, admit_time, kind_id, caller_id, outcome, cost_basis, price_version, held_nanos,
+    total_nanos, input_token_count, output_token_count, payload_digest, xid, row_id
 )
-SELECT 'filled-' || number % 1000, uuidv7(day - now()), day, 'summarize', 'openai',
-    'gpt-4o-mini', 'k_filled', 1, 1, 1, 1000, 700, 420, 180, decode(repeat('00', 16), 'hex'),
-    '0'::xid8, -number
-FROM generate_series($1::bigint, $2::bigint) AS number,
+SELECT 'filled-' || number % 1000, uuidv7(day - now()), day, n.kind_ids[1 + number % 1000],
+    n.caller_ids[1 + number % 1000], 1, 1, 1, 1000, 700, 420, 180,
+    decode(repeat('00', 8), 'hex'), '0'::xid8, -number
+FROM (
+    SELECT
+        array_agg('summarize') AS operations, array_agg('openai') AS providers,
+        array_agg('gpt-4o-mini') AS models, array_agg('filled-' || org ORDER BY org) AS orgs,
+        array_agg('k_filled') AS keys
+    FROM generate_series(0, 999) AS org
+) AS m,
+    LATERAL accounting.name_calls(
+        m.operations, m.providers, m.models, m.orgs, m.keys, '{}', '{}'
+    ) AS n,
+    generate_series($1::bigint, $2::bigint) AS number,
     LATERAL (SELECT now() - number % $3 * interval '1 day' AS day) AS days
 """
 _PARTITIONS: Final = """

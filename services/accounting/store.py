@@ -22,6 +22,7 @@ from services.accounting.domain.usage import (
     Report,
     Settlement,
 )
+from services.accounting.names import Names
 from services.accounting.partitions import ensure_partition
 from services.accounting.queries import BOOKS, QUERIES
 
@@ -30,12 +31,12 @@ REPLAY_PART_SIZE: Final = 1_000
 # Sorts after every text: names are printable.
 _LAST_TEXT: Final = "\U0010ffff"
 CLOCK_SKEW: Final = dt.timedelta(minutes=5)
-# Status that `book_usage` gives to a member that an earlier Record wrote.
+# Status that `book_calls` gives to a member that an earlier Record wrote.
 _REPLAYED: Final = 2
 # Distinct values of one dimension, org and day that have rollups of their own; the calls of the
 # others are summed together.
 VALUE_COUNT_MAX: Final = 1_000
-# Meters with a column in the arguments of `book_usage`; the rarer ones go together.
+# Meters with a column in the arguments of `book_calls`; the rarer ones go together.
 _COMMON_METER_COUNT: Final = 6
 _NO_UNITS: Final = NO_METERS[_COMMON_METER_COUNT:]
 
@@ -54,6 +55,7 @@ class LogWriter:
         self._connection: Connection | None = None
         # Days that have a partition for certain.
         self._known_days: set[dt.date] = set()
+        self._names = Names()
 
     async def write(self, entries: Sequence[Entry]) -> list[Result]:
         """Books all entries in one transaction; returns one result for each, in order.
@@ -63,16 +65,17 @@ class LogWriter:
         """
         connection = await self._open()
         await self._ensure_partitions(connection, entries)
-        arguments = (*_columns(entries), VALUE_COUNT_MAX, HORIZON, CLOCK_SKEW)
+        ids = await self._names.find(connection, entries)
+        arguments = (*_columns(entries), *ids, VALUE_COUNT_MAX, HORIZON, CLOCK_SKEW)
         try:
-            rows = await connection.fetch(QUERIES.book_usage.sql, *arguments)
+            rows = await connection.fetch(QUERIES.book_calls.sql, *arguments)
         except asyncpg.CheckViolationError as error:
             if error.constraint_name is not None:
                 raise
             # No constraint is named when a partition that was there is gone: look again, once.
             self._known_days.clear()
             await self._ensure_partitions(connection, entries)
-            rows = await connection.fetch(QUERIES.book_usage.sql, *arguments)
+            rows = await connection.fetch(QUERIES.book_calls.sql, *arguments)
         results: list[Result] = [
             Booking(
                 entry.charge.total_nanos,
@@ -112,6 +115,8 @@ class LogWriter:
     async def _open(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._connect()
+            # The server may have been restored to a time before it gave the ids.
+            self._names = Names()
         return self._connection
 
     async def _ensure_partitions(self, connection: Connection, entries: Sequence[Entry]) -> None:
@@ -173,7 +178,7 @@ class ReplayedPart:
 
 
 def _columns(entries: Sequence[Entry]) -> list[list[Any]]:
-    # In the order of the parameters of `book_usage`: arrays of 32 columns.
+    # In the order of the parameters of `book_calls`: arrays of 32 columns; the ids follow.
     rows = [
         (
             report.org,

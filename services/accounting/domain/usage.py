@@ -21,7 +21,7 @@ HORIZON: Final = dt.timedelta(days=35)
 # Greatest amount of one call in nano-US-dollars; sums stay far from the end of int64.
 AMOUNT_MAX: Final = 10**18
 # Bytes of the digest that tells a repeated report from another one with the same id.
-DIGEST_SIZE: Final = 16
+DIGEST_SIZE: Final = 8
 # Meters that every report's digest has, reported or not.
 _FIRST_METER_COUNT: Final = 6
 
@@ -151,7 +151,7 @@ class Booking:
 
 
 class Refusal(enum.IntEnum):
-    """Why an entry was not booked; the numbers are those that `book_usage` returns."""
+    """Why an entry was not booked; the numbers are those that `book_calls` returns."""
 
     # The attempt is booked with another payload.
     ID_REUSED = 3

@@ -179,7 +179,7 @@ SELECT
     l.held_nanos,
     newest.total_nanos,
     l.held_token_count,
-    token_total(l) AS token_count,
+    l.token_count,
     l.api_key_id,
     coalesce(l.team, '') AS team,
     coalesce(l.user_name, '') AS user_name,
@@ -226,7 +226,7 @@ FROM (
         (clock_timestamp() AT TIME ZONE 'UTC')::date AS today
     FROM pg_inherits AS i
     INNER JOIN pg_class AS c ON c.oid = i.inhrelid
-    WHERE i.inhparent = 'usage_log'::regclass
+    WHERE i.inhparent = 'usage_entry'::regclass
 ) AS p
 WHERE p.day < p.today - $1::integer
 ORDER BY p.day;

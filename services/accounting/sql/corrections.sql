@@ -19,21 +19,25 @@ LANGUAGE plpgsql
 SET search_path = accounting, pg_temp
 AS $$
 DECLARE
+    v_call_ids uuid[];
+    v_admit_times timestamptz[];
+    v_orgs text[];
+    v_revisions smallint[];
     v_written usage_log[];
 BEGIN
     WITH written AS (
-        INSERT INTO usage_log AS l (
-            org, call_id, parent_call_id, admit_time, revision, operation, provider, model,
-            api_key_id, labels, outcome, cost_basis, price_version, held_nanos, total_nanos,
-            error_type, payload_digest, team, user_name, session, feature, priority,
+        INSERT INTO usage_entry AS l (
+            org, call_id, parent_call_id, admit_time, revision, kind_id, caller_id, labels,
+            outcome, cost_basis, price_version, held_nanos, total_nanos, error_type,
+            payload_digest, user_name, session, priority,
             held_token_count, service_tier, delta_nanos, unreported_delta_nanos,
             unreported_delta_count, corrected_token_count, note, audit_id, baseline_nanos
         )
         SELECT
-            k.org, k.call_id, k.parent_call_id, k.admit_time, m.revision + 1, k.operation,
-            k.provider, k.model, k.api_key_id, k.labels, k.outcome, m.cost_basis, m.price_version,
-            k.held_nanos, m.total_nanos, k.error_type, k.payload_digest, k.team, k.user_name,
-            k.session, k.feature, k.priority, k.held_token_count, k.service_tier,
+            k.org, k.call_id, k.parent_call_id, k.admit_time, m.revision + 1, k.kind_id,
+            k.caller_id, k.labels, k.outcome, m.cost_basis, m.price_version,
+            k.held_nanos, m.total_nanos, k.error_type, k.payload_digest, k.user_name,
+            k.session, k.priority, k.held_token_count, k.service_tier,
             m.total_nanos - k.total_nanos,
             CASE WHEN m.cost_basis = 2 THEN m.total_nanos ELSE 0 END
             - CASE WHEN k.cost_basis = 2 THEN k.total_nanos ELSE 0 END,
@@ -48,16 +52,25 @@ BEGIN
             p_price_version
         ) AS m (org, call_id, admit_time, revision, total_nanos, cost_basis, price_version)
         CROSS JOIN LATERAL (
-            SELECT * FROM usage_log AS known
+            SELECT * FROM usage_entry AS known
             WHERE
                 known.org = m.org AND known.call_id = m.call_id
                 AND known.admit_time = m.admit_time AND known.revision = m.revision
         ) AS k
-        ORDER BY m.org COLLATE "C", m.call_id, m.admit_time
-        ON CONFLICT (org, call_id, admit_time, revision) DO NOTHING
-        RETURNING l
+        ORDER BY m.call_id, m.admit_time, m.org COLLATE "C"
+        ON CONFLICT (call_id, admit_time, org, revision) DO NOTHING
+        RETURNING l.call_id, l.admit_time, l.org, l.revision
     )
-    SELECT array_agg(w.l) INTO v_written FROM written AS w;
+    SELECT array_agg(w.call_id), array_agg(w.admit_time), array_agg(w.org), array_agg(w.revision)
+    INTO v_call_ids, v_admit_times, v_orgs, v_revisions
+    FROM written AS w;
+    SELECT array_agg(l) INTO v_written
+    FROM unnest(v_call_ids, v_admit_times, v_orgs, v_revisions)
+        AS w (call_id, admit_time, org, revision)
+    INNER JOIN usage_log AS l
+        ON
+            l.call_id = w.call_id AND l.admit_time = w.admit_time AND l.org = w.org
+            AND l.revision = w.revision;
     IF v_written IS NOT NULL THEN
         PERFORM add_to_rollups(v_written, p_value_count_max);
     END IF;

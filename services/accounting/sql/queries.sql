@@ -1,13 +1,19 @@
--- name: book_usage
+-- name: book_calls
 -- Books a batch; see functions.sql.
 SELECT place, status, total_nanos, cost_basis, revision, token_count
-FROM book_usage(
+FROM book_calls(
     $1::text[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::text[], $6::text[], $7::text[],
     $8::text[], $9::jsonb[], $10::smallint[], $11::smallint[], $12::bigint[], $13::bigint[],
     $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[],
     $20::bigint[], $21::integer[], $22::text[], $23::bytea[], $24::text[], $25::text[],
     $26::text[], $27::text[], $28::smallint[], $29::bigint[], $30::text[], $31::bigint[],
-    $32::jsonb[], $33::integer, $34::interval, $35::interval
+    $32::jsonb[], $33::integer[], $34::integer[], $35::integer, $36::interval, $37::interval
+);
+
+-- name: name_calls
+SELECT kind_ids, caller_ids
+FROM name_calls(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[]
 );
 
 -- name: ensure_partition
@@ -18,7 +24,7 @@ SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date AS today;
 
 -- name: list_settlements
 -- Only rows of transactions below every one that still runs: a row that commits late with a
--- smaller position would be skipped otherwise.
+-- smaller position would be skipped otherwise. Transactions count from 3.
 SELECT
     xid::text::bigint AS transaction_id,
     row_id,
@@ -26,12 +32,13 @@ SELECT
     call_id,
     revision,
     total_nanos,
-    token_total(usage_log) AS token_count
-FROM usage_log
+    token_total(usage_entry) AS token_count
+FROM usage_entry
 WHERE
     xid < pg_snapshot_xmin(pg_current_snapshot())
+    AND xid >= greatest($1::bigint, 3)::text::xid8
     AND (xid, row_id) > ($1::bigint::text::xid8, $2::bigint)
-ORDER BY usage_log.xid, row_id
+ORDER BY usage_entry.xid, row_id
 LIMIT $3::integer;
 
 -- name: fetch_book_version

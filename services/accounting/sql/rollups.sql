@@ -66,7 +66,10 @@ BEGIN
         sum(l.baseline_nanos - coalesce(l.delta_nanos, l.total_nanos)),
         count(*) FILTER (WHERE l.revision = 1 AND l.approved)
     FROM unnest(p_rows) AS l
-    CROSS JOIN LATERAL rollup_shares(l) AS s
+    CROSS JOIN LATERAL rollup_shares(
+        l.org, l.admit_time, l.labels, l.user_name, l.operation, l.provider, l.model, l.api_key_id,
+        l.team, l.feature
+    ) AS s
     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
     ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9
     ON CONFLICT (level, org, day, hour, dimension, value, operation, provider, model)
@@ -154,7 +157,10 @@ AS $$
         sum(l.baseline_nanos - coalesce(l.delta_nanos, l.total_nanos)),
         count(*) FILTER (WHERE l.revision = 1 AND l.approved)
     FROM usage_log AS l
-    CROSS JOIN LATERAL rollup_shares(l) AS s
+    CROSS JOIN LATERAL rollup_shares(
+        l.org, l.admit_time, l.labels, l.user_name, l.operation, l.provider, l.model, l.api_key_id,
+        l.team, l.feature
+    ) AS s
     LEFT JOIN dimension_bound AS b
         ON s.level = 3 AND b.org = s.org AND b.day = p_day AND b.dimension = s.dimension
     LEFT JOIN rollup_dimension_day AS r

@@ -31,32 +31,21 @@ RETURN (
     ))::text
 )::numeric;
 
--- Tokens of all kinds that a call used, as far as reported. NULL: nobody said.
-CREATE FUNCTION token_total(l usage_log)
-RETURNS bigint
-LANGUAGE sql
-STABLE
-AS $$
-    SELECT CASE
-        WHEN l.revision > 1 THEN l.corrected_token_count
-        ELSE (
-            SELECT sum(t.token_count)
-            FROM unnest(
-                ARRAY[
-                    l.input_token_count, l.cache_read_token_count, l.cache_write_5m_token_count,
-                    l.cache_write_1h_token_count, l.output_token_count, l.reasoning_token_count,
-                    l.audio_input_token_count, l.audio_cache_read_token_count,
-                    l.audio_output_token_count, l.image_input_token_count,
-                    l.image_cache_read_token_count, l.image_output_token_count
-                ]
-            ) AS t (token_count)
-        )
-    END
-$$;
-
 -- The rollups that a row of the log belongs to. Level 1 is an org's hour, 2 its day, 3 one value of
--- a dimension on a day, 4 the platform's day. Inlined by the planner: keep it one plain query.
-CREATE FUNCTION rollup_shares(l usage_log)
+-- a dimension on a day, 4 the platform's day. Inlined by the planner: keep it one plain query. No
+-- VALUES: their expressions would be compiled again for each row.
+CREATE FUNCTION rollup_shares(
+    p_org text,
+    p_admit_time timestamptz,
+    p_labels jsonb,
+    p_user_name text,
+    p_operation text,
+    p_provider text,
+    p_model text,
+    p_api_key_id text,
+    p_team text,
+    p_feature text
+)
 RETURNS TABLE (
     level smallint,
     org text,
@@ -70,26 +59,32 @@ RETURNS TABLE (
 LANGUAGE sql
 STABLE
 AS $$
-    SELECT v.level::smallint, v.org, v.hour::smallint, v.dimension, v.value, v.operation,
-        v.provider, v.model
-    FROM (
-        VALUES
-        (
-            1, l.org, extract(HOUR FROM l.admit_time AT TIME ZONE 'UTC'), '', '',
-            l.operation, l.provider, l.model
-        ),
-        (2, l.org, 0, '', '', l.operation, l.provider, l.model),
-        (3, l.org, 0, 'api_key', nullif(l.api_key_id, ''), '', '', ''),
-        (3, l.org, 0, 'feature', l.feature, '', '', ''),
-        (3, l.org, 0, 'team', l.team, '', '', ''),
-        (3, l.org, 0, 'user', l.user_name, '', '', ''),
-        (4, '', 0, '', '', '', '', '')
-    ) AS v (level, org, hour, dimension, value, operation, provider, model)
-    WHERE v.value IS NOT NULL
+    SELECT
+        1::smallint, p_org, extract(HOUR FROM p_admit_time AT TIME ZONE 'UTC')::smallint, '', '',
+        p_operation, p_provider, p_model
     UNION ALL
-    SELECT 3, l.org, 0, 'label.' || k.label, l.labels ->> k.label, '', '', ''
-    FROM accounting.rolled_up_label AS k
-    WHERE l.labels ? k.label AND l.admit_time >= k.since_day::timestamp AT TIME ZONE 'UTC'
+    SELECT 2::smallint, p_org, 0::smallint, '', '', p_operation, p_provider, p_model
+    UNION ALL
+    SELECT 3::smallint, p_org, 0::smallint, 'api_key', p_api_key_id, '', '', ''
+    WHERE p_api_key_id <> ''
+    UNION ALL
+    SELECT 3::smallint, p_org, 0::smallint, 'feature', p_feature, '', '', ''
+    WHERE p_feature <> ''
+    UNION ALL
+    SELECT 3::smallint, p_org, 0::smallint, 'team', p_team, '', '', ''
+    WHERE p_team <> ''
+    UNION ALL
+    SELECT 3::smallint, p_org, 0::smallint, 'user', p_user_name, '', '', ''
+    WHERE p_user_name IS NOT NULL
+    UNION ALL
+    SELECT 4::smallint, '', 0::smallint, '', '', '', '', ''
+    UNION ALL
+    SELECT
+        3::smallint, p_org, 0::smallint, 'label.' || r.label, p_labels ->> r.label, '', '', ''
+    FROM accounting.rolled_up_label AS r
+    WHERE
+        p_labels IS NOT NULL AND p_labels ? r.label
+        AND p_admit_time >= r.since_day::timestamp AT TIME ZONE 'UTC'
 $$;
 
 -- Finds values that get no rollup of their own: the bound of distinct values of their dimension, org
@@ -116,7 +111,10 @@ BEGIN
             s.dimension COLLATE "C" AS dimension,
             s.value COLLATE "C" AS value
         FROM unnest(p_rows) AS l
-        CROSS JOIN LATERAL rollup_shares(l) AS s
+        CROSS JOIN LATERAL rollup_shares(
+            l.org, l.admit_time, l.labels, l.user_name, l.operation, l.provider, l.model,
+            l.api_key_id, l.team, l.feature
+        ) AS s
         WHERE s.level = 3
     ) AS n
     LEFT JOIN LATERAL (

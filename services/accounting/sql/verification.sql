@@ -7,7 +7,7 @@ FROM (
         (clock_timestamp() AT TIME ZONE 'UTC')::date AS today
     FROM pg_inherits AS i
     INNER JOIN pg_class AS c ON c.oid = i.inhrelid
-    WHERE i.inhparent = 'usage_log'::regclass
+    WHERE i.inhparent = 'usage_entry'::regclass
 ) AS p
 WHERE p.day < p.today AND p.day >= p.today - $1::integer
 ORDER BY p.day;

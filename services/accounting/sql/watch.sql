@@ -25,33 +25,39 @@ FOR UPDATE SKIP LOCKED;
 -- and model; and in a row without a fault, how far the rows reach. Corrections are no news.
 WITH page AS (
     SELECT
-        xid,
-        row_id,
-        org,
-        operation,
-        provider,
-        model,
-        total_nanos,
-        held_nanos,
+        e.xid,
+        e.row_id,
+        e.org,
+        k.operation,
+        k.provider,
+        k.model,
+        e.total_nanos,
+        e.held_nanos,
         CASE
-            WHEN revision > 1 THEN NULL
-            WHEN cost_basis = 1 AND total_nanos > held_nanos THEN 'overrun'
-            WHEN cost_basis = 2 AND num_nonnulls(
-                input_token_count, cache_read_token_count, cache_write_5m_token_count,
-                cache_write_1h_token_count, output_token_count, reasoning_token_count,
-                audio_input_token_count, audio_cache_read_token_count, audio_output_token_count,
-                image_input_token_count, image_cache_read_token_count, image_output_token_count,
-                image_count, character_count, audio_ms, video_ms, web_search_count,
-                file_search_count, page_count, code_session_count
+            WHEN e.revision > 1 THEN NULL
+            WHEN e.cost_basis = 1 AND e.total_nanos > e.held_nanos THEN 'overrun'
+            WHEN e.cost_basis = 2 AND num_nonnulls(
+                e.input_token_count, e.cache_read_token_count, e.cache_write_5m_token_count,
+                e.cache_write_1h_token_count, e.output_token_count, e.reasoning_token_count,
+                e.audio_input_token_count, e.audio_cache_read_token_count,
+                e.audio_output_token_count, e.image_input_token_count,
+                e.image_cache_read_token_count, e.image_output_token_count, e.image_count,
+                e.character_count, e.audio_ms, e.video_ms, e.web_search_count, e.file_search_count,
+                e.page_count, e.code_session_count
             ) > 0 THEN 'unpriced'
-            WHEN cost_basis = 2 THEN 'unreported'
+            WHEN e.cost_basis = 2 THEN 'unreported'
         END AS fault
-    FROM usage_log
-    WHERE
-        xid < pg_snapshot_xmin(pg_current_snapshot())
-        AND (xid, row_id) > ($1::bigint::text::xid8, $2::bigint)
-    ORDER BY usage_log.xid, usage_log.row_id
-    LIMIT $3::integer
+    FROM (
+        SELECT *
+        FROM usage_entry
+        WHERE
+            xid < pg_snapshot_xmin(pg_current_snapshot())
+            AND xid >= greatest($1::bigint, 3)::text::xid8
+            AND (xid, row_id) > ($1::bigint::text::xid8, $2::bigint)
+        ORDER BY usage_entry.xid, usage_entry.row_id
+        LIMIT $3::integer
+    ) AS e
+    INNER JOIN call_kind AS k ON e.kind_id = k.kind_id
 )
 
 SELECT

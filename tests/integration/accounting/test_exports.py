@@ -128,10 +128,10 @@ async def age(admin: Connection, days: int) -> dt.date:
     old = today - dt.timedelta(days=days)
     await admin.execute(
         f"""
-        ALTER TABLE usage_log DETACH PARTITION usage_log_{today:%Y%m%d};
+        ALTER TABLE usage_entry DETACH PARTITION usage_log_{today:%Y%m%d};
         UPDATE usage_log_{today:%Y%m%d} SET admit_time = admit_time - interval '{days} days';
         ALTER TABLE usage_log_{today:%Y%m%d} RENAME TO usage_log_{old:%Y%m%d};
-        ALTER TABLE usage_log ATTACH PARTITION usage_log_{old:%Y%m%d}
+        ALTER TABLE usage_entry ATTACH PARTITION usage_log_{old:%Y%m%d}
             FOR VALUES FROM ('{old}') TO ('{old + dt.timedelta(days=1)}');
         UPDATE rollup SET day = '{old}'; UPDATE dimension_bound SET day = '{old}';
         """

@@ -37,13 +37,17 @@ async def read_all(
 
 
 async def write(connection: Connection, each: Report) -> None:
-    """Appends a row as `book_usage` does, inside of the connection's own transaction."""
+    """Appends a row as `book_calls` does, inside of the connection's own transaction."""
     await connection.execute(
         """
-        INSERT INTO usage_log (
-            org, call_id, admit_time, operation, provider, model, api_key_id, outcome, cost_basis,
-            price_version, held_nanos, total_nanos, payload_digest
-        ) VALUES ($1::text, $2::uuid, $3::timestamptz, 'o', 'p', 'm', '', 1, 1, 1, 9, 5, '')
+        INSERT INTO usage_entry (
+            org, call_id, admit_time, kind_id, caller_id, outcome, cost_basis, price_version,
+            held_nanos, total_nanos, payload_digest
+        )
+        SELECT
+            $1::text, $2::uuid, $3::timestamptz, max(k.kind_id), max(c.caller_id), 1, 1, 1, 9,
+            5, ''
+        FROM call_kind AS k, caller AS c
         """,
         each.org,
         each.call_id,
@@ -87,14 +91,14 @@ async def test_a_correction_is_a_row_of_its_own(replica: Replica, admin: Connect
     (first,) = await read_all(replica)
     await admin.execute(
         """
-        INSERT INTO usage_log (
-            org, call_id, revision, admit_time, operation, provider, model, api_key_id, outcome,
-            cost_basis, price_version, held_nanos, total_nanos, payload_digest
+        INSERT INTO usage_entry (
+            org, call_id, revision, admit_time, kind_id, caller_id, outcome, cost_basis,
+            price_version, held_nanos, total_nanos, payload_digest
         )
         SELECT
-            org, call_id, 2, admit_time, operation, provider, model, api_key_id, outcome,
-            cost_basis, price_version, held_nanos, 77, payload_digest
-        FROM usage_log
+            org, call_id, 2, admit_time, kind_id, caller_id, outcome, cost_basis,
+            price_version, held_nanos, 77, payload_digest
+        FROM usage_entry
         """
     )
 

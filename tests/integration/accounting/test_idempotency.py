@@ -131,7 +131,7 @@ async def test_a_replay_tells_what_stands_there_although_prices_have_changed(
 ) -> None:
     once = report(meters=NO_METERS, outcome=Outcome.ABORTED)
     await replica.ledger.record([once])
-    await admin.execute("UPDATE usage_log SET total_nanos = 5, cost_basis = 1")
+    await admin.execute("UPDATE usage_entry SET total_nanos = 5, cost_basis = 1")
 
     assert await replica.ledger.record([once]) == [
         Booking(5, CostBasis.METERS, revision=1, first=False)
@@ -143,14 +143,14 @@ async def test_a_replay_tells_the_latest_revision(replica: Replica, admin: Conne
     await replica.ledger.record([once])
     await admin.execute(
         """
-        INSERT INTO usage_log (
-            org, call_id, revision, admit_time, operation, provider, model, api_key_id, outcome,
-            cost_basis, price_version, held_nanos, total_nanos, payload_digest
+        INSERT INTO usage_entry (
+            org, call_id, revision, admit_time, kind_id, caller_id, outcome, cost_basis,
+            price_version, held_nanos, total_nanos, payload_digest
         )
         SELECT
-            org, call_id, 2, admit_time, operation, provider, model, api_key_id, outcome,
-            cost_basis, price_version, held_nanos, 77, payload_digest
-        FROM usage_log
+            org, call_id, 2, admit_time, kind_id, caller_id, outcome, cost_basis,
+            price_version, held_nanos, 77, payload_digest
+        FROM usage_entry
         """
     )
 

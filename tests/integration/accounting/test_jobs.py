@@ -29,7 +29,7 @@ YESTERDAY = dt.timedelta(days=1)
 
 PARTITIONS = """
 SELECT inhrelid::regclass::text AS name FROM pg_inherits
-WHERE inhparent = 'usage_log'::regclass ORDER BY 1
+WHERE inhparent = 'usage_entry'::regclass ORDER BY 1
 """
 
 # Each makes a rollup that is not the sum of its log, and how many rows differ then.

@@ -21,10 +21,13 @@ WHERE application_name = 'accounting-writer' AND wait_event_type = 'Lock'
     AND datname = current_database()
 """
 HOLD_LOG = """
-INSERT INTO usage_log (
-    org, call_id, admit_time, operation, provider, model, api_key_id, outcome, cost_basis,
-    price_version, held_nanos, total_nanos, payload_digest
-) VALUES ($1::text, $2::uuid, $3::timestamptz, 'o', 'p', 'm', '', 1, 1, 1, 9, 5, '')
+INSERT INTO usage_entry (
+    org, call_id, admit_time, kind_id, caller_id, outcome, cost_basis, price_version, held_nanos,
+    total_nanos, payload_digest
+)
+SELECT
+    $1::text, $2::uuid, $3::timestamptz, max(k.kind_id), max(c.caller_id), 1, 1, 1, 9, 5, ''
+FROM call_kind AS k, caller AS c
 """
 HOLD_ROLLUP = "SELECT day FROM rollup_org_day WHERE org = $1::text FOR UPDATE"
 

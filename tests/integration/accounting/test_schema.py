@@ -19,10 +19,10 @@ from tests.schemas import (
 
 FORBIDDEN = (
     "CREATE TABLE accounting.mine (a integer)",
-    "CREATE TABLE accounting.usage_log_19700101 PARTITION OF accounting.usage_log DEFAULT",
+    "CREATE TABLE accounting.usage_log_19700101 PARTITION OF accounting.usage_entry DEFAULT",
     "DROP TABLE accounting.rollup_org_day",
-    "ALTER TABLE accounting.usage_log ADD COLUMN mine integer",
-    "TRUNCATE accounting.usage_log",
+    "ALTER TABLE accounting.usage_entry ADD COLUMN mine integer",
+    "TRUNCATE accounting.usage_entry",
     "ALTER FUNCTION accounting.ensure_partition(date, integer, integer) SECURITY INVOKER",
     "ALTER FUNCTION accounting.sum_log_day(date) RENAME TO mine",
     "UPDATE accounting.schema_migration SET sha256 = ''",
@@ -35,9 +35,11 @@ async def test_the_written_schema_is_what_the_migrations_make(clone: Clone) -> N
         "accounting",
         files=(
             "schema.sql",
+            "log_schema.sql",
             "shares.sql",
             "rollups.sql",
             "functions.sql",
+            "earlier.sql",
             "corrections.sql",
             "books_schema.sql",
             "alerts_schema.sql",
@@ -106,7 +108,7 @@ async def test_the_owners_function_ignores_tables_that_the_caller_puts_in_its_wa
     today = dt.datetime.now(dt.UTC).date()
     try:
         # Temporary tables come first on a search path that does not say otherwise.
-        await connection.execute("CREATE TEMPORARY TABLE usage_log (admit_time timestamptz)")
+        await connection.execute("CREATE TEMPORARY TABLE usage_entry (admit_time timestamptz)")
         assert await ensure_partition(connection, today, days_back=1, days_ahead=1)
     finally:
         await connection.close()
@@ -115,4 +117,4 @@ async def test_the_owners_function_ignores_tables_that_the_caller_puts_in_its_wa
         "SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = $1::text::regclass",
         f"usage_log_{today:%Y%m%d}",
     )
-    assert parent == "usage_log"
+    assert parent == "usage_entry"

@@ -1,0 +1,251 @@
+-- How calls are booked in the slimmer log.
+
+-- Books a batch of attempts: log and rollups, or nothing at all.
+-- Returns a row for each member that it did not write itself, by its place in the batch from 1:
+-- status 2 an earlier one had written it (with what stands there), 3 it stands there with
+-- another payload, 4 admitted before the horizon, 5 admitted in the future.
+-- The arrays are parallel. Partitions for all days within the horizon must exist. `p_units` has the
+-- rarer meters, and what else few calls have, by their names; ids are those of `name_calls`.
+CREATE FUNCTION book_calls(
+    p_org text[],
+    p_call_id uuid[],
+    p_parent_call_id uuid[],
+    p_admit_time timestamptz[],
+    p_operation text[],
+    p_provider text[],
+    p_model text[],
+    p_api_key_id text[],
+    p_labels jsonb[],
+    p_outcome smallint[],
+    p_cost_basis smallint[],
+    p_price_version bigint[],
+    p_held_nanos bigint[],
+    p_total_nanos bigint[],
+    p_input bigint[],
+    p_cache_read bigint[],
+    p_cache_write_5m bigint[],
+    p_cache_write_1h bigint[],
+    p_output bigint[],
+    p_reasoning bigint[],
+    p_latency_ms integer[],
+    p_error_type text[],
+    p_payload_digest bytea[],
+    p_team text[],
+    p_user_name text[],
+    p_session text[],
+    p_feature text[],
+    p_priority smallint[],
+    p_held_token_count bigint[],
+    p_service_tier text[],
+    p_baseline_nanos bigint[],
+    p_units jsonb[],
+    p_kind_id integer[],
+    p_caller_id integer[],
+    p_value_count_max integer,
+    p_horizon interval,
+    p_clock_skew interval
+)
+RETURNS TABLE (
+    place integer, status integer, total_nanos bigint, cost_basis integer, revision integer,
+    token_count bigint
+)
+LANGUAGE plpgsql
+SET search_path = accounting, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_oldest timestamptz := v_now - p_horizon;
+    v_newest timestamptz := v_now + p_clock_skew;
+    v_calls usage_log[];
+    v_written integer[];
+BEGIN
+    SELECT array_agg((
+        m.org, m.call_id, m.parent_call_id, 1::smallint, m.admit_time, v_now, m.operation,
+        m.provider, m.model, m.api_key_id, m.labels, m.outcome, m.cost_basis,
+        m.price_version::integer, m.held_nanos, m.total_nanos, m.input, m.cache_read,
+        m.cache_write_5m, m.cache_write_1h, m.output, m.reasoning, m.latency_ms, m.error_type,
+        m.payload_digest, NULL, nextval('usage_log_row_id_seq')::integer, m.team, m.user_name,
+        m.session, m.feature, m.priority, m.held_token_count, m.service_tier, m.baseline_nanos,
+        (m.units ->> 'audio_input_token_count')::integer,
+        (m.units ->> 'audio_cache_read_token_count')::integer,
+        (m.units ->> 'audio_output_token_count')::integer,
+        (m.units ->> 'image_input_token_count')::integer,
+        (m.units ->> 'image_cache_read_token_count')::integer,
+        (m.units ->> 'image_output_token_count')::integer, (m.units ->> 'image_count')::integer,
+        (m.units ->> 'character_count')::integer, (m.units ->> 'audio_ms')::integer,
+        (m.units ->> 'video_ms')::integer, (m.units ->> 'web_search_count')::integer,
+        (m.units ->> 'file_search_count')::integer, (m.units ->> 'page_count')::integer,
+        (m.units ->> 'code_session_count')::integer, NULL, NULL, NULL, NULL, NULL, NULL,
+        (m.units ->> 'approved')::boolean, m.kind_id, m.caller_id, NULL
+    )::usage_log)
+    INTO v_calls
+    FROM unnest(
+        p_org, p_call_id, p_parent_call_id, p_admit_time, p_operation, p_provider, p_model,
+        p_api_key_id, p_labels, p_outcome, p_cost_basis, p_price_version, p_held_nanos,
+        p_total_nanos, p_input, p_cache_read, p_cache_write_5m, p_cache_write_1h, p_output,
+        p_reasoning, p_latency_ms, p_error_type, p_payload_digest, p_team, p_user_name, p_session,
+        p_feature, p_priority, p_held_token_count, p_service_tier, p_baseline_nanos, p_units,
+        p_kind_id, p_caller_id
+    ) AS m (
+        org, call_id, parent_call_id, admit_time, operation, provider, model, api_key_id, labels,
+        outcome, cost_basis, price_version, held_nanos, total_nanos, input, cache_read,
+        cache_write_5m, cache_write_1h, output, reasoning, latency_ms, error_type, payload_digest,
+        team, user_name, session, feature, priority, held_token_count, service_tier,
+        baseline_nanos, units, kind_id, caller_id
+    )
+    WHERE m.admit_time BETWEEN v_oldest AND v_newest;
+
+    -- Locks, in the one order of all writers: log keys by (call_id, admit_time, org), ...
+    WITH written AS (
+        INSERT INTO usage_entry AS l (
+            org, call_id, parent_call_id, admit_time, labels, outcome, cost_basis, price_version,
+            held_nanos, total_nanos, input_token_count, cache_read_token_count,
+            cache_write_5m_token_count, cache_write_1h_token_count, output_token_count,
+            reasoning_token_count, latency_ms, error_type, payload_digest, row_id, user_name,
+            session, priority, held_token_count, service_tier, baseline_nanos,
+            audio_input_token_count, audio_cache_read_token_count, audio_output_token_count,
+            image_input_token_count, image_cache_read_token_count, image_output_token_count,
+            image_count, character_count, audio_ms, video_ms, web_search_count, file_search_count,
+            page_count, code_session_count, approved, kind_id, caller_id
+        )
+        SELECT
+            c.org, c.call_id, c.parent_call_id, c.admit_time, c.labels, c.outcome, c.cost_basis,
+            c.price_version, c.held_nanos, c.total_nanos, c.input_token_count,
+            c.cache_read_token_count, c.cache_write_5m_token_count, c.cache_write_1h_token_count,
+            c.output_token_count, c.reasoning_token_count, c.latency_ms, c.error_type,
+            c.payload_digest, c.row_id, c.user_name, c.session, c.priority, c.held_token_count,
+            c.service_tier, c.baseline_nanos, c.audio_input_token_count,
+            c.audio_cache_read_token_count, c.audio_output_token_count, c.image_input_token_count,
+            c.image_cache_read_token_count, c.image_output_token_count, c.image_count,
+            c.character_count, c.audio_ms, c.video_ms, c.web_search_count, c.file_search_count,
+            c.page_count, c.code_session_count, c.approved, c.kind_id, c.caller_id
+        FROM unnest(v_calls) AS c
+        ORDER BY c.call_id, c.admit_time, c.org, c.row_id
+        ON CONFLICT (call_id, admit_time, org, revision) DO NOTHING
+        RETURNING l.row_id
+    )
+    SELECT array_agg(w.row_id) INTO v_written FROM written AS w;
+
+    IF cardinality(v_calls) > coalesce(cardinality(v_written), 0) THEN
+        SELECT array_agg(c) INTO v_calls
+        FROM unnest(v_calls) AS c
+        WHERE c.row_id = any(v_written);
+    END IF;
+
+    -- ... then the rollups.
+    IF v_calls IS NOT NULL THEN
+        PERFORM add_to_rollups(v_calls, p_value_count_max);
+    END IF;
+
+    IF coalesce(cardinality(v_calls), 0) = cardinality(p_org) THEN
+        RETURN;
+    END IF;
+
+    -- A statement of its own: it sees what the transactions wrote that the insert waited for.
+    RETURN QUERY
+    WITH member AS (
+        SELECT
+            m.org, m.call_id, m.admit_time, m.payload_digest, m.place,
+            row_number() OVER (PARTITION BY m.org, m.call_id, m.admit_time ORDER BY m.place) AS nth
+        FROM unnest(p_org, p_call_id, p_admit_time, p_payload_digest) WITH ORDINALITY
+            AS m (org, call_id, admit_time, payload_digest, place)
+    )
+    SELECT
+        m.place::integer,
+        CASE
+            WHEN m.admit_time < v_oldest THEN 4
+            WHEN m.admit_time > v_newest THEN 5
+            WHEN stored.payload_digest = m.payload_digest THEN 2
+            ELSE 3
+        END,
+        coalesce(stored.total_nanos, 0),
+        coalesce(stored.cost_basis, 0)::integer,
+        coalesce(stored.revision, 0)::integer,
+        stored.token_count
+    FROM member AS m
+    LEFT JOIN LATERAL (
+        SELECT
+            l.payload_digest, l.total_nanos, l.cost_basis, l.revision,
+            token_total(l) AS token_count
+        FROM usage_entry AS l
+        WHERE l.org = m.org AND l.call_id = m.call_id AND l.admit_time = m.admit_time
+        ORDER BY l.revision DESC
+        LIMIT 1
+    ) AS stored ON TRUE
+    WHERE m.nth > 1 OR NOT EXISTS (
+        SELECT 1
+        FROM unnest(v_calls) AS w
+        WHERE w.org = m.org AND w.call_id = m.call_id AND w.admit_time = m.admit_time
+    );
+END;
+$$;
+
+-- What servers of before call: they know no ids, and their digests are longer.
+CREATE FUNCTION book_usage_of_before(
+    p_org text[],
+    p_call_id uuid[],
+    p_parent_call_id uuid[],
+    p_admit_time timestamptz[],
+    p_operation text[],
+    p_provider text[],
+    p_model text[],
+    p_api_key_id text[],
+    p_labels jsonb[],
+    p_outcome smallint[],
+    p_cost_basis smallint[],
+    p_price_version bigint[],
+    p_held_nanos bigint[],
+    p_total_nanos bigint[],
+    p_input bigint[],
+    p_cache_read bigint[],
+    p_cache_write_5m bigint[],
+    p_cache_write_1h bigint[],
+    p_output bigint[],
+    p_reasoning bigint[],
+    p_latency_ms integer[],
+    p_error_type text[],
+    p_payload_digest bytea[],
+    p_team text[],
+    p_user_name text[],
+    p_session text[],
+    p_feature text[],
+    p_priority smallint[],
+    p_held_token_count bigint[],
+    p_service_tier text[],
+    p_baseline_nanos bigint[],
+    p_units jsonb[],
+    p_value_count_max integer,
+    p_horizon interval,
+    p_clock_skew interval
+)
+RETURNS TABLE (
+    place integer, status integer, total_nanos bigint, cost_basis integer, revision integer,
+    token_count bigint
+)
+LANGUAGE plpgsql
+SET search_path = accounting, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_kind_ids integer[];
+    v_caller_ids integer[];
+BEGIN
+    SELECT n.kind_ids, n.caller_ids INTO v_kind_ids, v_caller_ids
+    FROM name_calls(
+        p_operation, p_provider, p_model, p_org, p_api_key_id, p_team, p_feature
+    ) AS n;
+    RETURN QUERY
+    SELECT b.place, b.status, b.total_nanos, b.cost_basis, b.revision, b.token_count
+    FROM book_calls(
+        p_org, p_call_id, p_parent_call_id, p_admit_time, p_operation, p_provider, p_model,
+        p_api_key_id, p_labels, p_outcome, p_cost_basis, p_price_version, p_held_nanos,
+        p_total_nanos, p_input, p_cache_read, p_cache_write_5m, p_cache_write_1h, p_output,
+        p_reasoning, p_latency_ms, p_error_type,
+        ARRAY(SELECT substr(d.digest, 1, 8) FROM unnest(p_payload_digest) AS d (digest)),
+        p_team, p_user_name, p_session, p_feature, p_priority, p_held_token_count, p_service_tier,
+        p_baseline_nanos, p_units, v_kind_ids, v_caller_ids, p_value_count_max, p_horizon,
+        p_clock_skew
+    ) AS b;
+END;
+$$;
