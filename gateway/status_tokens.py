@@ -11,6 +11,7 @@ import binascii
 import hmac
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from chassis.clock import Clock
@@ -22,6 +23,14 @@ TOKEN_LENGTH_MAX: Final = 256
 _PURPOSE: Final = b"headgate status\0"
 _DIGEST_SIZE: Final = 32
 _TIME_SIZE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads: one org's status, for so many seconds from now on."""
+
+    org: str
+    seconds: float
 
 
 class StatusTokens:
@@ -38,8 +47,8 @@ class StatusTokens:
         signed = hmac.digest(self._keys[0], _PURPOSE + facts, "sha256") + facts
         return base64.urlsafe_b64encode(signed).decode().rstrip("=")
 
-    def read(self, token: str) -> str:
-        """Returns the org whose status the token reads. Raises Unauthenticated."""
+    def read(self, token: str) -> Reader:
+        """Returns whose status the token reads, and for how long. Raises Unauthenticated."""
         raw = b""
         if len(token) <= TOKEN_LENGTH_MAX:
             try:
@@ -51,6 +60,7 @@ class StatusTokens:
         known = (hmac.digest(key, _PURPOSE + facts, "sha256") for key in self._keys)
         if not any(hmac.compare_digest(digest, each) for each in known):
             raise Unauthenticated("the status token is not one of ours")
-        if int.from_bytes(facts[:_TIME_SIZE], "big") < self._now():
+        seconds = int.from_bytes(facts[:_TIME_SIZE], "big") - self._now()
+        if seconds < 0:
             raise Unauthenticated("the status token is too old; get a new one")
-        return facts[_TIME_SIZE:].decode()
+        return Reader(facts[_TIME_SIZE:].decode(), seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -14,7 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import BaseRoute, Route
 
 from chassis.errors import ServiceError, Unauthenticated
-from gateway.status_tokens import StatusTokens
+from gateway.status_tokens import Reader, StatusTokens
 from gateway.status_watch import StatusWatch
 from headgate.api.gateway.v1 import gateway_pb2 as pb
 
@@ -57,14 +58,17 @@ class StatusPages:
         ]
 
     async def events(self, request: Request) -> Response:
-        """Streams the org's status: an event with all that a page needs whenever it changes."""
+        """Streams the org's status: an event with all that a page needs whenever it changes.
+
+        The stream ends with its token.
+        """
         try:
-            org = self._tokens.read(request.query_params.get("token", ""))
+            reader = self._tokens.read(request.query_params.get("token", ""))
         except Unauthenticated as error:
             return JSONResponse({"error": error.message}, 401, headers=OPEN_HEADERS)
         headers = {**OPEN_HEADERS, "cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(
-            self._stream(org), headers=headers, media_type="text/event-stream"
+            self._stream(reader), headers=headers, media_type="text/event-stream"
         )
 
     async def page(self, request: Request) -> Response:
@@ -78,12 +82,16 @@ class StatusPages:
         )
         return HTMLResponse(body, headers=PAGE_HEADERS)
 
-    async def _stream(self, org: str) -> AsyncIterator[str]:
-        told = ""
+    async def _stream(self, reader: Reader) -> AsyncIterator[str]:
+        told, until = "", time.monotonic() + reader.seconds
         try:
-            async with aclosing(self._watch.watch(org)) as statuses:
+            async with aclosing(self._watch.watch(reader.org)) as statuses:
+                # News or a heartbeat come each second or two.
                 async for status in statuses:
-                    text = json.dumps(_render(self._watch.read(org)), separators=(",", ":"))
+                    if time.monotonic() > until:
+                        return
+                    now = _render(self._watch.read(reader.org))
+                    text = json.dumps(now, separators=(",", ":"))
                     if text == told:
                         yield ": still here\n\n"
                         continue

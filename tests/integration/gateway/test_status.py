@@ -11,7 +11,7 @@ import grpc
 import httpx2
 import pytest
 
-from gateway import status_watch
+from gateway import status_tokens, status_watch
 from headgate.api.gateway.v1 import admin_pb2, gateway_pb2, gateway_pb2_grpc
 from tests.integration.gateway.system import (
     ACME_KEY,
@@ -121,6 +121,20 @@ async def test_nobody_reads_events_without_a_token(web: str) -> None:
         ]
 
     assert {each.status_code for each in answers} == {401}
+
+
+async def test_a_stream_of_events_ends_with_its_token(
+    system: System, web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_tokens, "LIFETIME_SECONDS", 1)
+    token = await token_of(system)
+    async with httpx2.AsyncClient(base_url=web, timeout=30) as http:
+        # Comes to an end by itself.
+        read = await http.get("/status/events", params={"token": token})
+        again = await http.get("/status/events", params={"token": token})
+
+    assert read.text.startswith("id: ")
+    assert (read.status_code, again.status_code) == (200, 401)
 
 
 async def test_the_page_runs_nothing_that_is_not_its_own(web: str) -> None:

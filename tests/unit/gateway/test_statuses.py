@@ -16,7 +16,7 @@ from gateway.domain.statuses import (
     banner_of,
     level_of,
 )
-from gateway.status_tokens import LIFETIME_SECONDS, StatusTokens
+from gateway.status_tokens import LIFETIME_SECONDS, Reader, StatusTokens
 
 HEALTHY, DEGRADED, DOWN = Level.HEALTHY, Level.DEGRADED, Level.DOWN
 CLOSED = BreakerState.CLOSED
@@ -59,7 +59,7 @@ def test_a_token_reads_one_org_for_an_hour() -> None:
     tokens = StatusTokens({"old": b"o" * 32}, now=lambda: now)
     token = tokens.make("acme")
     rotated = StatusTokens({"new": b"n" * 32, "old": b"o" * 32}, now=lambda: now)
-    assert rotated.read(token) == "acme"
+    assert rotated.read(token) == Reader("acme", LIFETIME_SECONDS)
     now += LIFETIME_SECONDS + 1
 
     with pytest.raises(Unauthenticated, match="too old"):
