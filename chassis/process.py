@@ -5,6 +5,7 @@
     provision      makes the roles and the schema
     job NAME       runs a job once
     check-config   reads the configuration, reports and ends
+    doctor         says what is wrong with the installation, and what to do; 1 if anything is
 
 The exit code is 0 after a clean end, 1 after a failure, 2 for a wrong configuration or command.
 A failure that has an explanation is one line on stderr.
@@ -29,6 +30,7 @@ import structlog
 import uvloop
 from pydantic import SecretStr
 
+from chassis import doctor
 from chassis.config import ConfigError, Settings, load, split_address, variable
 from chassis.database import ConnectError, password_of
 from chassis.migrations import MigrationError, migrate, require_migrated
@@ -128,6 +130,8 @@ def _parser(deployable: Deployable[S]) -> argparse.ArgumentParser:
     job = commands.add_parser("job", help="run a job once")
     job.add_argument("name", choices=sorted(deployable.jobs))
     commands.add_parser("check-config", help="read the configuration, report and end")
+    doctoring = commands.add_parser("doctor", help="say what is wrong, and what to do about it")
+    doctoring.add_argument("--json", action="store_true", help="for programs")
     return parser
 
 
@@ -137,6 +141,8 @@ async def _run_command(
     if arguments.command == "check-config":
         sys.stdout.write(f"the configuration of {deployable.name} is complete\n")
         return 0
+    if arguments.command == "doctor":
+        return await _examine(deployable, settings, as_json=arguments.json)
     if arguments.command == "serve":
         return await _explain(deployable.name, _serve(deployable, settings))
     # Only a server has a metrics page; its address may be taken by the one that runs beside us.
@@ -149,6 +155,13 @@ async def _run_command(
         else:
             work = _run_job(deployable, settings, arguments.name)
         return await _explain(deployable.name, _until_signal(work))
+
+
+async def _examine(deployable: Deployable[S], settings: S, *, as_json: bool) -> int:
+    name, migrations = deployable.name, deployable.migrations
+    findings = await doctor.examine(settings, name=name, migrations=migrations)
+    sys.stdout.write(doctor.render(findings, as_json=as_json))
+    return EXIT_FAILED if any(each.is_wrong for each in findings) else 0
 
 
 async def _explain(name: str, work: Coroutine[Any, Any, int]) -> int:

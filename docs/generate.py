@@ -46,7 +46,8 @@ CONFIGURATION_HEAD = f"""{MARK}
 Every server process reads environment variables, once, when it starts. All variables of a
 deployable begin with its own prefix. A variable with a known prefix and an unknown name stops the
 process with one line that says so: a mistyped limit would be an absent limit.
-`python -m services.admission check-config` reads the configuration, reports and ends.
+`python -m services.admission check-config` reads the configuration, reports and ends; `doctor`
+looks at its database too.
 
 *Required* means that the process does not start without it. A secret is never logged.
 """
