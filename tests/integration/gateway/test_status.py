@@ -126,7 +126,7 @@ async def test_nobody_reads_events_without_a_token(web: str) -> None:
 async def test_a_stream_of_events_ends_with_its_token(
     system: System, web: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status_tokens, "LIFETIME_SECONDS", 1)
+    monkeypatch.setattr(status_tokens, "LIFETIME_SECONDS", 4)
     token = await token_of(system)
     async with httpx2.AsyncClient(base_url=web, timeout=30) as http:
         # Comes to an end by itself.
