@@ -15,6 +15,7 @@ from headgate.cli import (
     books,
     breakers,
     channels,
+    doctor,
     explain,
     forecasts,
     keys,
@@ -62,6 +63,7 @@ for _group in (
     app.add_typer(_group)
 for _command in (
     switch.status,
+    doctor.doctor,
     switch.kill,
     switch.resume,
     limits.counters,
