@@ -52,6 +52,7 @@ _LIMITS: Final = "/headgate.api.gateway.v1.LimitAdminService/"
 _CHANNELS: Final = "/headgate.api.gateway.v1.ChannelAdminService/"
 _FORECASTS: Final = "/headgate.api.gateway.v1.ForecastAdminService/"
 _TEMPLATES: Final = "/headgate.api.gateway.v1.TemplateAdminService/"
+_ORGS: Final = "/headgate.api.gateway.v1.OrgAdminService/"
 _POLICIES: Final = "/headgate.api.gateway.v1.PolicyAdminService/"
 _PEOPLE: Final = "/headgate.api.gateway.v1.StaffService/"
 RULES: Final[Mapping[str, Rule]] = {
@@ -124,6 +125,14 @@ RULES: Final[Mapping[str, Rule]] = {
     _TEMPLATES + "ListTemplates": _READS,
     _TEMPLATES + "ListTemplateRevisions": _READS,
     _TEMPLATES + "PreviewTemplate": _READS,
+    _ORGS + "CreateOrg": _CHANGES,
+    # An org's lead; the discount is looked at there.
+    _ORGS + "UpdateOrg": _CHANGES_OF_ORG,
+    _ORGS + "GetOrg": _READS_OF_ORG,
+    # Only those that the caller may read.
+    _ORGS + "ListOrgs": _READS_FOR_ALL,
+    _ORGS + "SuspendOrg": _CHANGES,
+    _ORGS + "ResumeOrg": _CHANGES,
     _POLICIES + "ApplyPrices": _CHANGES,
     _POLICIES + "ApplyLimits": _CHANGES,
     _POLICIES + "ApplyToggles": _CHANGES,

@@ -112,6 +112,9 @@ class Calls:
             return self._fallbacks.attach(error, call, route)
 
     async def _prepare(self, call: Call, route: Route, deadline: float | None) -> Ask | Denied:
+        org = self._routes.find_org(call.org)
+        if org is not None and org.suspended:
+            return self._finish(Denied(denial=denials.fenced(org.suspension)), call, route)
         stops = self._copy.current_stops()
         if stops:
             stop = stop_of(stops, values_of(call), time.time())

@@ -63,7 +63,10 @@ class Fallbacks:
         return Fallback(text, plain or "")
 
     def complete(self, denial: denial_pb2.Denial, call: Call, route: Route) -> None:
-        """Writes the text into a denial."""
+        """Writes into a denial whom to ask about the org, and the text."""
+        org = self._routes.find_org(call.org)
+        if org is not None:
+            denial.contact = org.contact
         retry = None
         if denial.HasField("retry_delay"):
             delay = denial.retry_delay

@@ -13,10 +13,11 @@ from gateway.access import check_reach
 from gateway.admin.audit import Audit
 from gateway.admin.limit_questions import LimitQuestions
 from gateway.admin.open_entries import OpenEntries
+from gateway.admin.orgs import StoredOrgs
 from gateway.admin.policies import StoredSets
 from gateway.admin.routes import StoredRoutes
 from gateway.admin.servicer import AdminServicer
-from gateway.admin.services import build_policy_service, build_services
+from gateway.admin.services import build_org_service, build_policy_service, build_services
 from gateway.auth import KeyAuthenticator, let_public_in
 from gateway.calls import Calls
 from gateway.completions import Completions
@@ -240,7 +241,10 @@ class Parts:
                 store=self.store, routes=self.routes, prices=self.prices, audit=self.audit
             ),
         )
-        for add, servicer, name in [*services, policies]:
+        orgs = build_org_service(
+            StoredOrgs(store=self.store, routes=self.routes, audit=self.audit)
+        )
+        for add, servicer, name in [*services, policies, orgs]:
             process.server.add(
                 add,
                 servicer,

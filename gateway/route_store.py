@@ -11,7 +11,9 @@ from typing import Final
 import asyncpg
 
 from gateway.domain.calls import Candidate, Route
+from gateway.domain.orgs import Org
 from gateway.domain.templates import Template
+from gateway.org_store import list_all_orgs
 from gateway.store import Store, Transaction
 from gateway.template_store import list_all_templates
 
@@ -71,6 +73,10 @@ class RouteStore:
     async def list_all_templates(self) -> Mapping[str, Template]:
         """Returns every template by its id, from `template_store`."""
         return await list_all_templates(self._store)
+
+    async def list_all_orgs(self) -> Mapping[str, Org]:
+        """Returns every registered org by its name, from `org_store`."""
+        return await list_all_orgs(self._store)
 
     async def list_routes(self, *, after: str, count_max: int, tag: str) -> list[RouteVersion]:
         """Returns routes in order of their operations."""

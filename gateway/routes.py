@@ -1,4 +1,4 @@
-"""The gateway's copy of the routes, operation to candidates, and of the templates they name.
+"""The gateway's copy of the routes, operation to candidates, of their templates, and of orgs.
 
 A change of a route is acknowledged when no gateway decides by an older copy any more. For that
 every gateway keeps a row that says which version it has; whoever changes a route waits for the
@@ -17,6 +17,7 @@ import structlog
 
 from chassis.errors import NotFound, ServiceError, translate
 from gateway.domain.calls import Route
+from gateway.domain.orgs import Org
 from gateway.domain.templates import Template
 from gateway.route_store import RouteStore
 
@@ -56,6 +57,7 @@ class Routes:
         self._version = 0
         self._routes: Mapping[str, Route] = {}
         self._templates: Mapping[str, Template] = {}
+        self._orgs: Mapping[str, Org] = {}
         # Until then, by the event loop's clock, nobody was told that an older copy is gone.
         self._good_until = 0.0
 
@@ -69,6 +71,10 @@ class Routes:
     def find_template(self, template_id: str) -> Template | None:
         """Returns a template, if there is one."""
         return self._templates.get(template_id)
+
+    def find_org(self, org: str) -> Org | None:
+        """Returns what is known of an org, if it is registered."""
+        return self._orgs.get(org)
 
     def all(self) -> list[Route]:
         """Returns every route in order of their operations."""
@@ -101,6 +107,7 @@ class Routes:
                 book = await self._store.list_all_routes()
                 # Later than the routes: if they are newer, so is the version, and all comes again.
                 self._templates = await self._store.list_all_templates()
+                self._orgs = await self._store.list_all_orgs()
                 await self._prepare()
                 self._routes = {route.operation: route for route in book.routes}
                 self._version = book.version

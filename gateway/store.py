@@ -26,6 +26,7 @@ QUERY_FILES: Final = (
     "queries_audit.sql",
     "queries_templates.sql",
     "queries_http.sql",
+    "queries_orgs.sql",
 )
 # Above every position: the first page of a list that is read downwards.
 TOP: Final = 2**63 - 1

@@ -8,6 +8,7 @@ from gateway.admin.audit import Audit, describe
 from gateway.admin.versions import read_expected
 from gateway.peers import ADMISSION, Admission, call, call_once
 from gateway.principals import Principal
+from gateway.routes import Routes
 from headgate.api.admission.v1 import admission_pb2
 from headgate.api.gateway.v1 import admin_pb2 as pb
 
@@ -15,12 +16,17 @@ from headgate.api.gateway.v1 import admin_pb2 as pb
 class Limits:
     """Asks admission for what staff want of limits; admission checks every field."""
 
-    def __init__(self, admission: Admission, audit: Audit) -> None:
+    def __init__(self, admission: Admission, audit: Audit, routes: Routes) -> None:
         self._stub = admission.stub
         self._audit = audit
+        self._routes = routes
 
     async def put(self, request: pb.PutLimitRequest, who: Principal) -> pb.PutLimitResponse:
-        """Creates or replaces a limit."""
+        """Creates or replaces a limit. Its calendar is that of its org, if it names no zone."""
+        limit = request.limit
+        org = self._routes.find_org(limit.scope["org"]) if "org" in limit.scope else None
+        if org is not None and limit.HasField("calendar") and not limit.calendar.time_zone:
+            limit.calendar.time_zone = org.time_zone
 
         async def send(audit_id: str) -> admission_pb2.PutLimitResponse:
             wanted = admission_pb2.PutLimitRequest(

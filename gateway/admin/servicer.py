@@ -45,7 +45,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     ) -> None:
         self._keys = ApiKeys(keys, audit)
         self._routes = stored_routes
-        self._limits = Limits(admission, audit)
+        self._limits = Limits(admission, audit, routes)
         self._prices = StoredPrices(accounting, audit)
         self._breakers = Breakers(health, audit)
         self._toggles = StoredToggles(health, audit)

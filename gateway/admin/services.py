@@ -12,6 +12,8 @@ from gateway.admin.channels_servicer import ChannelAdminServicer
 from gateway.admin.forecasts_servicer import ForecastAdminServicer
 from gateway.admin.limit_questions import LimitQuestions
 from gateway.admin.limits_servicer import LimitAdminServicer
+from gateway.admin.orgs import StoredOrgs
+from gateway.admin.orgs_servicer import OrgAdminServicer
 from gateway.admin.policies import StoredSets
 from gateway.admin.policies_servicer import PolicyAdminServicer
 from gateway.admin.templates import StoredTemplates
@@ -24,6 +26,7 @@ from headgate.api.gateway.v1 import (
     channel_admin_pb2_grpc,
     forecast_admin_pb2_grpc,
     limit_admin_pb2_grpc,
+    org_admin_pb2_grpc,
     policy_admin_pb2_grpc,
     template_admin_pb2_grpc,
 )
@@ -70,6 +73,12 @@ def build_services(
             f"{_PACKAGE}.TemplateAdminService",
         ),
     ]
+
+
+def build_org_service(orgs: StoredOrgs) -> Service:
+    """Returns the service about orgs."""
+    add = org_admin_pb2_grpc.add_OrgAdminServiceServicer_to_server
+    return (add, OrgAdminServicer(orgs), f"{_PACKAGE}.OrgAdminService")
 
 
 def build_policy_service(

@@ -29,6 +29,7 @@ from headgate.api.gateway.v1 import (
     forecast_admin_pb2,
     gateway_pb2,
     limit_admin_pb2,
+    org_admin_pb2,
     policy_admin_pb2,
     staff_pb2,
     template_admin_pb2,
@@ -48,6 +49,7 @@ SERVICES: Final[tuple[ServiceDescriptor, ...]] = tuple(
         staff_pb2,
         template_admin_pb2,
         policy_admin_pb2,
+        org_admin_pb2,
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 )

@@ -74,8 +74,12 @@ def set_limit(
         ),
     ] = None,
     time_zone: Annotated[
-        str, typer.Option(metavar="ZONE", help="Whose midnight counts, such as Europe/Amsterdam.")
-    ] = "UTC",
+        str,
+        typer.Option(
+            metavar="ZONE",
+            help="Whose midnight counts, such as Europe/Amsterdam. Left out: the org's, else UTC.",
+        ),
+    ] = "",
     start_day: Annotated[
         str, typer.Option(metavar="DAY", help="First day of a week, or day a month starts on.")
     ] = "",

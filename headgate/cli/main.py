@@ -20,6 +20,7 @@ from headgate.cli import (
     forecasts,
     keys,
     limits,
+    orgs,
     prices,
     routes,
     staff,
@@ -59,6 +60,7 @@ for _group in (
     channels.app,
     staff.app,
     audit.app,
+    orgs.app,
 ):
     app.add_typer(_group)
 for _command in (

@@ -28,7 +28,7 @@ READS: Final = (
 # What only admins may touch.
 IDENTITY: Final = ("ApiKey", "Staff", "Invitation")
 # Reads of what is no org's secret: whoever may read anything may read these.
-FOR_ALL: Final = {"ListRoutes", "GetRoute", "ListPrices"}
+FOR_ALL: Final = {"ListRoutes", "GetRoute", "ListPrices", "ListOrgs"}
 # What staff of one org may do, as long as they name it.
 OF_ORG: Final = {
     "GetUsage",
@@ -40,6 +40,8 @@ OF_ORG: Final = {
     "SimulateLimits",
     "ListViolations",
     "GetForecast",
+    "GetOrg",
+    "UpdateOrg",
     "ForecastCalls",
     "CreateApiKey",
     "ListApiKeys",

@@ -148,6 +148,9 @@ class RouteStore:
         # What is read is newer than the version that was asked for before.
         return RouteBook(version=self._read_count + 1, routes=(ROUTE,))
 
+    async def list_all_orgs(self) -> dict[str, Any]:
+        return {}
+
     async def list_all_templates(self) -> dict[str, Any]:
         return {}
 

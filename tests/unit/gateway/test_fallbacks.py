@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from chassis.errors import NotFound, PeerUnavailable
+from gateway.domain.orgs import Org
 from gateway.domain.templates import Template
 from gateway.fallbacks import METADATA, METADATA_BYTES_MAX, Fallbacks
 from gateway.routes import Routes
@@ -31,6 +32,9 @@ SORRY = Template(
 
 class KnownTemplates:
     """As much of the copy of the routes as texts need."""
+
+    def find_org(self, org: str) -> Org | None:
+        return Org(org="acme", owner="Ada", contacts=("#acme",)) if org == "acme" else None
 
     def find_template(self, template_id: str) -> Template | None:
         return SORRY if template_id == "sorry" else None

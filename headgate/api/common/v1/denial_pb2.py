@@ -28,7 +28,7 @@ from headgate.api.common.v1 import call_pb2 as headgate_dot_api_dot_common_dot_v
 from headgate.api.common.v1 import limit_pb2 as headgate_dot_api_dot_common_dot_v1_dot_limit__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#headgate/api/common/v1/denial.proto\x12\x16headgate.api.common.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\x1a\"headgate/api/common/v1/limit.proto\"\xb9\x02\n\x06\x44\x65nial\x12\x34\n\x06reason\x18\x01 \x01(\x0e\x32$.headgate.api.common.v1.DenialReason\x12\x35\n\nviolations\x18\x02 \x03(\x0b\x32!.headgate.api.common.v1.Violation\x12.\n\x0bretry_delay\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\nretry_kind\x18\x04 \x01(\x0e\x32!.headgate.api.common.v1.RetryKind\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x15\n\rfallback_text\x18\x06 \x01(\t\x12\x1b\n\x13plain_fallback_text\x18\x1e \x01(\t\x12\x16\n\x0elimits_version\x18\x07 \x01(\x03\"\xf7\x03\n\tViolation\x12\x10\n\x08limit_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12.\n\x06metric\x18\x03 \x01(\x0e\x32\x1e.headgate.api.common.v1.Metric\x12;\n\x05scope\x18\x04 \x03(\x0b\x32,.headgate.api.common.v1.Violation.ScopeEntry\x12\x0b\n\x03\x63\x61p\x18\x05 \x01(\x03\x12\x0f\n\x07settled\x18\x06 \x01(\x03\x12\x0c\n\x04held\x18\x07 \x01(\x03\x12\x11\n\trequested\x18\x08 \x01(\x03\x12\x0e\n\x06\x65xcess\x18\t \x01(\x03\x12.\n\nreset_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\tcandidate\x18\x0b \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x12\x12\n\nusable_cap\x18\x0c \x01(\x03\x12.\n\x0bretry_delay\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\nretry_kind\x18\x0e \x01(\x0e\x32!.headgate.api.common.v1.RetryKind\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x8b\x02\n\x0c\x44\x65nialReason\x12\x1d\n\x19\x44\x45NIAL_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44\x45NIAL_REASON_FENCED\x10\x01\x12\x1e\n\x1a\x44\x45NIAL_REASON_BREAKER_OPEN\x10\x02\x12 \n\x1c\x44\x45NIAL_REASON_UNPRICED_MODEL\x10\x03\x12\x1f\n\x1b\x44\x45NIAL_REASON_RATE_EXCEEDED\x10\x04\x12!\n\x1d\x44\x45NIAL_REASON_BUDGET_EXCEEDED\x10\x05\x12\x1e\n\x1a\x44\x45NIAL_REASON_NO_CANDIDATE\x10\x06\x12\x1c\n\x18\x44\x45NIAL_REASON_TOGGLE_OFF\x10\x07*\x82\x01\n\tRetryKind\x12\x1a\n\x16RETRY_KIND_UNSPECIFIED\x10\x00\x12\x11\n\rRETRY_KIND_AT\x10\x01\x12\x18\n\x14RETRY_KIND_AT_LATEST\x10\x02\x12\x14\n\x10RETRY_KIND_NEVER\x10\x03\x12\x16\n\x12RETRY_KIND_UNKNOWN\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#headgate/api/common/v1/denial.proto\x12\x16headgate.api.common.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\x1a\"headgate/api/common/v1/limit.proto\"\xca\x02\n\x06\x44\x65nial\x12\x34\n\x06reason\x18\x01 \x01(\x0e\x32$.headgate.api.common.v1.DenialReason\x12\x35\n\nviolations\x18\x02 \x03(\x0b\x32!.headgate.api.common.v1.Violation\x12.\n\x0bretry_delay\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\nretry_kind\x18\x04 \x01(\x0e\x32!.headgate.api.common.v1.RetryKind\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x15\n\rfallback_text\x18\x06 \x01(\t\x12\x1b\n\x13plain_fallback_text\x18\x1e \x01(\t\x12\x16\n\x0elimits_version\x18\x07 \x01(\x03\x12\x0f\n\x07\x63ontact\x18= \x01(\t\"\xf7\x03\n\tViolation\x12\x10\n\x08limit_id\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12.\n\x06metric\x18\x03 \x01(\x0e\x32\x1e.headgate.api.common.v1.Metric\x12;\n\x05scope\x18\x04 \x03(\x0b\x32,.headgate.api.common.v1.Violation.ScopeEntry\x12\x0b\n\x03\x63\x61p\x18\x05 \x01(\x03\x12\x0f\n\x07settled\x18\x06 \x01(\x03\x12\x0c\n\x04held\x18\x07 \x01(\x03\x12\x11\n\trequested\x18\x08 \x01(\x03\x12\x0e\n\x06\x65xcess\x18\t \x01(\x03\x12.\n\nreset_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\tcandidate\x18\x0b \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x12\x12\n\nusable_cap\x18\x0c \x01(\x03\x12.\n\x0bretry_delay\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\nretry_kind\x18\x0e \x01(\x0e\x32!.headgate.api.common.v1.RetryKind\x1a,\n\nScopeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x8b\x02\n\x0c\x44\x65nialReason\x12\x1d\n\x19\x44\x45NIAL_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44\x45NIAL_REASON_FENCED\x10\x01\x12\x1e\n\x1a\x44\x45NIAL_REASON_BREAKER_OPEN\x10\x02\x12 \n\x1c\x44\x45NIAL_REASON_UNPRICED_MODEL\x10\x03\x12\x1f\n\x1b\x44\x45NIAL_REASON_RATE_EXCEEDED\x10\x04\x12!\n\x1d\x44\x45NIAL_REASON_BUDGET_EXCEEDED\x10\x05\x12\x1e\n\x1a\x44\x45NIAL_REASON_NO_CANDIDATE\x10\x06\x12\x1c\n\x18\x44\x45NIAL_REASON_TOGGLE_OFF\x10\x07*\x82\x01\n\tRetryKind\x12\x1a\n\x16RETRY_KIND_UNSPECIFIED\x10\x00\x12\x11\n\rRETRY_KIND_AT\x10\x01\x12\x18\n\x14RETRY_KIND_AT_LATEST\x10\x02\x12\x14\n\x10RETRY_KIND_NEVER\x10\x03\x12\x16\n\x12RETRY_KIND_UNKNOWN\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,14 +37,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_VIOLATION_SCOPEENTRY']._loaded_options = None
   _globals['_VIOLATION_SCOPEENTRY']._serialized_options = b'8\001'
-  _globals['_DENIALREASON']._serialized_start=1022
-  _globals['_DENIALREASON']._serialized_end=1289
-  _globals['_RETRYKIND']._serialized_start=1292
-  _globals['_RETRYKIND']._serialized_end=1422
+  _globals['_DENIALREASON']._serialized_start=1039
+  _globals['_DENIALREASON']._serialized_end=1306
+  _globals['_RETRYKIND']._serialized_start=1309
+  _globals['_RETRYKIND']._serialized_end=1439
   _globals['_DENIAL']._serialized_start=200
-  _globals['_DENIAL']._serialized_end=513
-  _globals['_VIOLATION']._serialized_start=516
-  _globals['_VIOLATION']._serialized_end=1019
-  _globals['_VIOLATION_SCOPEENTRY']._serialized_start=975
-  _globals['_VIOLATION_SCOPEENTRY']._serialized_end=1019
+  _globals['_DENIAL']._serialized_end=530
+  _globals['_VIOLATION']._serialized_start=533
+  _globals['_VIOLATION']._serialized_end=1036
+  _globals['_VIOLATION_SCOPEENTRY']._serialized_start=992
+  _globals['_VIOLATION_SCOPEENTRY']._serialized_end=1036
 # @@protoc_insertion_point(module_scope)

@@ -32,7 +32,7 @@ class _DenialReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DenialRe
     DENIAL_REASON_UNSPECIFIED: _DenialReason.ValueType  # 0
     """Never sent."""
     DENIAL_REASON_FENCED: _DenialReason.ValueType  # 1
-    """A kill switch covers the call."""
+    """A kill switch covers the call, or its org is suspended."""
     DENIAL_REASON_BREAKER_OPEN: _DenialReason.ValueType  # 2
     """No candidate's provider is fit: every breaker is open."""
     DENIAL_REASON_UNPRICED_MODEL: _DenialReason.ValueType  # 3
@@ -52,7 +52,7 @@ class DenialReason(_DenialReason, metaclass=_DenialReasonEnumTypeWrapper):
 DENIAL_REASON_UNSPECIFIED: DenialReason.ValueType  # 0
 """Never sent."""
 DENIAL_REASON_FENCED: DenialReason.ValueType  # 1
-"""A kill switch covers the call."""
+"""A kill switch covers the call, or its org is suspended."""
 DENIAL_REASON_BREAKER_OPEN: DenialReason.ValueType  # 2
 """No candidate's provider is fit: every breaker is open."""
 DENIAL_REASON_UNPRICED_MODEL: DenialReason.ValueType  # 3
@@ -113,6 +113,7 @@ class Denial(_message.Message):
     FALLBACK_TEXT_FIELD_NUMBER: _builtins.int
     PLAIN_FALLBACK_TEXT_FIELD_NUMBER: _builtins.int
     LIMITS_VERSION_FIELD_NUMBER: _builtins.int
+    CONTACT_FIELD_NUMBER: _builtins.int
     reason: Global___DenialReason.ValueType
     """The first reason that applied, in the order in which they are checked."""
     retry_kind: Global___RetryKind.ValueType
@@ -127,6 +128,8 @@ class Denial(_message.Message):
     """
     limits_version: _builtins.int
     """Version of the limits and fences that decided. 0: they were not asked."""
+    contact: _builtins.str
+    """Whom to ask about the org: its owner and contacts, if it is registered."""
     @_builtins.property
     def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Violation]:
         """Every violated limit of every candidate. Empty unless the reason is a limit."""
@@ -146,10 +149,11 @@ class Denial(_message.Message):
         fallback_text: _builtins.str = ...,
         plain_fallback_text: _builtins.str = ...,
         limits_version: _builtins.int = ...,
+        contact: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["retry_delay", b"retry_delay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallback_text", b"fallback_text", "limits_version", b"limits_version", "message", b"message", "plain_fallback_text", b"plain_fallback_text", "reason", b"reason", "retry_delay", b"retry_delay", "retry_kind", b"retry_kind", "violations", b"violations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "fallback_text", b"fallback_text", "limits_version", b"limits_version", "message", b"message", "plain_fallback_text", b"plain_fallback_text", "reason", b"reason", "retry_delay", b"retry_delay", "retry_kind", b"retry_kind", "violations", b"violations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -212,6 +212,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The toggle has another version than the one that its writer expected: look at it, then write again.
     Example: {"reason": "TOGGLE_CHANGED", "domain": "headgate", "metadata": {"toggle": "new-search", "version": "7"}}
     """
+    ERROR_REASON_ORG_CHANGED: _ErrorReason.ValueType  # 150
+    """The org has another version than the one that its writer expected: look at it, then write again.
+    Example: {"reason": "ORG_CHANGED", "domain": "headgate", "metadata": {"org": "acme", "version": "7"}}
+    """
+    ERROR_REASON_ORG_EXISTS: _ErrorReason.ValueType  # 151
+    """The org is registered already, as something else.
+    Example: {"reason": "ORG_EXISTS", "domain": "headgate", "metadata": {"org": "acme"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why an RPC, or one member of a batch, failed. `ErrorInfo.reason` is the value's name without
@@ -407,5 +415,13 @@ Example: {"reason": "LIMIT_CHANGED", "domain": "headgate", "metadata": {"limit":
 ERROR_REASON_TOGGLE_CHANGED: ErrorReason.ValueType  # 131
 """The toggle has another version than the one that its writer expected: look at it, then write again.
 Example: {"reason": "TOGGLE_CHANGED", "domain": "headgate", "metadata": {"toggle": "new-search", "version": "7"}}
+"""
+ERROR_REASON_ORG_CHANGED: ErrorReason.ValueType  # 150
+"""The org has another version than the one that its writer expected: look at it, then write again.
+Example: {"reason": "ORG_CHANGED", "domain": "headgate", "metadata": {"org": "acme", "version": "7"}}
+"""
+ERROR_REASON_ORG_EXISTS: ErrorReason.ValueType  # 151
+"""The org is registered already, as something else.
+Example: {"reason": "ORG_EXISTS", "domain": "headgate", "metadata": {"org": "acme"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

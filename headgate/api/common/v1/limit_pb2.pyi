@@ -321,7 +321,9 @@ class CalendarWindow(_message.Message):
     period: Global___CalendarPeriod.ValueType
     """Length of the window."""
     time_zone: _builtins.str
-    """IANA name of the time zone, such as "Europe/Amsterdam". Unset: "UTC"."""
+    """IANA name of the time zone, such as "Europe/Amsterdam". Unset: that of the org that the limit
+    names, if `PutLimit` writes it and the org is registered with one; else "UTC".
+    """
     week_start_day: _builtins.int
     """First day of a week, 1 Monday to 7 Sunday. Weeks only. Unset: Monday."""
     month_anchor_day: _builtins.int
