@@ -117,6 +117,15 @@ class StoredOrgs:
         return stored
 
 
+async def write_org(on: Transaction, org: Org, updater: str) -> None:
+    """Registers or changes an org; whether it is suspended stays as it is."""
+    found = await begin_change(on, org.org)
+    if found is None or _without_state(found.org) != org:
+        known = org if found is None else found.org
+        wanted = replace(org, suspended=known.suspended, suspend_reason=known.suspend_reason)
+        await put_org(on, wanted, updater)
+
+
 def _without_state(org: Org) -> Org:
     return replace(org, suspended=False, suspend_reason="")
 

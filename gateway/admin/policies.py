@@ -1,8 +1,9 @@
-"""Sets of routes and templates, which are the gateway's: written as a whole or not at all."""
+"""Sets of routes, templates and orgs, the gateway's: written as a whole or not at all."""
 
 from __future__ import annotations
 
 from gateway.admin.audit import Audit, Intent, describe
+from gateway.admin.orgs import write_org
 from gateway.admin.routes import delete_if_there, write_route
 from gateway.admin.wire_policies import RouteSet, check_set_prices, parse_route_set
 from gateway.prices import Prices
@@ -48,6 +49,8 @@ async def _write(on: Transaction, wanted: RouteSet, intent: Intent) -> None:
         await delete_if_there(on, operation, intent)
     for template_id in wanted.deleted_template_ids:
         await delete_template_if_there(on, template_id, actor=actor, reason=reason)
+    for org in wanted.orgs:
+        await write_org(on, org, intent.actor)
     for template in wanted.templates:
         await put_template(on, template, base_revision=0, actor=actor, reason=reason)
     for route in wanted.routes:

@@ -25,26 +25,38 @@ def parse_profile(name: str, profile: pb.Org, *, field: str) -> Org:
     """Returns what an org shall be. Raises InvalidArgument with every wrong field."""
     checks = Checks()
     _check_name(checks, field, name)
+    org = read_profile(checks, "profile.", profile, name=name)
+    checks.raise_if_any()
+    return org
+
+
+def read_member(checks: Checks, path: str, profile: pb.Org) -> Org:
+    """Returns an org of a set; what is wrong with it is on the checks."""
+    _check_name(checks, f"{path}org", profile.org)
+    return read_profile(checks, path, profile, name=profile.org)
+
+
+def read_profile(checks: Checks, path: str, profile: pb.Org, *, name: str) -> Org:
+    """Returns what an org shall be; what is wrong with it is on the checks."""
     texts = (
         ("display_name", profile.display_name, NAME_LENGTH_MAX),
         ("owner", profile.owner, TEXT_LENGTH_MAX),
         ("cost_centre", profile.cost_centre, CENTRE_LENGTH_MAX),
     )
     for part, value, length in texts:
-        checks.text(f"profile.{part}", value, min_length=0, max_length=length)
+        checks.text(f"{path}{part}", value, min_length=0, max_length=length)
     if len(profile.contacts) > CONTACT_COUNT_MAX:
-        checks.violate("profile.contacts", f"at most {CONTACT_COUNT_MAX} are kept")
+        checks.violate(f"{path}contacts", f"at most {CONTACT_COUNT_MAX} are kept")
     for place, contact in enumerate(profile.contacts[:CONTACT_COUNT_MAX]):
-        checks.text(f"profile.contacts[{place}]", contact, max_length=TEXT_LENGTH_MAX)
+        checks.text(f"{path}contacts[{place}]", contact, max_length=TEXT_LENGTH_MAX)
     if profile.time_zone and not _is_zone(profile.time_zone):
-        checks.violate("profile.time_zone", "send an IANA name such as Europe/Amsterdam")
+        checks.violate(f"{path}time_zone", "send an IANA name such as Europe/Amsterdam")
     checks.integer(
-        "profile.discount_basis_points",
+        f"{path}discount_basis_points",
         profile.discount_basis_points,
         minimum=0,
         maximum=BASIS_POINTS_MAX,
     )
-    checks.raise_if_any()
     return Org(
         org=name,
         display_name=profile.display_name,

@@ -9,10 +9,12 @@ from typing import Final
 
 from chassis.checks import Checks
 from chassis.errors import InvalidArgument
+from gateway.admin.wire_orgs import read_member
 from gateway.admin.wire_routes import check_prices, parse_operation, parse_route
 from gateway.admin.wire_templates import check_id, check_reason, read_template
 from gateway.domain.books import PriceBook
 from gateway.domain.calls import Candidate, Route
+from gateway.domain.orgs import Org
 from gateway.domain.templates import Template
 from headgate.api.gateway.v1 import policy_admin_pb2 as pb
 
@@ -28,11 +30,13 @@ class RouteSet:
     templates: Sequence[Template]
     deleted_template_ids: Sequence[str]
 
+    orgs: Sequence[Org]
+
     @property
     def count(self) -> int:
         """How many members it has."""
         deleted = len(self.deleted_operations) + len(self.deleted_template_ids)
-        return len(self.routes) + len(self.templates) + deleted
+        return len(self.routes) + len(self.templates) + len(self.orgs) + deleted
 
 
 def parse_route_set(request: pb.ApplyRoutesRequest) -> RouteSet:
@@ -40,6 +44,7 @@ def parse_route_set(request: pb.ApplyRoutesRequest) -> RouteSet:
     checks = Checks()
     operations, template_ids = request.deleted_operations, request.deleted_template_ids
     count = len(request.routes) + len(request.templates) + len(operations) + len(template_ids)
+    count += len(request.orgs)
     if not 1 <= count <= MEMBER_COUNT_MAX:
         checks.violate("routes", f"send 1 to {MEMBER_COUNT_MAX} members, all kinds together")
         checks.raise_if_any()
@@ -54,6 +59,9 @@ def parse_route_set(request: pb.ApplyRoutesRequest) -> RouteSet:
         read_template(checks, f"templates[{place}].", each)
         for place, each in enumerate(request.templates)
     ]
+    orgs = [
+        read_member(checks, f"orgs[{place}].", each) for place, each in enumerate(request.orgs)
+    ]
     for place, template_id in enumerate(template_ids):
         check_id(checks, f"deleted_template_ids[{place}]", template_id)
     _check_once(checks, request)
@@ -63,6 +71,7 @@ def parse_route_set(request: pb.ApplyRoutesRequest) -> RouteSet:
         routes=routes,
         deleted_operations=list(operations),
         templates=templates,
+        orgs=orgs,
         deleted_template_ids=list(template_ids),
     )
 
@@ -87,6 +96,7 @@ def _check_once(checks: Checks, request: pb.ApplyRoutesRequest) -> None:
     operations = [each.operation for each in request.routes]
     gone = listed("deleted_operations", request.deleted_operations)
     checks.distinct(listed("routes", operations) + gone)
+    checks.distinct(listed("orgs", [each.org for each in request.orgs]))
     template_ids = [each.template_id for each in request.templates]
     gone = listed("deleted_template_ids", request.deleted_template_ids)
     checks.distinct(listed("templates", template_ids) + gone)

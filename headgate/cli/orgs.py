@@ -82,7 +82,7 @@ def set_org(
     if contact is not None:
         profile.contacts[:] = contact
     if discount is not None:
-        profile.discount_basis_points = _parse_percent(discount)
+        profile.discount_basis_points = parse_percent(discount)
     if create:
         answer = _ask(context, "CreateOrg", pb.CreateOrgRequest(profile=profile))
     else:
@@ -167,7 +167,15 @@ def _ask(context: typer.Context, method: str, request: Any) -> Any:
     )
 
 
-def _parse_percent(text: str) -> int:
+def write_percent(basis_points: int) -> str:
+    """Returns a discount as `parse_percent` reads it, such as "12.5"."""
+    whole, hundredths = divmod(basis_points, _BASIS_POINTS)
+    decimals = f"{hundredths:02}".rstrip("0")
+    return f"{whole}.{decimals}" if decimals else str(whole)
+
+
+def parse_percent(text: str) -> int:
+    """Returns the hundredths of a percent that a text such as "12.5" says."""
     whole, _, fraction = text.removesuffix("%").strip().partition(".")
     digits = whole + fraction.ljust(_DECIMAL_COUNT, "0")
     is_number = digits.isascii() and digits.isdigit() and bool(whole)

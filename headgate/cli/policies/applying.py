@@ -78,7 +78,9 @@ _SERVICES: Final = (
     ),
     _Service(("limits",), pb.ApplyLimitsRequest, lambda stub: stub.ApplyLimits),
     _Service(("toggles",), pb.ApplyTogglesRequest, lambda stub: stub.ApplyToggles),
-    _Service(("templates", "routes"), pb.ApplyRoutesRequest, lambda stub: stub.ApplyRoutes),
+    _Service(
+        ("orgs", "templates", "routes"), pb.ApplyRoutesRequest, lambda stub: stub.ApplyRoutes
+    ),
 )
 
 

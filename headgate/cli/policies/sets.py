@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from headgate.cli.policies.channels import CHANNELS
 from headgate.cli.policies.documents import API_VERSION, BadPolicyError, Document, parse_document
 from headgate.cli.policies.limits import LIMITS
+from headgate.cli.policies.orgs import ORGS
 from headgate.cli.policies.prices import PRICES
 from headgate.cli.policies.reading import Reader
 from headgate.cli.policies.routes import ROUTES
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 STDIN: Final = "-"
 # In the order in which an export writes them.
 KINDS: Final[dict[str, Kind[Any]]] = {
-    kind.name: kind for kind in (LIMITS, TOGGLES, PRICES, TEMPLATES, ROUTES, CHANNELS)
+    kind.name: kind for kind in (ORGS, LIMITS, TOGGLES, PRICES, TEMPLATES, ROUTES, CHANNELS)
 }
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 

@@ -17,6 +17,8 @@ from tests.integration.headgate.real import running_system
 
 ALL = """\
 apiVersion: headgate/v1
+orgs:
+  - {id: acme, owner: Ada, contacts: ["#acme"], discount: 12.5, time_zone: Asia/Tokyo}
 limits:
   - {id: acme-monthly, scope: {org: acme}, metric: cost, cap: 250.5, per: month, start_day: 15}
   - {id: burst, scope: {org: "*", label.ticket: "*"}, metric: calls, cap: 100, refill: 100/1m}
@@ -137,6 +139,22 @@ async def test_what_a_service_refuses_is_told_with_its_line_and_nothing_is_chang
     assert f"{path}:8: routes[0].candidates[0]: nobody/model has no price" in refused.err
     assert refused.err.endswith("nothing was changed\n")
     assert (await command("export")).out == before.out
+
+
+async def test_a_suspended_org_stays_so_whatever_files_say_of_it(
+    command: Commands, tmp_path: Path
+) -> None:
+    path = await write(tmp_path / "orgs.yaml", "orgs:", "  - {id: held, time_zone: Mars/Base}")
+    refused = await command("apply", "-f", path)
+    await command("orgs", "set", "held", "--create")
+    await command("orgs", "suspend", "held", "--reason", "unpaid")
+    path = await write(tmp_path / "orgs.yaml", "orgs:", "  - {id: held, owner: Ada}")
+    applied = await command("apply", "-f", path, "--prune")
+    (held,) = (await command("orgs", "show", "held")).rows()
+
+    assert refused.err.startswith(f"headgate: {path}:3: orgs[0].time_zone: send an IANA name")
+    assert applied.code == 0, applied.err
+    assert (held[4], held[-1]) == ("Ada", "suspended: unpaid")
 
 
 async def test_drift_is_shown_and_pruned_only_if_it_is_asked_for(

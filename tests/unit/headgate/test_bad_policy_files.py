@@ -81,7 +81,7 @@ channels:
   - {id: d, url: {env: A, file: B}, quiet: "25"}
 """
 COMPLAINTS = """\
-2: frob: is not known; headgate/v1 has limits, toggles, prices, templates, routes, channels
+2: frob: is not known; headgate/v1 has orgs, limits, toggles, prices, templates, routes, channels
 4: limits[0].cap: '.nan' is not a number of calls; write it like 1000
 5: limits[1].cap: '1e3' is not an amount in US dollars; write it like 12.50
 6: limits[2].cap: 99999999999999999999… is too much

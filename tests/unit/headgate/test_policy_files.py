@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from headgate.api.common.v1 import channel_pb2, limit_pb2, price_pb2, toggle_pb2
 from headgate.cli import main
-from headgate.cli.policies import channels, limits, templates, toggles
+from headgate.cli.policies import channels, limits, orgs, templates, toggles
 from headgate.cli.policies.documents import parse_document
 from headgate.cli.policies.kinds import Kind
 from headgate.cli.policies.prices import PRICES
@@ -46,7 +46,7 @@ def is_written_again(kind: Kind[Any], message: Message) -> None:
     assert kind.write(again) == kind.write(message)
 
 
-@pytest.mark.parametrize("module", [limits, toggles, templates, channels])
+@pytest.mark.parametrize("module", [limits, orgs, toggles, templates, channels])
 def test_the_example_of_each_kind_is_read(module: Any) -> None:
     example = module.__doc__.partition("\n\n")[2].replace("# ", " # ")
     (kind,) = [each for each in KINDS.values() if each.name in example.partition(":")[0]]

@@ -29,10 +29,11 @@ from headgate.api.common.v1 import limit_pb2 as headgate_dot_api_dot_common_dot_
 from headgate.api.common.v1 import price_pb2 as headgate_dot_api_dot_common_dot_v1_dot_price__pb2
 from headgate.api.common.v1 import toggle_pb2 as headgate_dot_api_dot_common_dot_v1_dot_toggle__pb2
 from headgate.api.gateway.v1 import admin_pb2 as headgate_dot_api_dot_gateway_dot_v1_dot_admin__pb2
+from headgate.api.gateway.v1 import org_admin_pb2 as headgate_dot_api_dot_gateway_dot_v1_dot_org__admin__pb2
 from headgate.api.gateway.v1 import template_admin_pb2 as headgate_dot_api_dot_gateway_dot_v1_dot_template__admin__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*headgate/api/gateway/v1/policy_admin.proto\x12\x17headgate.api.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a!headgate/api/common/v1/call.proto\x1a$headgate/api/common/v1/channel.proto\x1a\"headgate/api/common/v1/limit.proto\x1a\"headgate/api/common/v1/price.proto\x1a#headgate/api/common/v1/toggle.proto\x1a#headgate/api/gateway/v1/admin.proto\x1a,headgate/api/gateway/v1/template_admin.proto\"\x8a\x02\n\x12\x41pplyPricesRequest\x12\x32\n\x06prices\x18\x01 \x03(\x0b\x32\".headgate.api.common.v1.ModelPrice\x12\x38\n\x0e\x64\x65leted_prices\x18\x02 \x03(\x0b\x32 .headgate.api.common.v1.PriceKey\x12\x31\n\x08\x63hannels\x18\x03 \x03(\x0b\x32\x1f.headgate.api.common.v1.Channel\x12<\n\x10\x64\x65leted_channels\x18\x04 \x03(\x0b\x32\".headgate.api.common.v1.ChannelKey\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"^\n\x13\x41pplyPricesResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x36\n\x07secrets\x18\x02 \x03(\x0b\x32%.headgate.api.common.v1.ChannelSecret\"u\n\x12\x41pplyLimitsRequest\x12-\n\x06limits\x18\x01 \x03(\x0b\x32\x1d.headgate.api.common.v1.Limit\x12\x19\n\x11\x64\x65leted_limit_ids\x18\x02 \x03(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"-\n\x13\x41pplyLimitsResponse\x12\x16\n\x0elimits_version\x18\x01 \x01(\x03\"\x89\x01\n\x13\x41pplyTogglesRequest\x12/\n\x07toggles\x18\x01 \x03(\x0b\x32\x1e.headgate.api.common.v1.Toggle\x12\x1a\n\x12\x64\x65leted_toggle_ids\x18\x02 \x03(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\x16\n\x14\x41pplyTogglesResponse\"\x99\x02\n\x12\x41pplyRoutesRequest\x12.\n\x06routes\x18\x01 \x03(\x0b\x32\x1e.headgate.api.gateway.v1.Route\x12\x1a\n\x12\x64\x65leted_operations\x18\x02 \x03(\t\x12\x34\n\ttemplates\x18\x03 \x03(\x0b\x32!.headgate.api.gateway.v1.Template\x12\x1c\n\x14\x64\x65leted_template_ids\x18\x04 \x03(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12<\n\x11priced_candidates\x18\x06 \x03(\x0b\x32!.headgate.api.common.v1.Candidate\x12\x0e\n\x06reason\x18\x07 \x01(\t\"\x15\n\x13\x41pplyRoutesResponse2\xb8\x04\n\x12PolicyAdminService\x12\x85\x01\n\x0b\x41pplyPrices\x12+.headgate.api.gateway.v1.ApplyPricesRequest\x1a,.headgate.api.gateway.v1.ApplyPricesResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/prices:apply:\x01*\x12\x85\x01\n\x0b\x41pplyLimits\x12+.headgate.api.gateway.v1.ApplyLimitsRequest\x1a,.headgate.api.gateway.v1.ApplyLimitsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/limits:apply:\x01*\x12\x89\x01\n\x0c\x41pplyToggles\x12,.headgate.api.gateway.v1.ApplyTogglesRequest\x1a-.headgate.api.gateway.v1.ApplyTogglesResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/toggles:apply:\x01*\x12\x85\x01\n\x0b\x41pplyRoutes\x12+.headgate.api.gateway.v1.ApplyRoutesRequest\x1a,.headgate.api.gateway.v1.ApplyRoutesResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/routes:apply:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*headgate/api/gateway/v1/policy_admin.proto\x12\x17headgate.api.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a!headgate/api/common/v1/call.proto\x1a$headgate/api/common/v1/channel.proto\x1a\"headgate/api/common/v1/limit.proto\x1a\"headgate/api/common/v1/price.proto\x1a#headgate/api/common/v1/toggle.proto\x1a#headgate/api/gateway/v1/admin.proto\x1a\'headgate/api/gateway/v1/org_admin.proto\x1a,headgate/api/gateway/v1/template_admin.proto\"\x8a\x02\n\x12\x41pplyPricesRequest\x12\x32\n\x06prices\x18\x01 \x03(\x0b\x32\".headgate.api.common.v1.ModelPrice\x12\x38\n\x0e\x64\x65leted_prices\x18\x02 \x03(\x0b\x32 .headgate.api.common.v1.PriceKey\x12\x31\n\x08\x63hannels\x18\x03 \x03(\x0b\x32\x1f.headgate.api.common.v1.Channel\x12<\n\x10\x64\x65leted_channels\x18\x04 \x03(\x0b\x32\".headgate.api.common.v1.ChannelKey\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"^\n\x13\x41pplyPricesResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x36\n\x07secrets\x18\x02 \x03(\x0b\x32%.headgate.api.common.v1.ChannelSecret\"u\n\x12\x41pplyLimitsRequest\x12-\n\x06limits\x18\x01 \x03(\x0b\x32\x1d.headgate.api.common.v1.Limit\x12\x19\n\x11\x64\x65leted_limit_ids\x18\x02 \x03(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"-\n\x13\x41pplyLimitsResponse\x12\x16\n\x0elimits_version\x18\x01 \x01(\x03\"\x89\x01\n\x13\x41pplyTogglesRequest\x12/\n\x07toggles\x18\x01 \x03(\x0b\x32\x1e.headgate.api.common.v1.Toggle\x12\x1a\n\x12\x64\x65leted_toggle_ids\x18\x02 \x03(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\x16\n\x14\x41pplyTogglesResponse\"\xc5\x02\n\x12\x41pplyRoutesRequest\x12.\n\x06routes\x18\x01 \x03(\x0b\x32\x1e.headgate.api.gateway.v1.Route\x12\x1a\n\x12\x64\x65leted_operations\x18\x02 \x03(\t\x12\x34\n\ttemplates\x18\x03 \x03(\x0b\x32!.headgate.api.gateway.v1.Template\x12\x1c\n\x14\x64\x65leted_template_ids\x18\x04 \x03(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12<\n\x11priced_candidates\x18\x06 \x03(\x0b\x32!.headgate.api.common.v1.Candidate\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12*\n\x04orgs\x18\x08 \x03(\x0b\x32\x1c.headgate.api.gateway.v1.Org\"\x15\n\x13\x41pplyRoutesResponse2\xb8\x04\n\x12PolicyAdminService\x12\x85\x01\n\x0b\x41pplyPrices\x12+.headgate.api.gateway.v1.ApplyPricesRequest\x1a,.headgate.api.gateway.v1.ApplyPricesResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/prices:apply:\x01*\x12\x85\x01\n\x0b\x41pplyLimits\x12+.headgate.api.gateway.v1.ApplyLimitsRequest\x1a,.headgate.api.gateway.v1.ApplyLimitsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/limits:apply:\x01*\x12\x89\x01\n\x0c\x41pplyToggles\x12,.headgate.api.gateway.v1.ApplyTogglesRequest\x1a-.headgate.api.gateway.v1.ApplyTogglesResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/toggles:apply:\x01*\x12\x85\x01\n\x0b\x41pplyRoutes\x12+.headgate.api.gateway.v1.ApplyRoutesRequest\x1a,.headgate.api.gateway.v1.ApplyRoutesResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/routes:apply:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,22 +48,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POLICYADMINSERVICE'].methods_by_name['ApplyToggles']._serialized_options = b'\202\323\344\223\002\026\"\021/v1/toggles:apply:\001*'
   _globals['_POLICYADMINSERVICE'].methods_by_name['ApplyRoutes']._loaded_options = None
   _globals['_POLICYADMINSERVICE'].methods_by_name['ApplyRoutes']._serialized_options = b'\202\323\344\223\002\025\"\020/v1/routes:apply:\001*'
-  _globals['_APPLYPRICESREQUEST']._serialized_start=367
-  _globals['_APPLYPRICESREQUEST']._serialized_end=633
-  _globals['_APPLYPRICESRESPONSE']._serialized_start=635
-  _globals['_APPLYPRICESRESPONSE']._serialized_end=729
-  _globals['_APPLYLIMITSREQUEST']._serialized_start=731
-  _globals['_APPLYLIMITSREQUEST']._serialized_end=848
-  _globals['_APPLYLIMITSRESPONSE']._serialized_start=850
-  _globals['_APPLYLIMITSRESPONSE']._serialized_end=895
-  _globals['_APPLYTOGGLESREQUEST']._serialized_start=898
-  _globals['_APPLYTOGGLESREQUEST']._serialized_end=1035
-  _globals['_APPLYTOGGLESRESPONSE']._serialized_start=1037
-  _globals['_APPLYTOGGLESRESPONSE']._serialized_end=1059
-  _globals['_APPLYROUTESREQUEST']._serialized_start=1062
-  _globals['_APPLYROUTESREQUEST']._serialized_end=1343
-  _globals['_APPLYROUTESRESPONSE']._serialized_start=1345
-  _globals['_APPLYROUTESRESPONSE']._serialized_end=1366
-  _globals['_POLICYADMINSERVICE']._serialized_start=1369
-  _globals['_POLICYADMINSERVICE']._serialized_end=1937
+  _globals['_APPLYPRICESREQUEST']._serialized_start=408
+  _globals['_APPLYPRICESREQUEST']._serialized_end=674
+  _globals['_APPLYPRICESRESPONSE']._serialized_start=676
+  _globals['_APPLYPRICESRESPONSE']._serialized_end=770
+  _globals['_APPLYLIMITSREQUEST']._serialized_start=772
+  _globals['_APPLYLIMITSREQUEST']._serialized_end=889
+  _globals['_APPLYLIMITSRESPONSE']._serialized_start=891
+  _globals['_APPLYLIMITSRESPONSE']._serialized_end=936
+  _globals['_APPLYTOGGLESREQUEST']._serialized_start=939
+  _globals['_APPLYTOGGLESREQUEST']._serialized_end=1076
+  _globals['_APPLYTOGGLESRESPONSE']._serialized_start=1078
+  _globals['_APPLYTOGGLESRESPONSE']._serialized_end=1100
+  _globals['_APPLYROUTESREQUEST']._serialized_start=1103
+  _globals['_APPLYROUTESREQUEST']._serialized_end=1428
+  _globals['_APPLYROUTESRESPONSE']._serialized_start=1430
+  _globals['_APPLYROUTESRESPONSE']._serialized_end=1451
+  _globals['_POLICYADMINSERVICE']._serialized_start=1454
+  _globals['_POLICYADMINSERVICE']._serialized_end=2022
 # @@protoc_insertion_point(module_scope)

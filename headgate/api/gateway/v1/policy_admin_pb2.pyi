@@ -13,6 +13,7 @@ from headgate.api.common.v1 import limit_pb2 as _limit_pb2
 from headgate.api.common.v1 import price_pb2 as _price_pb2
 from headgate.api.common.v1 import toggle_pb2 as _toggle_pb2
 from headgate.api.gateway.v1 import admin_pb2 as _admin_pb2
+from headgate.api.gateway.v1 import org_admin_pb2 as _org_admin_pb2
 from headgate.api.gateway.v1 import template_admin_pb2 as _template_admin_pb2
 import builtins as _builtins
 import sys
@@ -227,6 +228,7 @@ class ApplyRoutesRequest(_message.Message):
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     PRICED_CANDIDATES_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    ORGS_FIELD_NUMBER: _builtins.int
     validate_only: _builtins.bool
     """True: finds out whether all could be done, and changes nothing."""
     reason: _builtins.str
@@ -251,6 +253,10 @@ class ApplyRoutesRequest(_message.Message):
     def priced_candidates(self) -> _containers.RepeatedCompositeFieldContainer[_call_pb2.Candidate]:
         """With `validate_only`: models that will have a price by then."""
 
+    @_builtins.property
+    def orgs(self) -> _containers.RepeatedCompositeFieldContainer[_org_admin_pb2.Org]:
+        """Orgs that are registered or changed, each once; whether one is suspended stays as it is."""
+
     def __init__(
         self,
         *,
@@ -261,10 +267,11 @@ class ApplyRoutesRequest(_message.Message):
         validate_only: _builtins.bool = ...,
         priced_candidates: _abc.Iterable[_call_pb2.Candidate] | None = ...,
         reason: _builtins.str = ...,
+        orgs: _abc.Iterable[_org_admin_pb2.Org] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_operations", b"deleted_operations", "deleted_template_ids", b"deleted_template_ids", "priced_candidates", b"priced_candidates", "reason", b"reason", "routes", b"routes", "templates", b"templates", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_operations", b"deleted_operations", "deleted_template_ids", b"deleted_template_ids", "orgs", b"orgs", "priced_candidates", b"priced_candidates", "reason", b"reason", "routes", b"routes", "templates", b"templates", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -94,7 +94,7 @@ class PolicyAdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ApplyRoutes(self, request, context):
-        """Writes and deletes routes and templates. When it returns, the next call of every gateway takes
+        """Writes and deletes routes and templates, and writes orgs. When it returns, the next call of every gateway takes
         them. Errors: INVALID_ARGUMENT for a candidate without a price, too; TOO_MANY_TEMPLATES.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -51,7 +51,7 @@ class PolicyAdminServiceStub:
     TOO_MANY_TOGGLES.
     """
     ApplyRoutes: _grpc.UnaryUnaryMultiCallable[_policy_admin_pb2.ApplyRoutesRequest, _policy_admin_pb2.ApplyRoutesResponse]
-    """Writes and deletes routes and templates. When it returns, the next call of every gateway takes
+    """Writes and deletes routes and templates, and writes orgs. When it returns, the next call of every gateway takes
     them. Errors: INVALID_ARGUMENT for a candidate without a price, too; TOO_MANY_TEMPLATES.
     """
 
@@ -78,7 +78,7 @@ class PolicyAdminServiceAsyncStub(PolicyAdminServiceStub):
     TOO_MANY_TOGGLES.
     """
     ApplyRoutes: _aio.UnaryUnaryMultiCallable[_policy_admin_pb2.ApplyRoutesRequest, _policy_admin_pb2.ApplyRoutesResponse]  # type: ignore[assignment]
-    """Writes and deletes routes and templates. When it returns, the next call of every gateway takes
+    """Writes and deletes routes and templates, and writes orgs. When it returns, the next call of every gateway takes
     them. Errors: INVALID_ARGUMENT for a candidate without a price, too; TOO_MANY_TEMPLATES.
     """
 
@@ -126,7 +126,7 @@ class PolicyAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_admin_pb2.ApplyRoutesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_policy_admin_pb2.ApplyRoutesResponse, _abc.Awaitable[_policy_admin_pb2.ApplyRoutesResponse]]:
-        """Writes and deletes routes and templates. When it returns, the next call of every gateway takes
+        """Writes and deletes routes and templates, and writes orgs. When it returns, the next call of every gateway takes
         them. Errors: INVALID_ARGUMENT for a candidate without a price, too; TOO_MANY_TEMPLATES.
         """
 
