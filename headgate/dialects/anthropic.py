@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from headgate import bounds
 from headgate.dialects.shape import (
     Asked,
+    Progress,
     Sent,
     Shape,
     Spoken,
@@ -56,6 +57,7 @@ class Messages(Shape):
     def see(self, asked: Asked, watch: Watch, event: Mapping[str, Any]) -> bool:
         """Notes the usage, which the start tells in part and the end in full."""
         kind = event.get("type")
+        _follow(watch.progress, event)
         if kind == "message_start":
             watch.partial = at(event.get("message"), "usage")
         elif kind == "message_delta":
@@ -68,33 +70,57 @@ class Messages(Shape):
 
     def speak(self, asked: Asked, text: str) -> Spoken | None:
         """Returns a text as an assistant's message."""
-        message = {
-            "id": "msg_headgate",
-            "type": "message",
-            "role": "assistant",
-            "model": asked.model,
-            "content": [{"type": "text", "text": text}],
-            "stop_reason": "end_turn",
-            "stop_sequence": None,
-            "usage": _NO_USAGE,
-        }
-        return speak_events(*_events(message, text)) if asked.streams else speak_whole(message)
+        if asked.streams:
+            return speak_events(*_ending(asked, Progress(), text))
+        said = {"type": "text", "text": text}
+        return speak_whole({**_message(asked), "content": [said], "stop_reason": "end_turn"})
+
+    def conclude(self, asked: Asked, watch: Watch, text: str) -> bytes | None:
+        """Returns what ends a stream that broke off with a text."""
+        return b"".join(_ending(asked, watch.progress, text))
 
 
-def _events(message: Mapping[str, Any], said: str) -> list[bytes]:
-    begun = {**message, "content": [], "stop_reason": None}
-    block = {"type": "text", "text": ""}
+def _message(asked: Asked) -> dict[str, Any]:
+    return {
+        "id": "msg_headgate",
+        "type": "message",
+        "role": "assistant",
+        "model": asked.model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": _NO_USAGE,
+    }
+
+
+def _follow(progress: Progress, event: Mapping[str, Any]) -> None:
+    kind = event.get("type")
+    if kind == "message_start":
+        progress.begun = True
+    elif kind == "content_block_start":
+        is_text = at(event.get("content_block"), "type") == "text"
+        progress.open(event.get("index"), is_text=is_text)
+    elif kind == "content_block_stop":
+        progress.close()
+
+
+def _ending(asked: Asked, progress: Progress, said: str) -> Iterator[bytes]:
+    """Yields what is missing of a message that ends with a text."""
+    if not progress.begun:
+        yield _tell("message_start", message=_message(asked))
+    index = progress.open_index
+    if index is None or not progress.is_text:
+        if index is not None:
+            yield _tell("content_block_stop", index=index)
+        index = progress.next_index
+        block = {"type": "text", "text": ""}
+        yield _tell("content_block_start", index=index, content_block=block)
+    yield _tell("content_block_delta", index=index, delta={"type": "text_delta", "text": said})
+    yield _tell("content_block_stop", index=index)
     stop = {"stop_reason": "end_turn", "stop_sequence": None}
-    told: tuple[dict[str, Any], ...] = (
-        {"type": "message_start", "message": begun},
-        {"type": "content_block_start", "index": 0, "content_block": block},
-        {
-            "type": "content_block_delta",
-            "index": 0,
-            "delta": {"type": "text_delta", "text": said},
-        },
-        {"type": "content_block_stop", "index": 0},
-        {"type": "message_delta", "delta": stop, "usage": {"output_tokens": 0}},
-        {"type": "message_stop"},
-    )
-    return [event(each, each["type"]) for each in told]
+    yield _tell("message_delta", delta=stop, usage={"output_tokens": 0})
+    yield _tell("message_stop")
+
+
+def _tell(kind: str, **members: Any) -> bytes:
+    return event({"type": kind, **members}, kind)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from headgate import bounds
 from headgate.dialects.shape import (
     Asked,
+    Progress,
     Sent,
     Shape,
     Spoken,
@@ -23,6 +24,9 @@ from headgate.dialects.shape import (
 )
 from headgate.usage import cohere
 from headgate.usage.counts import Meters
+
+# How an answer ends that the provider did not finish.
+_FAILURES: Final = frozenset({"ERROR", "TIMEOUT"})
 
 
 class Chat(Shape):
@@ -53,31 +57,60 @@ class Chat(Shape):
 
     def see(self, asked: Asked, watch: Watch, event: Mapping[str, Any]) -> bool:
         """Notes the end, which tells the usage."""
+        _follow(watch.progress, event)
         if event.get("type") == "message-end":
-            watch.meters = cohere.billed(at(event.get("delta"), "usage"))
+            delta = event.get("delta")
+            watch.meters = cohere.billed(at(delta, "usage"))
             watch.ended = True
+            if at(delta, "finish_reason") in _FAILURES:
+                watch.failure = "stream_error"
         return True
 
     def speak(self, asked: Asked, text: str) -> Spoken | None:
         """Returns a text as an assistant's message."""
-        said = {"type": "text", "text": text}
-        if not asked.streams:
-            message = {"role": "assistant", "content": [said]}
-            body = {"id": "headgate", "finish_reason": "COMPLETE", "message": message}
-            return speak_whole(body)
+        if asked.streams:
+            return speak_events(*_ending(Progress(), text))
+        message = {"role": "assistant", "content": [{"type": "text", "text": text}]}
+        return speak_whole({"id": "headgate", "finish_reason": "COMPLETE", "message": message})
+
+    def conclude(self, asked: Asked, watch: Watch, text: str) -> bytes | None:
+        """Returns what ends a stream that broke off with a text."""
+        return b"".join(_ending(watch.progress, text))
+
+
+def _follow(progress: Progress, event: Mapping[str, Any]) -> None:
+    kind = event.get("type")
+    if kind == "message-start":
+        progress.begun = True
+    elif kind == "content-start":
+        content = at(at(event.get("delta"), "message"), "content")
+        progress.open(event.get("index"), is_text=at(content, "type") == "text")
+    elif kind == "content-end":
+        progress.close()
+
+
+def _ending(progress: Progress, said: str) -> Iterator[bytes]:
+    """Yields what is missing of a message that ends with a text."""
+    if not progress.begun:
         begun = {"role": "assistant", "content": [], "tool_calls": [], "citations": []}
-        told: tuple[dict[str, Any], ...] = (
-            {"type": "message-start", "id": "headgate", "delta": {"message": begun}},
-            {
-                "type": "content-start",
-                "index": 0,
-                "delta": {"message": {"content": {**said, "text": ""}}},
-            },
-            {"type": "content-delta", "index": 0, "delta": {"message": {"content": said}}},
-            {"type": "content-end", "index": 0},
-            {"type": "message-end", "delta": {"finish_reason": "COMPLETE"}},
-        )
-        return speak_events(*(event(each, each["type"]) for each in told))
+        yield _tell("message-start", id="headgate", delta={"message": begun})
+    index = progress.open_index
+    if index is None or not progress.is_text:
+        if index is not None:
+            yield _tell("content-end", index=index)
+        index = progress.next_index
+        yield _tell("content-start", index=index, delta=_content(""))
+    yield _tell("content-delta", index=index, delta=_content(said))
+    yield _tell("content-end", index=index)
+    yield _tell("message-end", delta={"finish_reason": "COMPLETE"})
+
+
+def _content(said: str) -> dict[str, Any]:
+    return {"message": {"content": {"type": "text", "text": said}}}
+
+
+def _tell(kind: str, **members: Any) -> bytes:
+    return event({"type": kind, **members}, kind)
 
 
 class Embed(Shape):

@@ -106,8 +106,8 @@ class GenerateContent(_Google):
         answer = _say(asked, text)
         return speak_events(event(answer)) if asked.streams else speak_whole(answer)
 
-    def conclude(self, asked: Asked, text: str) -> bytes | None:
-        """Returns what ends a stream that has begun with a text."""
+    def conclude(self, asked: Asked, watch: Watch, text: str) -> bytes | None:
+        """Returns what ends a stream that broke off with a text."""
         return event(_say(asked, text))
 
 

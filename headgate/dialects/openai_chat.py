@@ -109,8 +109,8 @@ class ChatCompletions(Shape):
         frame = self._frame(asked, self.kind)
         return speak_whole({**frame, "choices": [only], "usage": _NO_USAGE})
 
-    def conclude(self, asked: Asked, text: str) -> bytes | None:
-        """Returns what ends a stream that has begun with a text."""
+    def conclude(self, asked: Asked, watch: Watch, text: str) -> bytes | None:
+        """Returns what ends a stream that broke off with a text."""
         # Whose message it is, the stream has said: some packages add up what is said again.
         return b"".join(self._chunks(asked, self._piece({"content": text})))
 

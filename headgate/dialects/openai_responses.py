@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from headgate import bounds
+from headgate.dialects.responses_story import Story, message, text_part
 from headgate.dialects.shape import (
     Asked,
     Sent,
@@ -26,7 +27,6 @@ from headgate.usage import openai
 from headgate.usage.counts import Meters
 
 _ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
-_ITEM_ID: Final = "msg_headgate"
 _NO_USAGE: Final = {
     "input_tokens": 0,
     "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
@@ -67,57 +67,60 @@ class Responses(Shape):
         used = openai.responses(at(answer, "usage"))
         return used | openai.tools(answer) if used else {}
 
+    def watch(self, asked: Asked) -> Watch:
+        """Returns what is known of a stream before it has told anything."""
+        return Story()
+
     def see(self, asked: Asked, watch: Watch, event: Mapping[str, Any]) -> bool:
-        """Notes the end, which tells the usage."""
-        kind = event.get("type")
+        """Notes what is told, and the end, which tells the usage."""
+        kind = text(event.get("type"))
         if kind in _ENDS:
             watch.meters = self.meters(asked, event.get("response"))
             watch.ended = True
         if kind in ("error", "response.failed"):
             watch.failure = "stream_error"
+        elif isinstance(watch, Story):
+            watch.follow(kind, event)
         return True
 
     def speak(self, asked: Asked, text: str) -> Spoken | None:
         """Returns a text as an assistant's message."""
-        part = {"type": "output_text", "text": text, "annotations": []}
-        item = {
-            "id": _ITEM_ID,
-            "type": "message",
-            "role": "assistant",
-            "status": "completed",
-            "content": [part],
-        }
-        answer = {
-            "id": "resp_headgate",
-            "object": "response",
-            "created_at": int(time.time()),
-            "status": "completed",
-            "model": asked.model,
-            "output": [item],
-            "parallel_tool_calls": True,
-            "tool_choice": "auto",
-            "tools": [],
-            "usage": _NO_USAGE,
-        }
-        return speak_events(*_events(answer, item, part)) if asked.streams else speak_whole(answer)
+        answer = _answer(asked)
+        if asked.streams:
+            return speak_events(*_begin(answer), *_render(Story(response=answer), 1, text))
+        return speak_whole({**answer, "output": [message([text_part(text)])]})
+
+    def conclude(self, asked: Asked, watch: Watch, text: str) -> bytes | None:
+        """Returns what ends a stream that broke off with a text."""
+        if not isinstance(watch, Story) or not watch.response:
+            spoken = self.speak(asked, text)
+            return spoken.content if spoken else None
+        return b"".join(_render(watch, watch.next_number, text))
 
 
-def _events(
-    answer: Mapping[str, Any], item: Mapping[str, Any], part: Mapping[str, Any]
-) -> list[bytes]:
-    begun = {**answer, "status": "in_progress", "output": [], "usage": None}
-    place = {"item_id": _ITEM_ID, "output_index": 0, "content_index": 0}
-    told: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("response.created", {"response": begun}),
-        ("response.output_item.added", {"output_index": 0, "item": {**item, "content": []}}),
-        ("response.content_part.added", {**place, "part": {**part, "text": ""}}),
-        ("response.output_text.delta", {**place, "delta": part["text"], "logprobs": []}),
-        ("response.output_text.done", {**place, "text": part["text"], "logprobs": []}),
-        ("response.content_part.done", {**place, "part": part}),
-        ("response.output_item.done", {"output_index": 0, "item": item}),
-        ("response.completed", {"response": answer}),
-    )
+def _answer(asked: Asked) -> dict[str, Any]:
+    return {
+        "id": "resp_headgate",
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": "completed",
+        "model": asked.model,
+        "output": [],
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": _NO_USAGE,
+    }
+
+
+def _begin(answer: Mapping[str, Any]) -> list[bytes]:
+    kind = "response.created"
+    begun = {**answer, "status": "in_progress", "usage": None}
+    return [event({"type": kind, "sequence_number": 0, "response": begun}, kind)]
+
+
+def _render(story: Story, number: int, said: str) -> list[bytes]:
     return [
-        event({"type": kind, "sequence_number": number, **members}, kind)
-        for number, (kind, members) in enumerate(told)
+        event({"type": kind, "sequence_number": place, **members}, kind)
+        for place, (kind, members) in enumerate(story.conclude(said), number)
     ]

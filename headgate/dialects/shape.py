@@ -49,6 +49,29 @@ class Asked:
 
 
 @dataclass(slots=True)
+class Progress:
+    """How far an answer has come whose pieces are numbered."""
+
+    # The answer has begun.
+    begun: bool = False
+    # Number of the next piece.
+    next_index: int = 0
+    # Number of the piece that has begun and not ended. None: there is none.
+    open_index: int | None = None
+    # The open piece is a text, which can go on.
+    is_text: bool = False
+
+    def open(self, index: object, *, is_text: bool) -> None:
+        """Notes that a piece begins."""
+        self.open_index, self.is_text = whole(index) or 0, is_text
+        self.next_index = max(self.next_index, self.open_index + 1)
+
+    def close(self) -> None:
+        """Notes that the open piece ends."""
+        self.open_index = None
+
+
+@dataclass(slots=True)
 class Watch:
     """What a stream has told so far."""
 
@@ -60,6 +83,8 @@ class Watch:
     ended: bool = False
     # The provider's word for why it broke off. Empty: it did not.
     failure: str = ""
+    # How far the answer has come, where what ends it must fit to what was told.
+    progress: Progress = field(default_factory=Progress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +129,8 @@ class Shape(ABC):
         """Returns a text as this endpoint's answer. None: its answers are no texts."""
         return None
 
-    def conclude(self, asked: Asked, text: str) -> bytes | None:
-        """Returns what ends a stream that has begun with a text. None: it can't be ended so."""
+    def conclude(self, asked: Asked, watch: Watch, text: str) -> bytes | None:
+        """Returns what ends a stream that broke off with a text. None: it can't be ended so."""
         return None
 
 

@@ -80,7 +80,7 @@ class GovernedStream:
         """Returns what ends an answer that was broken off, as if the provider had said it."""
         if self._tap is None or not self._fallback_text:
             return None
-        return self._shape.conclude(self._asked, f"\n\n{self._fallback_text}")
+        return self._shape.conclude(self._asked, self._watch, f"\n\n{self._fallback_text}")
 
     async def aclose(self) -> None:
         """Closes the provider's answer; a call whose answer is not complete was aborted."""
