@@ -30,6 +30,11 @@ up: $(READY) ## Starts Postgres and all services here; Ctrl-C stops them, data s
 demo: $(READY) ## Drives real traffic through what `make up` started, and checks the books
 	@exec $(PYTHON) -m local.demo $(ARGS)
 
+.PHONY: operations
+operations: $(READY) ## Gives what runs the ten example operations: routes and prices of examples/operations.yaml
+	@$(PYTHON) -m headgate $(ARGS) prices import examples/operations.yaml
+	@$(PYTHON) -m headgate $(ARGS) routes set --file examples/operations.yaml
+
 .PHONY: status
 status: $(READY) ## Shows what runs, and where
 	@exec $(PYTHON) -m local status $(ARGS)

@@ -78,7 +78,9 @@ class AuditWriter(abc.ABC):
 
     async def insert_audit_outcome(self, audit_id: str, *, error: str | None) -> None:
         """Appends what became of an entry: done if the error is None."""
-        await self.value("insert_audit_outcome", audit_id, error is None, error or "")
+        # A service may quote what it was sent; Postgres holds no NUL.
+        text = (error or "").replace("\0", "\ufffd")
+        await self.value("insert_audit_outcome", audit_id, error is None, text)
 
 
 class Store(AuditWriter):

@@ -120,6 +120,21 @@ async def test_every_change_by_the_command_line_is_on_the_audit_log(system: Syst
     assert {each["state"] for each in ours} == {"AUDIT_STATE_DONE"}
 
 
+async def test_the_example_operations_are_one_command_away(system: System) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *("make", "-s", "operations", f"ARGS=--state-dir {system.state}"),
+        cwd=CHECKOUT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+
+    assert process.returncode == 0, said
+    routes = (await system.operate("routes", "list"))["routes"]
+    shown = re.findall(r"operation: (\S+)", (CHECKOUT / "examples/operations.yaml").read_text())
+    assert len(shown) == 10
+    assert set(shown) <= {route["operation"] for route in routes}
+
+
 async def test_make_up_and_make_demo_are_what_the_readme_says(system: System) -> None:
     readme = (CHECKOUT / "README.md").read_text()
     makefile = (CHECKOUT / "Makefile").read_text()

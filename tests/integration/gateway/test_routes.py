@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import uuid
 from typing import Any
 
 import pytest
 
-from headgate.api.common.v1 import call_pb2, price_pb2
+from headgate.api.common.v1 import call_pb2, price_pb2, usage_pb2
 from headgate.api.gateway.v1 import admin_pb2 as pb
 from headgate.api.gateway.v1 import gateway_pb2
 from tests.integration.gateway.system import ADMIN_KEY, System, refusal
@@ -17,6 +18,8 @@ from tests.integration.gateway.traffic import admit, make_call, report
 OPENAI = call_pb2.Candidate(provider="openai", model="gpt-4o-mini")
 ANTHROPIC = call_pb2.Candidate(provider="anthropic", model="claude-haiku-4-5")
 GOOGLE = call_pb2.Candidate(provider="google", model="gemini-2.5-flash-lite")
+# What the meters of `report` cost at Anthropic's prices, 1 and 5 dollars a million.
+BASELINE_NANOS = 900 * 1_000 + 50 * 5_000
 NOBODY = call_pb2.Candidate(provider="nobody", model="unpriced")
 
 
@@ -109,6 +112,16 @@ async def test_a_route_keeps_who_changed_it_when_and_to_what(system: System) -> 
     listed = await staff.ListRoutes(pb.ListRoutesRequest())
     assert not tagged.routes
     assert third in listed.routes
+
+
+async def test_a_rollback_is_in_force_when_it_returns(system: System) -> None:
+    for candidate in (OPENAI, GOOGLE):
+        await put(system, make_route(candidate))
+    rollback = pb.RollbackRouteRequest(operation="draft", version=1)
+    back = (await system.staff().RollbackRoute(rollback)).route
+
+    assert (list(back.candidates), back.version) == ([OPENAI], 3)
+    assert (await admit(system.backend(), make_call(operation="draft"))).candidate == OPENAI
 
 
 async def test_what_there_is_not_is_not_found(system: System) -> None:
@@ -229,11 +242,24 @@ async def test_adaptive_estimates_are_asked_for_by_the_route(
     assert (admitted.expire_time.seconds - admitted.admit_time.seconds) in (59, 60, 61)
 
 
-async def test_the_baseline_travels_with_the_call(system: System) -> None:
+async def test_calls_save_what_the_baseline_would_have_cost_more(system: System) -> None:
     await put(system, make_route(GOOGLE, baseline_model=ANTHROPIC))
-    admitted = await admit(system.backend(), make_call(operation="draft"))
-
-    assert (await system.backend().CompleteCall(report(admitted))).receipt.total_nanos > 0
+    paid = 0
+    for operation in ("draft", "draft", "summarize"):
+        admitted = await admit(system.backend(), make_call(operation=operation))
+        paid = (await system.backend().CompleteCall(report(admitted))).receipt.total_nanos
+        if operation == "draft":
+            saved = BASELINE_NANOS - paid
+    today = dt.datetime.now(dt.UTC).date()
+    asked = pb.GetUsageRequest(
+        start_day=(today - dt.timedelta(days=1)).isoformat(), end_day=today.isoformat(), org="acme"
+    )
+    for source in (usage_pb2.USAGE_SOURCE_LOG, usage_pb2.USAGE_SOURCE_ROLLUP):
+        asked.source = source
+        usage = await system.staff().GetUsage(asked)
+        # The call without a baseline has saved nothing.
+        assert usage.total.saved_nanos == 2 * saved > 0
+        assert usage.total.cost_nanos == 2 * (BASELINE_NANOS - saved) + paid
 
 
 async def test_viewers_read_and_editors_write(system: System) -> None:

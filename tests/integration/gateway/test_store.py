@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from chassis import database
-from chassis.errors import Internal
+from chassis.errors import Internal, NotFound
 from chassis.process import JobError
 from gateway import key_store, keys
 from gateway.admin.api_keys import ApiKeys
@@ -182,6 +182,20 @@ async def test_a_change_stands_although_its_outcome_could_not_be_written(url: st
         (entry,) = await pool.fetch("SELECT action FROM audit_entry")
 
     assert entry["action"] == "Kill"
+
+
+async def test_an_outcome_quotes_what_the_database_cannot_hold(url: str) -> None:
+    async def refuse(_: str) -> None:
+        raise NotFound("provider", "is not a\0name")
+
+    intent = Intent(actor="k", action="PutPrice", target="price/x", request_json="{}")
+    async with open_pool(url) as pool:
+        with pytest.raises(NotFound):
+            await Audit(Store(pool)).change_elsewhere(intent, refuse)
+        (outcome,) = await pool.fetch("SELECT done, error FROM audit_outcome")
+
+    assert not outcome["done"]
+    assert "is not a\ufffdname" in outcome["error"]
 
 
 async def test_two_keys_never_share_an_id(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
