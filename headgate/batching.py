@@ -1,7 +1,8 @@
 """Self-clocked micro-batching: the same small class at each hop.
 
 While one batch is in flight the next one gathers; when a flight returns, what has gathered leaves
-at once. No timer is involved: an idle batcher adds no delay, a busy one grows its batches.
+at once. No timer is involved: an idle batcher adds no delay, a busy one grows its batches. Only
+where nobody waits for the answers may the first of a batch linger for others.
 """
 
 from __future__ import annotations
@@ -88,6 +89,8 @@ class Batcher(Generic[T, R]):
     exception is raised to that member only. An exception raised by `send` goes to all of them.
     After a flight the loop turns `turn_count` times before the next one leaves: what has arrived
     by then, and what the answers set off, goes with it. That takes no time when nothing is ready.
+    With `linger_seconds` a flight that finds nobody under way waits so long for company, at most
+    until its batch is full or `close` is called.
     A member that is cancelled, or whose deadline passes before its batch leaves, is dropped; one
     that is cancelled later leaves its batch alone.
     """
@@ -100,6 +103,7 @@ class Batcher(Generic[T, R]):
         size_max: int = BATCH_SIZE_MAX,
         waiting_count_max: int = WAITING_COUNT_MAX,
         turn_count: int = 0,
+        linger_seconds: float = 0.0,
     ) -> None:
         self._send = send
         self._flight_count_max = flight_count_max
@@ -108,6 +112,9 @@ class Batcher(Generic[T, R]):
         self._waiting: deque[_Waiting[T, R]] = deque()
         self._flights: set[asyncio.Task[None]] = set()
         self._turn_count = turn_count
+        self._linger_seconds = linger_seconds
+        # Ends the lingering of the flight that lingers. None: none does.
+        self._departure: asyncio.Future[None] | None = None
         self._closed = False
 
     async def submit(self, item: T, *, deadline: float | None = None) -> R:
@@ -146,6 +153,7 @@ class Batcher(Generic[T, R]):
     async def close(self) -> None:
         """Refuses new members and returns when all earlier ones have their answers."""
         self._closed = True
+        self._depart()
         while self._flights:
             await asyncio.wait(self._flights)
 
@@ -156,17 +164,34 @@ class Batcher(Generic[T, R]):
             raise BatcherFullError
 
     def _start_flight(self) -> None:
-        if len(self._flights) < self._flight_count_max:
+        if self._departure is not None:
+            if len(self._waiting) >= self._size_max:
+                self._depart()
+        elif len(self._flights) < self._flight_count_max:
+            if self._linger_seconds and not self._closed:
+                self._departure = asyncio.get_running_loop().create_future()
             flight = asyncio.create_task(self._fly())
             self._flights.add(flight)
             flight.add_done_callback(self._flights.discard)
 
     async def _fly(self) -> None:
         try:
+            if self._departure is not None:
+                await self._linger(self._departure)
             await self._send_waiting()
         finally:
             # At once, not when the task is reaped: who submits in between must start a flight.
             self._flights.discard(asyncio.current_task())
+
+    async def _linger(self, departure: asyncio.Future[None]) -> None:
+        try:
+            await asyncio.wait({departure}, timeout=self._linger_seconds)
+        finally:
+            self._departure = None
+
+    def _depart(self) -> None:
+        if self._departure is not None and not self._departure.done():
+            self._departure.set_result(None)
 
     async def _send_waiting(self) -> None:
         while batch := self._take_batch():
@@ -180,6 +205,9 @@ class Batcher(Generic[T, R]):
                 _answer_all(batch, error)
             for _ in range(self._turn_count):
                 await asyncio.sleep(0)
+            if self._departure is not None:
+                # What came meanwhile has a flight that lingers for it.
+                return
 
     def _take_batch(self) -> list[_Waiting[T, R]]:
         batch: list[_Waiting[T, R]] = []

@@ -68,6 +68,7 @@ class Connection:
         *,
         metadata: Metadata,
         report_seconds_max: float,
+        linger_seconds: float = 0.0,
     ) -> None:
         self.process_id = os.getpid()
         self.loop = asyncio.get_running_loop()
@@ -86,7 +87,7 @@ class Connection:
             self._send_admissions, flight_count_max=FLIGHT_COUNT_MAX
         )
         self._reports: Batcher[_Message[gateway_pb2.CompleteCallRequest], Receipt] = Batcher(
-            self._send_reports, flight_count_max=FLIGHT_COUNT_MAX
+            self._send_reports, flight_count_max=FLIGHT_COUNT_MAX, linger_seconds=linger_seconds
         )
 
     def is_foreign(self) -> bool:
@@ -291,8 +292,7 @@ class Connection:
     def _terms(self, method: str, messages: Sequence[_Message[Any]]) -> tuple[float, Metadata]:
         """Returns the timeout and the metadata of an RPC that carries these."""
         timeout = max(each.deadline for each in messages) - self.loop.time()
-        spans = [each.span for each in messages]
-        return timeout, self._metadata + propagate_spans(method, spans)
+        return timeout, self._metadata + propagate_spans(method, [each.span for each in messages])
 
 
 def _closed() -> ClientClosed:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 # Ends that may be under way in the background; whoever comes then waits for its own.
 BACKGROUND_COUNT_MAX: Final = 10_000
+# How long a report that nobody waits for may wait for others, to share an RPC with them.
+LINGER_SECONDS: Final = 0.02
 # Answers that say for sure that nothing was held.
 _DEFINITE: Final = (InvalidArgument, Unauthenticated, PermissionDenied, NotFound, IdReused)
 # Nobody decided in time.
@@ -144,10 +146,12 @@ class Desk:
             raise ClientClosed("the client is closed")
         connection = self._current
         if connection is None:
+            background = self.policies.reports == "background"
             connection = self._connection = Connection(
                 self._open_channel,
                 metadata=self._metadata,
                 report_seconds_max=self.policies.report_timeout_seconds,
+                linger_seconds=LINGER_SECONDS if background else 0.0,
             )
         return connection
 

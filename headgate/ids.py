@@ -14,6 +14,7 @@ _LOW_BIT_COUNT: Final = 62
 _LOW_MASK: Final = (1 << _LOW_BIT_COUNT) - 1
 # Ids of one millisecond differ by a random step of up to 2^32, so that they can't be guessed.
 _STEP_BYTE_COUNT: Final = 4
+_STEP_COUNT: Final = 32
 _VERSION_BITS: Final = 0x7 << 76
 _VARIANT_BITS: Final = 0b10 << 62
 _TIME_SHIFT: Final = 80
@@ -49,6 +50,8 @@ class IdMaker:
         self._lock = threading.Lock()
         self._time_ms = -1
         self._random = 0
+        # What was drawn and not yet used.
+        self._steps = b""
         self._process_id = os.getpid()
 
     def _advance(self) -> None:
@@ -58,7 +61,11 @@ class IdMaker:
             # The top bit stays 0: room for steps within this millisecond.
             self._random = int.from_bytes(self._read_random(10), "big") & (_RANDOM_MASK >> 1)
             return
-        self._random += 1 + int.from_bytes(self._read_random(_STEP_BYTE_COUNT), "big")
+        if not self._steps:
+            # Many at once: asking the system for each would cost more than all else.
+            self._steps = self._read_random(_STEP_COUNT * _STEP_BYTE_COUNT)
+        step, self._steps = self._steps[:_STEP_BYTE_COUNT], self._steps[_STEP_BYTE_COUNT:]
+        self._random += 1 + int.from_bytes(step, "big")
         if self._random > _RANDOM_MASK:
             self._time_ms += 1
             self._random &= _RANDOM_MASK

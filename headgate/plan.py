@@ -12,6 +12,7 @@ from headgate.decisions import Candidate
 from headgate.options import OnDenied, Priority
 from headgate.wire import render_candidate
 
+_RARE: Final = ("parent_call_id", "team", "user", "session", "ip", "feature", "locale")
 _NO_VARIABLES: Final[Mapping[str, str]] = {}
 
 
@@ -58,18 +59,16 @@ class Plan:
             call_id=self.call_id,
             org=self.org,
             operation=self.operation,
-            parent_call_id=self.parent_call_id,
             input_token_count=self.input_tokens,
             input_byte_count=self.input_bytes,
             max_output_token_count=self.max_output_tokens,
-            labels=self.labels,
-            team=self.team,
-            user=self.user,
-            session=self.session,
-            ip=self.ip,
-            feature=self.feature,
-            locale=self.locale,
         )
+        # Most calls have none of these, and each that is set costs time.
+        for name in _RARE:
+            if value := getattr(self, name):
+                setattr(request, name, value)
+        if self.labels:
+            request.labels.update(self.labels)
         if self.variables:
             request.variables.update(self.variables)
         if self.max_units:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ from headgate.usage.tiers import service_tier
 
 _REDIRECT_STATUS: Final = 300
 _ERROR_STATUS: Final = 400
+# URLs that are remembered parsed; some name a model each.
+_URL_COUNT_MAX: Final = 256
 # What a request that goes elsewhere has of its own.
 _OWN_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding"})
 
@@ -219,7 +222,7 @@ class Governor:
         headers += [*target.headers.items(), ("x-headgate-call-id", call.call_id)]
         return self._http.Request(
             "POST",
-            target.base_url + path,
+            _parse_url(self._http, target.base_url + path),
             headers=headers,
             content=content,
             extensions=exchange.request.extensions,
@@ -233,6 +236,12 @@ class Governor:
         # A redirection is none of ours to follow: where it leads is asked for by itself.
         call.fail(CallOutcome.REJECTED, error_type=str(response.status_code))
         return answer
+
+
+@functools.lru_cache(maxsize=_URL_COUNT_MAX)
+def _parse_url(http: Any, url: str) -> Any:
+    """Returns the URL, parsed once: that costs more than all of its headers."""
+    return http.URL(url)
 
 
 def _is_json(response: Any) -> bool:

@@ -214,3 +214,37 @@ async def test_what_answers_set_off_leaves_with_the_next_batch() -> None:
     async with asyncio.timeout(5):
         assert await asyncio.gather(leading, late, *following) == [0, 6, 22, 24]
     assert wire.batches == [[0], [1, 2], [3, 11, 12]]
+
+
+async def test_the_first_of_a_batch_lingers_for_company_where_it_may() -> None:
+    wire = Wire()
+    batcher = Batcher(wire.send, linger_seconds=0.05)
+    (first,) = submit(batcher, 1)
+    await asyncio.sleep(0)
+    assert wire.batches == []
+    second = submit(batcher, 2)
+    await wire.until_sent(1)
+    # What comes while a batch is under way lingers by itself.
+    third = submit(batcher, 3)
+    await asyncio.sleep(0)
+    wire.answer(0)
+    await wire.until_sent(2)
+    wire.answer(1)
+
+    assert await asyncio.gather(first, *second, *third) == [2, 4, 6]
+    assert wire.batches == [[1, 2], [3]]
+
+
+@pytest.mark.parametrize("why", ["full", "closed"])
+async def test_nobody_lingers_for_nothing(why: str) -> None:
+    wire = Wire()
+    batcher = Batcher(wire.send, linger_seconds=3_600, size_max=2)
+    answers = submit(batcher, 1, *([2] if why == "full" else []))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(batcher.close()) if why == "closed" else None
+    await wire.until_sent(1)
+    wire.answer(0)
+
+    assert await asyncio.gather(*answers) == [2, 4][: len(answers)]
+    if closing:
+        await closing
