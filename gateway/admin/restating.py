@@ -24,14 +24,24 @@ M = TypeVar("M", bound=Message)
 def restate(said: Message, kind: type[M], **more: Any) -> M:
     """Returns a message of another kind with the fields of this one, and more."""
     restated = kind(**more)
-    for field, value in said.ListFields():
-        if field.is_repeated:
-            getattr(restated, field.name).extend(value)
-        elif field.message_type is not None:
-            getattr(restated, field.name).CopyFrom(value)
-        else:
-            setattr(restated, field.name, value)
+    _copy(said, restated)
     return restated
+
+
+def _copy(said: Message, into: Message) -> None:
+    for field, value in said.ListFields():
+        place = getattr(into, field.name)
+        if field.message_type is None:
+            if field.is_repeated:
+                place.extend(value)
+            else:
+                setattr(into, field.name, value)
+        elif field.message_type is into.DESCRIPTOR.fields_by_name[field.name].message_type:
+            place.MergeFrom(value)
+        else:
+            # A part that each contract has for itself; `MergeFrom` would take it for empty.
+            for each in value if field.is_repeated else (value,):
+                _copy(each, place.add() if field.is_repeated else place)
 
 
 class Restating:

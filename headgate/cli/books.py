@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import enum
 import sys
+import uuid
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from headgate.api.common.v1 import book_pb2
+from headgate.api.common.v1 import book_pb2, call_pb2
 from headgate.api.gateway.v1 import book_admin_pb2 as pb
 from headgate.api.gateway.v1 import book_admin_pb2_grpc as pb_grpc
 from headgate.cli.config import WrongUse
+from headgate.cli.days import End, Start, interval
 from headgate.cli.output import Json, say, show_json, show_table
 from headgate.cli.session import open_session
 from headgate.money import format_usd
@@ -40,19 +40,19 @@ class BillFormat(str, enum.Enum):
     CSV = "csv"
 
 
-_Start = Annotated[str, typer.Option("--from", metavar="DAY", help="First day in UTC.")]
-_End = Annotated[str, typer.Option("--to", metavar="DAY", help="Last day in UTC.")]
 _Org = Annotated[str, typer.Option(help="Only this org's.")]
 _BillPath = Annotated[Path, typer.Argument(help="The bill, as the provider wrote it.")]
 _BASIS_POINTS: Final = 100
+# What the contract can carry; the gateway refuses what is absurd.
+_COUNT_MAX: Final = 2**63 - 1
 
 
 @export_app.command("usage")
 def export_usage(
     context: typer.Context,
     *,
-    start: _Start,
-    end: _End,
+    start: Start,
+    end: End,
     org: _Org = "",
     form: Annotated[Format, typer.Option("--format", help="How it is written.")] = Format.CSV,
     output: Annotated[
@@ -60,7 +60,7 @@ def export_usage(
     ] = None,
 ) -> None:
     """Writes usage out, with its progress on the standard error."""
-    first, after = _interval(start, end)
+    first, after = interval(start, end)
     request = pb.ExportUsageRequest(
         format=book_pb2.ExportFormat.Value(f"EXPORT_FORMAT_{form.name}"),
         start_time=first,
@@ -84,6 +84,64 @@ def export_usage(
             file.close()
 
 
+@app.command("record")
+def record(
+    context: typer.Context,
+    org: Annotated[str, typer.Argument(help="Org that used it.")],
+    operation: Annotated[str, typer.Argument(help="What it was for.")],
+    model: Annotated[str, typer.Argument(metavar="PROVIDER/MODEL", help="Where it went.")],
+    *,
+    at: Annotated[str, typer.Option(metavar="DAY", help="Day in UTC, at most 35 days ago.")],
+    note: Annotated[str, typer.Option(help="Why it is booked by hand.")],
+    meter: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=COUNT", help="Such as input_token_count=900; repeat it."),
+    ] = None,
+    nanos: Annotated[
+        int | None, typer.Option(help="Its cost in nano-US-dollars; else by the meters.")
+    ] = None,
+    call_id: Annotated[
+        str, typer.Option("--id", help="UUID under which it is booked once, else a new one.")
+    ] = "",
+    json: Json = False,
+) -> None:
+    """Books usage that no call reported, such as a batch that ran elsewhere."""
+    provider, slash, name = model.partition("/")
+    if not slash:
+        raise WrongUse(f"{model!r} is not PROVIDER/MODEL, such as openai/gpt-4o-mini")
+    usage = book_pb2.ManualUsage(
+        call_id=call_id or str(uuid.uuid4()),
+        org=org,
+        operation=operation,
+        candidate=call_pb2.Candidate(provider=provider, model=name),
+        use_time=interval(at, at)[0],
+        meters=_parse_meters(meter or []),
+        total_nanos=nanos,
+        note=note,
+    )
+    answer: pb.RecordManualUsageResponse = open_session(context).ask_at(
+        pb_grpc.BookAdminServiceStub,
+        lambda books: books.RecordManualUsage,
+        pb.RecordManualUsageRequest(usage=usage),
+    )
+    if json:
+        show_json(answer)
+        return
+    done = "was booked before" if answer.replayed else "is booked"
+    say(f"{usage.call_id} {done} with {format_usd(answer.total_nanos)}.")
+
+
+def _parse_meters(given: Sequence[str]) -> call_pb2.UsageMeters | None:
+    known = call_pb2.UsageMeters.DESCRIPTOR.fields_by_name
+    meters = call_pb2.UsageMeters()
+    for each in given:
+        name, _, count = each.partition("=")
+        if name not in known or not count.isdecimal():
+            raise WrongUse(f"--meter: {each!r} is not NAME=COUNT, such as input_token_count=900")
+        setattr(meters, name, min(int(count), _COUNT_MAX))
+    return meters if given else None
+
+
 @app.command("adjust")
 def adjust(
     context: typer.Context,
@@ -105,57 +163,6 @@ def adjust(
     )
     total = format_usd(answer.total_nanos)
     show_json(answer) if json else say(f"The call is booked with {total} now.")
-
-
-@app.command("reprice")
-def reprice(
-    context: typer.Context,
-    *,
-    start: _Start,
-    end: _End,
-    org: _Org = "",
-    provider: Annotated[str, typer.Option(help="Only this provider's.")] = "",
-    model: Annotated[str, typer.Option(help="Only this model's.")] = "",
-    apply: Annotated[
-        int, typer.Option(metavar="VERSION", help="Book it; the version of the dry run.")
-    ] = 0,
-    json: Json = False,
-) -> None:
-    """Prices calls again, by what was effective when they were admitted. Else a dry run."""
-    first, after = _interval(start, end)
-    request = pb.RepriceRequest(
-        start_time=first,
-        end_time=after,
-        org=org,
-        provider=provider,
-        model=model,
-        apply=apply > 0,
-        expected_version=apply,
-    )
-    answer: pb.RepriceResponse = open_session(context).ask_at(
-        pb_grpc.BookAdminServiceStub, lambda books: books.Reprice, request
-    )
-    if json:
-        show_json(answer)
-        return
-    show_table(
-        ["MODEL", ">CALLS", ">CHANGED", ">UNPRICED", ">BEFORE", ">AFTER"],
-        [
-            [
-                f"{each.provider}/{each.model}" if each.provider else "total",
-                f"{each.call_count:,}",
-                f"{each.changed_count:,}",
-                f"{each.unpriced_count:,}",
-                format_usd(each.before_nanos),
-                format_usd(each.after_nanos),
-            ]
-            for each in [*answer.models, answer.total]
-        ],
-        empty="No call was priced by meters then.",
-        footer=True,
-    )
-    if not apply:
-        say(f"Nothing is changed yet: repeat it with --apply {answer.version}.")
 
 
 @app.command("reconcile")
@@ -208,19 +215,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise WrongUse(f"{path}: {error.strerror}") from None
-
-
-def _interval(start: str, end: str) -> tuple[Timestamp, Timestamp]:
-    first, last = _midnight("--from", start), _midnight("--to", end)
-    found = Timestamp(), Timestamp()
-    found[0].FromDatetime(first)
-    found[1].FromDatetime(last + timedelta(days=1))
-    return found
-
-
-def _midnight(option: str, text: str) -> datetime:
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise WrongUse(f"{option}: {text!r} is not a day; write it like 2026-11-30") from None
-    return datetime(day.year, day.month, day.day, tzinfo=timezone.utc)

@@ -22,6 +22,7 @@ from headgate.cli import (
     limits,
     orgs,
     prices,
+    reprice,
     routes,
     staff,
     statements,
@@ -46,6 +47,7 @@ app: Final = typer.Typer(
     epilog="Exit codes: 0 done, 1 refused, 2 wrong use, 3 nobody answered (repeat it).",
 )
 books.app.add_typer(statements.app)
+books.app.add_typer(reprice.app)
 for _group in (
     limits.app,
     keys.app,
@@ -56,6 +58,7 @@ for _group in (
     prices.app,
     books.app,
     books.export_app,
+    forecasts.app,
     alerts.app,
     channels.app,
     staff.app,
@@ -71,7 +74,6 @@ for _command in (
     limits.counters,
     explain.explain,
     usage.usage,
-    forecasts.forecast,
     staff.login,
     staff.logout,
     policies.diff,

@@ -71,10 +71,9 @@ def show_statement(
     json: Json = False,
 ) -> None:
     """Shows what a closed month charges."""
-    answer: pb.GetStatementResponse = open_session(context).ask_at(
-        BookAdminServiceStub,
-        lambda stub: stub.GetStatement,
-        pb.GetStatementRequest(month=month, org=org),
+    request = pb.GetStatementRequest(month=month, org=org)
+    answer: pb.GetStatementResponse = open_session(context).collect_at(
+        BookAdminServiceStub, lambda stub: stub.GetStatement, request
     )
     if json:
         show_json(answer)

@@ -11,6 +11,7 @@ from headgate.api.accounting.v1 import books_pb2_grpc
 from services.accounting.books.corrections import Corrections
 from services.accounting.books.exports import Exports
 from services.accounting.books.reconciliation import Reconciliation
+from services.accounting.books.repricing import Repricing
 from services.accounting.books.servicer import BookServicer
 from services.accounting.books.statements import Statements
 from services.accounting.config import AccountingSettings
@@ -34,7 +35,8 @@ def add_books(
         BookServicer(
             ledger=ledger,
             prices=prices,
-            corrections=Corrections(pool, prices),
+            corrections=Corrections(pool),
+            repricing=Repricing(pool, prices),
             reconciliation=Reconciliation(pool),
             exports=Exports(pool),
             statements=Statements(pool),

@@ -44,4 +44,5 @@ async def ensure_coming_days(
         day = today + dt.timedelta(days=days)
         # One more, in case that midnight has just passed.
         await ensure_partition(connection, day, days_back=1, days_ahead=DAYS_AHEAD)
+        log.info("partition_ensured", day=str(day), number=days + 1, of=DAYS_AHEAD + 1)
     log.info("partitions_ensured", first_day=str(today), days=DAYS_AHEAD + 1)

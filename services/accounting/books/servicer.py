@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import TypeAlias
 
 import grpc
 
 from chassis.errors import FieldViolation, InvalidArgument
+from chassis.handlers import DEFAULT_DEADLINE_SECONDS, deadline
 from headgate.api.accounting.v1 import books_pb2 as pb
 from headgate.api.accounting.v1 import books_pb2_grpc as pb_grpc
-from services.accounting.books import wire, wire_manual, wire_statements
+from services.accounting.books import wire, wire_manual, wire_reprice, wire_statements
 from services.accounting.books.corrections import Corrections
 from services.accounting.books.exports import Exports
 from services.accounting.books.reconciliation import Reconciliation
+from services.accounting.books.repricing import Repricing
 from services.accounting.books.statements import Statements
 from services.accounting.domain.bills import BadBillError
 from services.accounting.ledger import Ledger
@@ -31,6 +34,7 @@ class BookServicer(pb_grpc.BookServiceServicer):
         ledger: Ledger,
         prices: Prices,
         corrections: Corrections,
+        repricing: Repricing,
         reconciliation: Reconciliation,
         exports: Exports,
         statements: Statements,
@@ -39,6 +43,7 @@ class BookServicer(pb_grpc.BookServiceServicer):
         self._ledger = ledger
         self._prices = prices
         self._corrections = corrections
+        self._repricing = repricing
         self._reconciliation = reconciliation
         self._exports = exports
 
@@ -67,11 +72,9 @@ class BookServicer(pb_grpc.BookServiceServicer):
         return pb.AdjustUsageResponse(total_nanos=total, revision=revision)
 
     async def Reprice(self, request: pb.RepriceRequest, context: Context) -> pb.RepriceResponse:
-        scope, version, audit_id = wire.parse_reprice(request)
-        models, priced_by = await self._corrections.reprice(
-            scope, apply=request.apply, expected_version=version, audit_id=audit_id
-        )
-        return wire.render_reprice(models, priced_by)
+        order = wire_reprice.parse_reprice(request)
+        page = await self._repricing.reprice(order, until=_half_of_the_time())
+        return wire_reprice.render_reprice(page, order)
 
     async def ImportPrices(
         self, request: pb.ImportPricesRequest, context: Context
@@ -121,5 +124,12 @@ class BookServicer(pb_grpc.BookServiceServicer):
     async def GetStatement(
         self, request: pb.GetStatementRequest, context: Context
     ) -> pb.GetStatementResponse:
-        month, org = wire_statements.parse_get(request)
-        return wire_statements.render_lines(await self._statements.list_lines(month, org))
+        query = wire_statements.parse_get(request)
+        return wire_statements.render_lines(await self._statements.list_lines(query), query)
+
+
+def _half_of_the_time() -> float:
+    """Returns when half of the current RPC's time is used, in loop time."""
+    now = asyncio.get_running_loop().time()
+    at = deadline()
+    return now + (DEFAULT_DEADLINE_SECONDS if at is None else at - now) / 2

@@ -36,6 +36,18 @@ class Statement:
     correction_nanos: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineQuery:
+    """Which lines of a statement to list."""
+
+    month: dt.date
+    # Empty: the platform.
+    org: str
+    # Month of usage, org, operation, provider and model of the line before.
+    after: tuple[dt.date, str, str, str, str] = (dt.date.min, "", "", "", "")
+    limit: int = LINE_COUNT_MAX
+
+
 class Statements:
     """Closed months and what they charge."""
 
@@ -77,13 +89,14 @@ class Statements:
         )
         return [_statement(row) for row in rows]
 
-    async def list_lines(self, month: dt.date, org: str) -> Sequence[asyncpg.Record]:
-        """Returns the lines of a statement. Raises NotFound if the month is not closed."""
+    async def list_lines(self, query: LineQuery) -> Sequence[asyncpg.Record]:
+        """Returns lines of a statement. Raises NotFound if the month is not closed."""
+        month, org = query.month, query.org
         closed = await self._pool.fetch(STATEMENTS.list_statements.sql, org, month + _ONE_DAY, 1)
         if not closed or closed[0]["month"] != month:
             raise NotFound("statement", f"{month:%Y-%m}")
         return await self._pool.fetch(
-            STATEMENTS.list_statement_lines.sql, month, org, LINE_COUNT_MAX
+            STATEMENTS.list_statement_lines.sql, month, org, query.limit, *query.after
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,20 +13,18 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.checks import Checks
 from headgate.api.accounting.v1 import books_pb2 as pb
 from headgate.api.common.v1 import book_pb2
-from services.accounting.books.corrections import Repriced, Scope
 from services.accounting.books.exports import Format
 from services.accounting.books.reconciliation import Bill
 from services.accounting.domain.bills import BillFormat
 from services.accounting.domain.reconciliation import TOLERANCE_DEFAULT, Deviation
 from services.accounting.domain.usage import AMOUNT_MAX
 from services.accounting.overrides import Override
-from services.accounting.wire import INT64_MAX, NAME_LENGTH_MAX, PROVIDER_LENGTH_MAX
+from services.accounting.wire import NAME_LENGTH_MAX, PROVIDER_LENGTH_MAX
 from services.accounting.wire_prices import parse_audit_id, parse_overrides
 from services.accounting.wire_usage import check_interval, parse_instant
 
 NOTE_LENGTH_MAX: Final = 1_024
 PRICE_COUNT_MAX: Final = 10_000
-REPRICE_DAY_COUNT_MAX: Final = 92
 BILL_BYTES_MAX: Final = 3_000_000
 TOLERANCE_MAX: Final = 10_000
 _FORMATS: Final = frozenset(Format)
@@ -61,48 +59,6 @@ def parse_adjustment(request: pb.AdjustUsageRequest) -> Adjustment:
     return adjustment
 
 
-def parse_reprice(request: pb.RepriceRequest) -> tuple[Scope, int, str]:
-    """Returns which calls to price again, the expected version and the audit id."""
-    checks = Checks()
-    start, end = parse_span(
-        checks, request.start_time, request.end_time, day_count_max=REPRICE_DAY_COUNT_MAX
-    )
-    scope = Scope(
-        start=start,
-        end=end,
-        org=_optional(checks, "org", request.org),
-        provider=_optional(checks, "provider", request.provider, PROVIDER_LENGTH_MAX),
-        model=_optional(checks, "model", request.model),
-    )
-    version = checks.integer(
-        "expected_version",
-        request.expected_version,
-        minimum=int(request.apply),
-        maximum=INT64_MAX if request.apply else 0,
-    )
-    audit_id = parse_audit_id(checks, request.audit_id)
-    checks.raise_if_any()
-    return scope, version, audit_id
-
-
-def render_reprice(models: Mapping[tuple[str, str], Repriced], version: int) -> pb.RepriceResponse:
-    """Renders the sums by model, and over all of them."""
-    rendered = [
-        _render_repriced(provider, model, sums)
-        for (provider, model), sums in sorted(models.items())
-    ]
-    total = Repriced(
-        call_count=sum(each.call_count for each in models.values()),
-        changed_count=sum(each.changed_count for each in models.values()),
-        unpriced_count=sum(each.unpriced_count for each in models.values()),
-        before_nanos=sum(each.before_nanos for each in models.values()),
-        after_nanos=sum(each.after_nanos for each in models.values()),
-    )
-    return pb.RepriceResponse(
-        models=rendered, total=_render_repriced("", "", total), version=version
-    )
-
-
 def parse_import(request: pb.ImportPricesRequest) -> tuple[list[Override], str]:
     """Returns the overrides, and the audit id. Raises InvalidArgument with every violation."""
     checks = Checks()
@@ -126,7 +82,7 @@ def parse_bill(request: pb.ReconcileBillRequest) -> Bill:
         "tolerance_basis_points", request.tolerance_basis_points, minimum=0, maximum=TOLERANCE_MAX
     )
     provider = checks.text("provider", request.provider, max_length=PROVIDER_LENGTH_MAX)
-    org = _optional(checks, "org", request.org)
+    org = optional(checks, "org", request.org)
     parse_audit_id(checks, request.audit_id)
     checks.raise_if_any()
     return Bill(
@@ -154,7 +110,7 @@ def parse_export(
     checks = Checks()
     checks.choice("format", request.format, allowed=_FORMATS)
     start, end = parse_span(checks, request.start_time, request.end_time)
-    org = _optional(checks, "org", request.org)
+    org = optional(checks, "org", request.org)
     checks.raise_if_any()
     return Format(request.format), start, end, org
 
@@ -173,20 +129,9 @@ def parse_span(
     return start, end
 
 
-def _optional(checks: Checks, field: str, value: str, max_length: int = NAME_LENGTH_MAX) -> str:
+def optional(checks: Checks, field: str, value: str, max_length: int = NAME_LENGTH_MAX) -> str:
+    """Returns a text that may be empty, which leaves nothing out."""
     return checks.text(field, value, min_length=0, max_length=max_length)
-
-
-def _render_repriced(provider: str, model: str, sums: Repriced) -> book_pb2.CorrectionSums:
-    return book_pb2.CorrectionSums(
-        provider=provider,
-        model=model,
-        call_count=sums.call_count,
-        changed_count=sums.changed_count,
-        unpriced_count=sums.unpriced_count,
-        before_nanos=sums.before_nanos,
-        after_nanos=sums.after_nanos,
-    )
 
 
 def _render_deviation(deviation: Deviation) -> book_pb2.Deviation:

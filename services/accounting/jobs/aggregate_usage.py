@@ -30,7 +30,7 @@ async def aggregate_usage(settings: AccountingSettings) -> None:
         settings, name="accounting-aggregate-usage", statement_timeout_ms=STATEMENT_TIMEOUT_MS
     ) as connection:
         days = await list_days(connection, days_back=DAYS_BACK)
-        for day in days:
+        for number, day in enumerate(days, start=1):
             differences = await find_differences(connection, day)
             for each in differences[:LOGGED_COUNT_MAX]:
                 log.error(
@@ -41,6 +41,13 @@ async def aggregate_usage(settings: AccountingSettings) -> None:
             if differences:
                 await rebuild(connection, day)
             total += len(differences)
+            log.info(
+                "day_verified",
+                day=str(day),
+                number=number,
+                of=len(days),
+                differences=len(differences),
+            )
     if total:
         raise JobError(f"{total} rollups differed from the usage log and were rebuilt")
     log.info("rollups_verified", days=len(days))

@@ -28,7 +28,9 @@ async def check_alerts(settings: AccountingSettings) -> None:
         open_alerting(settings, pool, NoOpMeter(_NAME)) as alerting,
     ):
         failed = await alerting.watch.check()
+        log.info("alerts_checking", done="feeds", failed=failed)
         anomaly_count = await look_for_anomalies(pool)
+        log.info("alerts_checking", done="anomalies", anomaly_count=anomaly_count)
         try:
             high_count = await alerting.budgets.check()
         except grpc.aio.AioRpcError:

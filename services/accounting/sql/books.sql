@@ -20,7 +20,8 @@ WHERE org = $1::text AND call_id = $2::uuid AND audit_id = $3::text;
 
 -- name: list_priced_calls
 -- Calls that were charged by meters, or would have been if they had had a price; with what stands
--- for them now. What staff said is left alone. In the order of admission, after a key.
+-- for them now. What staff said is left alone. Of one day, by org and id, as its partition has
+-- them, after the call that $6 to $8 name.
 SELECT
     l.org,
     l.call_id,
@@ -72,9 +73,9 @@ WHERE
     AND ($3::text = '' OR l.org = $3::text)
     AND ($4::text = '' OR l.provider = $4::text)
     AND ($5::text = '' OR l.model = $5::text)
-    AND (l.admit_time, l.org, l.call_id) > ($6::timestamptz, $7::text, $8::uuid)
+    AND (l.org, l.call_id, l.admit_time) > ($7::text, $8::uuid, $6::timestamptz)
     AND newest.cost_basis IN (1, 2)
-ORDER BY l.admit_time, l.org, l.call_id
+ORDER BY l.org, l.call_id, l.admit_time
 LIMIT $9::integer;
 
 -- name: count_rows

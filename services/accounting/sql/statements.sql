@@ -38,17 +38,34 @@ ORDER BY c.month DESC
 LIMIT $3::integer;
 
 -- name: list_statement_lines
--- Of an org by operation, provider and model; of the platform by org.
+-- Of an org by operation, provider and model; of the platform by org. After the line that $4 to $8
+-- name.
 SELECT
-    l.usage_month,
-    l.org,
-    CASE WHEN $2::text = '' THEN '' ELSE l.operation END AS operation,
-    CASE WHEN $2::text = '' THEN '' ELSE l.provider END AS provider,
-    CASE WHEN $2::text = '' THEN '' ELSE l.model END AS model,
-    sum(l.call_count)::bigint AS call_count,
-    sum(l.cost_nanos) AS cost_nanos
-FROM statement_line AS l
-WHERE l.month = $1::date AND ($2::text = '' OR l.org = $2::text)
-GROUP BY 1, 2, 3, 4, 5
-ORDER BY 1, 2, 3, 4, 5
+    g.usage_month,
+    g.org,
+    g.operation,
+    g.provider,
+    g.model,
+    g.call_count,
+    g.cost_nanos
+FROM (
+    SELECT
+        l.usage_month,
+        l.org,
+        CASE WHEN $2::text = '' THEN '' ELSE l.operation END AS operation,
+        CASE WHEN $2::text = '' THEN '' ELSE l.provider END AS provider,
+        CASE WHEN $2::text = '' THEN '' ELSE l.model END AS model,
+        sum(l.call_count)::bigint AS call_count,
+        sum(l.cost_nanos) AS cost_nanos
+    FROM statement_line AS l
+    WHERE
+        l.month = $1::date
+        AND ($2::text = '' OR l.org = $2::text)
+        AND (l.usage_month, l.org) >= ($4::date, $5::text)
+    GROUP BY 1, 2, 3, 4, 5
+) AS g
+WHERE
+    (g.usage_month, g.org, g.operation, g.provider, g.model)
+    > ($4::date, $5::text, $6::text, $7::text, $8::text)
+ORDER BY g.usage_month, g.org, g.operation, g.provider, g.model
 LIMIT $3::integer;

@@ -183,65 +183,6 @@ def price(nanos: int, model: str = MODEL, **changes: Any) -> price_pb2.ModelPric
     return found
 
 
-def reprice(**changes: Any) -> pb.RepriceRequest:
-    fields: dict[str, Any] = {
-        "start_time": instant(now() - WHOLE),
-        "end_time": instant(now() + dt.timedelta(minutes=1)),
-        "audit_id": "a9",
-    }
-    return pb.RepriceRequest(**(fields | changes))
-
-
-async def test_the_past_is_priced_again_only_when_told_and_only_once(
-    stub: Stub, books: Any, admin: Connection
-) -> None:
-    await book(stub)
-    unpriced = await book(
-        stub, candidate=call_pb2.Candidate(provider=PROVIDER, model="new"), held_nanos=9_999
-    )
-    credited = await book(stub, org="globex")
-    await books.AdjustUsage(
-        pb.AdjustUsageRequest(
-            org="globex", call_id=credited, delta_nanos=-1, note="n", audit_id="a"
-        )
-    )
-    right: dict[str, Any] = {"effective_time": instant(now() - WHOLE)}
-    for each in (price(2, **right), price(3, model="new", **right)):
-        await stub.PutPrice(accounting_pb2.PutPriceRequest(price=each, audit_id=each.model))
-    before = SAMPLE_NANOS + 9_999 + SAMPLE_NANOS - 1
-
-    dry = await books.Reprice(reprice())
-    await assert_sums_hold(admin, before)
-    done = await books.Reprice(reprice(apply=True, expected_version=dry.version))
-    again = await books.Reprice(reprice(apply=True, expected_version=dry.version))
-
-    assert (dry.total.call_count, dry.total.changed_count) == (2, 2)
-    assert (dry.total.before_nanos, dry.total.after_nanos) == (SAMPLE_NANOS + 9_999, 550)
-    assert [each.model for each in dry.models] == [MODEL, "new"]
-    assert done == dry
-    assert again.total.changed_count == 0
-    await assert_sums_hold(admin, 220 + 330 + SAMPLE_NANOS - 1)
-    assert await admin.fetchval("SELECT sum(unreported_count)::int FROM rollup_platform_day") == 0
-    row = await admin.fetchrow(
-        "SELECT total_nanos, cost_basis, price_version FROM usage_log"
-        " WHERE call_id = $1 AND revision = 2",
-        unpriced,
-    )
-    assert row is not None
-    assert tuple(row) == (330, call_pb2.COST_BASIS_METERS, dry.version)
-
-
-async def test_a_dry_run_of_another_book_is_not_applied(stub: Stub, books: Any) -> None:
-    await book(stub)
-    dry = await books.Reprice(reprice())
-    await stub.PutPrice(accounting_pb2.PutPriceRequest(price=price(2), audit_id="p"))
-
-    error = await refusal(books.Reprice(reprice(apply=True, expected_version=dry.version)))
-
-    assert error.code is grpc.StatusCode.FAILED_PRECONDITION
-    assert error.reason == "PRICE_VERSION_CHANGED"
-
-
 async def test_an_import_is_one_version_or_nothing(stub: Stub, books: Any) -> None:
     good = [price(2), price(3, model="other", org="acme")]
     request = pb.ImportPricesRequest(prices=good, validate_only=True, audit_id="a")

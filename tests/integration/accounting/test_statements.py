@@ -15,7 +15,7 @@ import pytest
 from chassis.database import Connection
 from headgate.api.accounting.v1 import books_pb2 as pb
 from headgate.api.accounting.v1 import books_pb2_grpc
-from services.accounting.books.statements import GRACE_DAYS, Statements
+from services.accounting.books.statements import GRACE_DAYS, LineQuery, Statements
 from services.accounting.config import AccountingSettings
 from services.accounting.jobs.close_spend_day import close_spend_day
 from tests.integration.accounting.refusals import refusal
@@ -50,7 +50,7 @@ async def use(admin: Connection, day: dt.date, nanos: int, org: str = "acme") ->
 
 
 async def lines(statements: Statements, month: dt.date, org: str = "") -> list[tuple[Any, ...]]:
-    rows = await statements.list_lines(month, org)
+    rows = await statements.list_lines(LineQuery(month=month, org=org))
     return [(text(row["usage_month"]), row["org"], int(row["cost_nanos"])) for row in rows]
 
 
@@ -180,6 +180,26 @@ async def test_months_are_closed_in_order_when_they_are_over(
     assert [(each.operation, each.model, each.cost_nanos) for each in found.lines] == [
         ("o", "m", 5)
     ]
+
+
+async def test_a_statement_comes_a_page_at_a_time(
+    channel: grpc.aio.Channel, admin: Connection, replica: Replica
+) -> None:
+    books: Any = books_pb2_grpc.BookServiceStub(channel)
+    await replica.ledger.record([report()])
+    for org in ("a", "b", "c"):
+        await use(admin, LAST_MONTH, 5, org=org)
+    await Statements(replica.pool).close(LAST_MONTH, audit_id="a")
+    request = pb.GetStatementRequest(month=text(LAST_MONTH), page_size=2)
+    first = await books.GetStatement(request)
+    request.page_token = first.next_page_token
+    second = await books.GetStatement(request)
+    request.org = "a"
+    error = await refusal(books.GetStatement(request))
+
+    assert [line.org for line in (*first.lines, *second.lines)] == ["a", "b", "c"]
+    assert second.next_page_token == ""
+    assert [each.field for each in error.violations] == ["page_token"]
 
 
 async def test_the_job_closes_what_is_due_and_is_harmless_twice_or_without_any_usage(

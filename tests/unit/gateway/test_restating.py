@@ -10,11 +10,18 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from gateway.admin.restating import restate
-from headgate.api.accounting.v1 import alerts_pb2, channels_pb2, forecasts_pb2, policies_pb2
+from headgate.api.accounting.v1 import (
+    alerts_pb2,
+    books_pb2,
+    channels_pb2,
+    forecasts_pb2,
+    policies_pb2,
+)
 from headgate.api.admission.v1 import admission_pb2
 from headgate.api.common.v1 import channel_pb2
 from headgate.api.gateway.v1 import (
     alert_admin_pb2,
+    book_admin_pb2,
     channel_admin_pb2,
     forecast_admin_pb2,
     policy_admin_pb2,
@@ -24,6 +31,7 @@ from headgate.api.health.v1 import health_pb2
 # Contract of staff, and the inner one.
 PAIRS = [
     (alert_admin_pb2, alerts_pb2),
+    (book_admin_pb2, books_pb2),
     (channel_admin_pb2, channels_pb2),
     (forecast_admin_pb2, forecasts_pb2),
 ]
@@ -119,3 +127,13 @@ def test_what_the_gateway_adds_is_added() -> None:
     restated = restate(said, alerts_pb2.ResolveAlertRequest, actor="k_ann", audit_id="a1")
 
     assert (restated.alert_id, restated.actor, restated.audit_id) == (7, "k_ann", "a1")
+
+
+def test_parts_that_each_contract_has_for_itself_are_restated_too() -> None:
+    said = forecasts_pb2.ForecastCallsResponse(total_nanos=7)
+    said.costs.add(call_nanos=7, total_nanos=7)
+    said.costs.add()
+    restated = restate(said, forecast_admin_pb2.ForecastCallsResponse)
+
+    assert [each.call_nanos for each in restated.costs] == [7, 0]
+    assert [each.HasField("total_nanos") for each in restated.costs] == [True, False]

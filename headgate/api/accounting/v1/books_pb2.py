@@ -27,7 +27,7 @@ from headgate.api.common.v1 import book_pb2 as headgate_dot_api_dot_common_dot_v
 from headgate.api.common.v1 import price_pb2 as headgate_dot_api_dot_common_dot_v1_dot_price__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&headgate/api/accounting/v1/books.proto\x12\x1aheadgate.api.accounting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/book.proto\x1a\"headgate/api/common/v1/price.proto\"`\n\x18RecordManualUsageRequest\x12\x32\n\x05usage\x18\x01 \x01(\x0b\x32#.headgate.api.common.v1.ManualUsage\x12\x10\n\x08\x61udit_id\x18\x02 \x01(\t\"B\n\x19RecordManualUsageResponse\x12\x13\n\x0btotal_nanos\x18\x01 \x01(\x03\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"g\n\x12\x41\x64justUsageRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65lta_nanos\x18\x03 \x01(\x03\x12\x0c\n\x04note\x18\x04 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x05 \x01(\t\"<\n\x13\x41\x64justUsageResponse\x12\x13\n\x0btotal_nanos\x18\x01 \x01(\x03\x12\x10\n\x08revision\x18\x02 \x01(\x05\"\xd7\x01\n\x0eRepriceRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\r\n\x05\x61pply\x18\x06 \x01(\x08\x12\x18\n\x10\x65xpected_version\x18\x07 \x01(\x03\x12\x10\n\x08\x61udit_id\x18\x08 \x01(\t\"\x91\x01\n\x0fRepriceResponse\x12\x36\n\x06models\x18\x01 \x03(\x0b\x32&.headgate.api.common.v1.CorrectionSums\x12\x35\n\x05total\x18\x02 \x01(\x0b\x32&.headgate.api.common.v1.CorrectionSums\x12\x0f\n\x07version\x18\x03 \x01(\x03\"r\n\x13ImportPricesRequest\x12\x32\n\x06prices\x18\x01 \x03(\x0b\x32\".headgate.api.common.v1.ModelPrice\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12\x10\n\x08\x61udit_id\x18\x03 \x01(\t\"W\n\x14ImportPricesResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x15\n\rchanged_count\x18\x02 \x01(\x05\x12\x17\n\x0funchanged_count\x18\x03 \x01(\x05\"\xac\x01\n\x14ReconcileBillRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x32\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\".headgate.api.common.v1.BillFormat\x12\x0b\n\x03org\x18\x04 \x01(\t\x12\x1e\n\x16tolerance_basis_points\x18\x05 \x01(\x05\x12\x10\n\x08\x61udit_id\x18\x06 \x01(\t\"\x80\x01\n\x15ReconcileBillResponse\x12\x35\n\ndeviations\x18\x01 \x03(\x0b\x32!.headgate.api.common.v1.Deviation\x12\x30\n\x05total\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.Deviation\"\xb5\x01\n\x12\x45xportUsageRequest\x12\x34\n\x06\x66ormat\x18\x01 \x01(\x0e\x32$.headgate.api.common.v1.ExportFormat\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03org\x18\x04 \x01(\t\"K\n\x13\x45xportUsageResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\trow_count\x18\x02 \x01(\x03\x12\x13\n\x0btotal_count\x18\x03 \x01(\x03\"4\n\x11\x43loseMonthRequest\x12\r\n\x05month\x18\x01 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x02 \x01(\t\"Z\n\x12\x43loseMonthResponse\x12\x34\n\tstatement\x18\x01 \x01(\x0b\x32!.headgate.api.common.v1.Statement\x12\x0e\n\x06\x63losed\x18\x02 \x01(\x08\"$\n\x15ListStatementsRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\"O\n\x16ListStatementsResponse\x12\x35\n\nstatements\x18\x01 \x03(\x0b\x32!.headgate.api.common.v1.Statement\"1\n\x13GetStatementRequest\x12\r\n\x05month\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\"L\n\x14GetStatementResponse\x12\x34\n\x05lines\x18\x01 \x03(\x0b\x32%.headgate.api.common.v1.StatementLine2\x98\x08\n\x0b\x42ookService\x12\x80\x01\n\x11RecordManualUsage\x12\x34.headgate.api.accounting.v1.RecordManualUsageRequest\x1a\x35.headgate.api.accounting.v1.RecordManualUsageResponse\x12n\n\x0b\x41\x64justUsage\x12..headgate.api.accounting.v1.AdjustUsageRequest\x1a/.headgate.api.accounting.v1.AdjustUsageResponse\x12\x62\n\x07Reprice\x12*.headgate.api.accounting.v1.RepriceRequest\x1a+.headgate.api.accounting.v1.RepriceResponse\x12q\n\x0cImportPrices\x12/.headgate.api.accounting.v1.ImportPricesRequest\x1a\x30.headgate.api.accounting.v1.ImportPricesResponse\x12t\n\rReconcileBill\x12\x30.headgate.api.accounting.v1.ReconcileBillRequest\x1a\x31.headgate.api.accounting.v1.ReconcileBillResponse\x12p\n\x0b\x45xportUsage\x12..headgate.api.accounting.v1.ExportUsageRequest\x1a/.headgate.api.accounting.v1.ExportUsageResponse0\x01\x12k\n\nCloseMonth\x12-.headgate.api.accounting.v1.CloseMonthRequest\x1a..headgate.api.accounting.v1.CloseMonthResponse\x12w\n\x0eListStatements\x12\x31.headgate.api.accounting.v1.ListStatementsRequest\x1a\x32.headgate.api.accounting.v1.ListStatementsResponse\x12q\n\x0cGetStatement\x12/.headgate.api.accounting.v1.GetStatementRequest\x1a\x30.headgate.api.accounting.v1.GetStatementResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&headgate/api/accounting/v1/books.proto\x12\x1aheadgate.api.accounting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/book.proto\x1a\"headgate/api/common/v1/price.proto\"`\n\x18RecordManualUsageRequest\x12\x32\n\x05usage\x18\x01 \x01(\x0b\x32#.headgate.api.common.v1.ManualUsage\x12\x10\n\x08\x61udit_id\x18\x02 \x01(\t\"B\n\x19RecordManualUsageResponse\x12\x13\n\x0btotal_nanos\x18\x01 \x01(\x03\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"g\n\x12\x41\x64justUsageRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65lta_nanos\x18\x03 \x01(\x03\x12\x0c\n\x04note\x18\x04 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x05 \x01(\t\"<\n\x13\x41\x64justUsageResponse\x12\x13\n\x0btotal_nanos\x18\x01 \x01(\x03\x12\x10\n\x08revision\x18\x02 \x01(\x05\"\xfe\x01\n\x0eRepriceRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\r\n\x05\x61pply\x18\x06 \x01(\x08\x12\x18\n\x10\x65xpected_version\x18\x07 \x01(\x03\x12\x10\n\x08\x61udit_id\x18\x08 \x01(\t\x12\x11\n\tpage_size\x18\t \x01(\x05\x12\x12\n\npage_token\x18\n \x01(\t\"\xda\x01\n\x0fRepriceResponse\x12\x36\n\x06models\x18\x01 \x03(\x0b\x32&.headgate.api.common.v1.CorrectionSums\x12\x35\n\x05total\x18\x02 \x01(\x0b\x32&.headgate.api.common.v1.CorrectionSums\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\x12.\n\nreach_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"r\n\x13ImportPricesRequest\x12\x32\n\x06prices\x18\x01 \x03(\x0b\x32\".headgate.api.common.v1.ModelPrice\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12\x10\n\x08\x61udit_id\x18\x03 \x01(\t\"W\n\x14ImportPricesResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x15\n\rchanged_count\x18\x02 \x01(\x05\x12\x17\n\x0funchanged_count\x18\x03 \x01(\x05\"\xac\x01\n\x14ReconcileBillRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x32\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\".headgate.api.common.v1.BillFormat\x12\x0b\n\x03org\x18\x04 \x01(\t\x12\x1e\n\x16tolerance_basis_points\x18\x05 \x01(\x05\x12\x10\n\x08\x61udit_id\x18\x06 \x01(\t\"\x80\x01\n\x15ReconcileBillResponse\x12\x35\n\ndeviations\x18\x01 \x03(\x0b\x32!.headgate.api.common.v1.Deviation\x12\x30\n\x05total\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.Deviation\"\xb5\x01\n\x12\x45xportUsageRequest\x12\x34\n\x06\x66ormat\x18\x01 \x01(\x0e\x32$.headgate.api.common.v1.ExportFormat\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03org\x18\x04 \x01(\t\"K\n\x13\x45xportUsageResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\trow_count\x18\x02 \x01(\x03\x12\x13\n\x0btotal_count\x18\x03 \x01(\x03\"4\n\x11\x43loseMonthRequest\x12\r\n\x05month\x18\x01 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x02 \x01(\t\"Z\n\x12\x43loseMonthResponse\x12\x34\n\tstatement\x18\x01 \x01(\x0b\x32!.headgate.api.common.v1.Statement\x12\x0e\n\x06\x63losed\x18\x02 \x01(\x08\"$\n\x15ListStatementsRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\"O\n\x16ListStatementsResponse\x12\x35\n\nstatements\x18\x01 \x03(\x0b\x32!.headgate.api.common.v1.Statement\"X\n\x13GetStatementRequest\x12\r\n\x05month\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"e\n\x14GetStatementResponse\x12\x34\n\x05lines\x18\x01 \x03(\x0b\x32%.headgate.api.common.v1.StatementLine\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x98\x08\n\x0b\x42ookService\x12\x80\x01\n\x11RecordManualUsage\x12\x34.headgate.api.accounting.v1.RecordManualUsageRequest\x1a\x35.headgate.api.accounting.v1.RecordManualUsageResponse\x12n\n\x0b\x41\x64justUsage\x12..headgate.api.accounting.v1.AdjustUsageRequest\x1a/.headgate.api.accounting.v1.AdjustUsageResponse\x12\x62\n\x07Reprice\x12*.headgate.api.accounting.v1.RepriceRequest\x1a+.headgate.api.accounting.v1.RepriceResponse\x12q\n\x0cImportPrices\x12/.headgate.api.accounting.v1.ImportPricesRequest\x1a\x30.headgate.api.accounting.v1.ImportPricesResponse\x12t\n\rReconcileBill\x12\x30.headgate.api.accounting.v1.ReconcileBillRequest\x1a\x31.headgate.api.accounting.v1.ReconcileBillResponse\x12p\n\x0b\x45xportUsage\x12..headgate.api.accounting.v1.ExportUsageRequest\x1a/.headgate.api.accounting.v1.ExportUsageResponse0\x01\x12k\n\nCloseMonth\x12-.headgate.api.accounting.v1.CloseMonthRequest\x1a..headgate.api.accounting.v1.CloseMonthResponse\x12w\n\x0eListStatements\x12\x31.headgate.api.accounting.v1.ListStatementsRequest\x1a\x32.headgate.api.accounting.v1.ListStatementsResponse\x12q\n\x0cGetStatement\x12/.headgate.api.accounting.v1.GetStatementRequest\x1a\x30.headgate.api.accounting.v1.GetStatementResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,33 +43,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADJUSTUSAGERESPONSE']._serialized_start=445
   _globals['_ADJUSTUSAGERESPONSE']._serialized_end=505
   _globals['_REPRICEREQUEST']._serialized_start=508
-  _globals['_REPRICEREQUEST']._serialized_end=723
-  _globals['_REPRICERESPONSE']._serialized_start=726
-  _globals['_REPRICERESPONSE']._serialized_end=871
-  _globals['_IMPORTPRICESREQUEST']._serialized_start=873
-  _globals['_IMPORTPRICESREQUEST']._serialized_end=987
-  _globals['_IMPORTPRICESRESPONSE']._serialized_start=989
-  _globals['_IMPORTPRICESRESPONSE']._serialized_end=1076
-  _globals['_RECONCILEBILLREQUEST']._serialized_start=1079
-  _globals['_RECONCILEBILLREQUEST']._serialized_end=1251
-  _globals['_RECONCILEBILLRESPONSE']._serialized_start=1254
-  _globals['_RECONCILEBILLRESPONSE']._serialized_end=1382
-  _globals['_EXPORTUSAGEREQUEST']._serialized_start=1385
-  _globals['_EXPORTUSAGEREQUEST']._serialized_end=1566
-  _globals['_EXPORTUSAGERESPONSE']._serialized_start=1568
-  _globals['_EXPORTUSAGERESPONSE']._serialized_end=1643
-  _globals['_CLOSEMONTHREQUEST']._serialized_start=1645
-  _globals['_CLOSEMONTHREQUEST']._serialized_end=1697
-  _globals['_CLOSEMONTHRESPONSE']._serialized_start=1699
-  _globals['_CLOSEMONTHRESPONSE']._serialized_end=1789
-  _globals['_LISTSTATEMENTSREQUEST']._serialized_start=1791
-  _globals['_LISTSTATEMENTSREQUEST']._serialized_end=1827
-  _globals['_LISTSTATEMENTSRESPONSE']._serialized_start=1829
-  _globals['_LISTSTATEMENTSRESPONSE']._serialized_end=1908
-  _globals['_GETSTATEMENTREQUEST']._serialized_start=1910
-  _globals['_GETSTATEMENTREQUEST']._serialized_end=1959
-  _globals['_GETSTATEMENTRESPONSE']._serialized_start=1961
-  _globals['_GETSTATEMENTRESPONSE']._serialized_end=2037
-  _globals['_BOOKSERVICE']._serialized_start=2040
-  _globals['_BOOKSERVICE']._serialized_end=3088
+  _globals['_REPRICEREQUEST']._serialized_end=762
+  _globals['_REPRICERESPONSE']._serialized_start=765
+  _globals['_REPRICERESPONSE']._serialized_end=983
+  _globals['_IMPORTPRICESREQUEST']._serialized_start=985
+  _globals['_IMPORTPRICESREQUEST']._serialized_end=1099
+  _globals['_IMPORTPRICESRESPONSE']._serialized_start=1101
+  _globals['_IMPORTPRICESRESPONSE']._serialized_end=1188
+  _globals['_RECONCILEBILLREQUEST']._serialized_start=1191
+  _globals['_RECONCILEBILLREQUEST']._serialized_end=1363
+  _globals['_RECONCILEBILLRESPONSE']._serialized_start=1366
+  _globals['_RECONCILEBILLRESPONSE']._serialized_end=1494
+  _globals['_EXPORTUSAGEREQUEST']._serialized_start=1497
+  _globals['_EXPORTUSAGEREQUEST']._serialized_end=1678
+  _globals['_EXPORTUSAGERESPONSE']._serialized_start=1680
+  _globals['_EXPORTUSAGERESPONSE']._serialized_end=1755
+  _globals['_CLOSEMONTHREQUEST']._serialized_start=1757
+  _globals['_CLOSEMONTHREQUEST']._serialized_end=1809
+  _globals['_CLOSEMONTHRESPONSE']._serialized_start=1811
+  _globals['_CLOSEMONTHRESPONSE']._serialized_end=1901
+  _globals['_LISTSTATEMENTSREQUEST']._serialized_start=1903
+  _globals['_LISTSTATEMENTSREQUEST']._serialized_end=1939
+  _globals['_LISTSTATEMENTSRESPONSE']._serialized_start=1941
+  _globals['_LISTSTATEMENTSRESPONSE']._serialized_end=2020
+  _globals['_GETSTATEMENTREQUEST']._serialized_start=2022
+  _globals['_GETSTATEMENTREQUEST']._serialized_end=2110
+  _globals['_GETSTATEMENTRESPONSE']._serialized_start=2112
+  _globals['_GETSTATEMENTRESPONSE']._serialized_end=2213
+  _globals['_BOOKSERVICE']._serialized_start=2216
+  _globals['_BOOKSERVICE']._serialized_end=3264
 # @@protoc_insertion_point(module_scope)

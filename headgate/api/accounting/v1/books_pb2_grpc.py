@@ -103,7 +103,8 @@ class BookServiceServicer(object):
 
     def Reprice(self, request, context):
         """Prices calls again that are booked, as new revisions, by the prices that were effective when
-        they were admitted. A dry run unless told otherwise.
+        they were admitted. A dry run unless told otherwise. Goes through the interval a page at a time;
+        a page that is repeated changes nothing again. Errors: PRICE_VERSION_CHANGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

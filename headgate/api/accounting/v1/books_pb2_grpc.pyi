@@ -41,7 +41,8 @@ class BookServiceStub:
     """Adds to a call's total or takes from it, as a new revision. Errors: CALL_NOT_FOUND."""
     Reprice: _grpc.UnaryUnaryMultiCallable[_books_pb2.RepriceRequest, _books_pb2.RepriceResponse]
     """Prices calls again that are booked, as new revisions, by the prices that were effective when
-    they were admitted. A dry run unless told otherwise.
+    they were admitted. A dry run unless told otherwise. Goes through the interval a page at a time;
+    a page that is repeated changes nothing again. Errors: PRICE_VERSION_CHANGED.
     """
     ImportPrices: _grpc.UnaryUnaryMultiCallable[_books_pb2.ImportPricesRequest, _books_pb2.ImportPricesResponse]
     """Writes overrides, all or none, as one version of the price book."""
@@ -72,7 +73,8 @@ class BookServiceAsyncStub(BookServiceStub):
     """Adds to a call's total or takes from it, as a new revision. Errors: CALL_NOT_FOUND."""
     Reprice: _aio.UnaryUnaryMultiCallable[_books_pb2.RepriceRequest, _books_pb2.RepriceResponse]  # type: ignore[assignment]
     """Prices calls again that are booked, as new revisions, by the prices that were effective when
-    they were admitted. A dry run unless told otherwise.
+    they were admitted. A dry run unless told otherwise. Goes through the interval a page at a time;
+    a page that is repeated changes nothing again. Errors: PRICE_VERSION_CHANGED.
     """
     ImportPrices: _aio.UnaryUnaryMultiCallable[_books_pb2.ImportPricesRequest, _books_pb2.ImportPricesResponse]  # type: ignore[assignment]
     """Writes overrides, all or none, as one version of the price book."""
@@ -118,7 +120,8 @@ class BookServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_books_pb2.RepriceResponse, _abc.Awaitable[_books_pb2.RepriceResponse]]:
         """Prices calls again that are booked, as new revisions, by the prices that were effective when
-        they were admitted. A dry run unless told otherwise.
+        they were admitted. A dry run unless told otherwise. Goes through the interval a page at a time;
+        a page that is repeated changes nothing again. Errors: PRICE_VERSION_CHANGED.
         """
 
     @_abc_1.abstractmethod

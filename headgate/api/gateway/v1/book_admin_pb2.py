@@ -28,7 +28,7 @@ from headgate.api.common.v1 import book_pb2 as headgate_dot_api_dot_common_dot_v
 from headgate.api.common.v1 import price_pb2 as headgate_dot_api_dot_common_dot_v1_dot_price__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(headgate/api/gateway/v1/book_admin.proto\x12\x17headgate.api.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/book.proto\x1a\"headgate/api/common/v1/price.proto\"N\n\x18RecordManualUsageRequest\x12\x32\n\x05usage\x18\x01 \x01(\x0b\x32#.headgate.api.common.v1.ManualUsage\"B\n\x19RecordManualUsageResponse\x12\x13\n\x0btotal_nanos\x18\x01 \x01(\x03\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"U\n\x12\x41\x64justUsageRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65lta_nanos\x18\x03 \x01(\x03\x12\x0c\n\x04note\x18\x04 \x01(\t\"<\n\x13\x41\x64justUsageResponse\x12\x13\n\x0btotal_nanos\x18\x01 \x01(\x03\x12\x10\n\x08revision\x18\x02 \x01(\x05\"\xc5\x01\n\x0eRepriceRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\r\n\x05\x61pply\x18\x06 \x01(\x08\x12\x18\n\x10\x65xpected_version\x18\x07 \x01(\x03\"\x91\x01\n\x0fRepriceResponse\x12\x36\n\x06models\x18\x01 \x03(\x0b\x32&.headgate.api.common.v1.CorrectionSums\x12\x35\n\x05total\x18\x02 \x01(\x0b\x32&.headgate.api.common.v1.CorrectionSums\x12\x0f\n\x07version\x18\x03 \x01(\x03\"`\n\x13ImportPricesRequest\x12\x32\n\x06prices\x18\x01 \x03(\x0b\x32\".headgate.api.common.v1.ModelPrice\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"W\n\x14ImportPricesResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x15\n\rchanged_count\x18\x02 \x01(\x05\x12\x17\n\x0funchanged_count\x18\x03 \x01(\x05\"\x9a\x01\n\x14ReconcileBillRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x32\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\".headgate.api.common.v1.BillFormat\x12\x0b\n\x03org\x18\x04 \x01(\t\x12\x1e\n\x16tolerance_basis_points\x18\x05 \x01(\x05\"\x80\x01\n\x15ReconcileBillResponse\x12\x35\n\ndeviations\x18\x01 \x03(\x0b\x32!.headgate.api.common.v1.Deviation\x12\x30\n\x05total\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.Deviation\"\xb5\x01\n\x12\x45xportUsageRequest\x12\x34\n\x06\x66ormat\x18\x01 \x01(\x0e\x32$.headgate.api.common.v1.ExportFormat\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03org\x18\x04 \x01(\t\"K\n\x13\x45xportUsageResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\trow_count\x18\x02 \x01(\x03\x12\x13\n\x0btotal_count\x18\x03 \x01(\x03\"\"\n\x11\x43loseMonthRequest\x12\r\n\x05month\x18\x01 \x01(\t\"Z\n\x12\x43loseMonthResponse\x12\x34\n\tstatement\x18\x01 \x01(\x0b\x32!.headgate.api.common.v1.Statement\x12\x0e\n\x06\x63losed\x18\x02 \x01(\x08\"$\n\x15ListStatementsRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\"O\n\x16ListStatementsResponse\x12\x35\n\nstatements\x18\x01 \x03(\x0b\x32!.headgate.api.common.v1.Statement\"1\n\x13GetStatementRequest\x12\r\n\x05month\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\"L\n\x14GetStatementResponse\x12\x34\n\x05lines\x18\x01 \x03(\x0b\x32%.headgate.api.common.v1.StatementLine2\x84\n\n\x10\x42ookAdminService\x12\xa1\x01\n\x11RecordManualUsage\x12\x31.headgate.api.gateway.v1.RecordManualUsageRequest\x1a\x32.headgate.api.gateway.v1.RecordManualUsageResponse\"%\x82\xd3\xe4\x93\x02\x1f\"\x16/v1/usage:recordManual:\x05usage\x12\x85\x01\n\x0b\x41\x64justUsage\x12+.headgate.api.gateway.v1.AdjustUsageRequest\x1a,.headgate.api.gateway.v1.AdjustUsageResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/usage:adjust:\x01*\x12z\n\x07Reprice\x12\'.headgate.api.gateway.v1.RepriceRequest\x1a(.headgate.api.gateway.v1.RepriceResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/usage:reprice:\x01*\x12\x89\x01\n\x0cImportPrices\x12,.headgate.api.gateway.v1.ImportPricesRequest\x1a-.headgate.api.gateway.v1.ImportPricesResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/prices:import:\x01*\x12\x8e\x01\n\rReconcileBill\x12-.headgate.api.gateway.v1.ReconcileBillRequest\x1a..headgate.api.gateway.v1.ReconcileBillResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\x13/v1/bills:reconcile:\x01*\x12\x87\x01\n\x0b\x45xportUsage\x12+.headgate.api.gateway.v1.ExportUsageRequest\x1a,.headgate.api.gateway.v1.ExportUsageResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/usage:export:\x01*0\x01\x12\x86\x01\n\nCloseMonth\x12*.headgate.api.gateway.v1.CloseMonthRequest\x1a+.headgate.api.gateway.v1.CloseMonthResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/v1/statements:close:\x01*\x12\x89\x01\n\x0eListStatements\x12..headgate.api.gateway.v1.ListStatementsRequest\x1a/.headgate.api.gateway.v1.ListStatementsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/statements\x12\x8b\x01\n\x0cGetStatement\x12,.headgate.api.gateway.v1.GetStatementRequest\x1a-.headgate.api.gateway.v1.GetStatementResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/statements/{month}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(headgate/api/gateway/v1/book_admin.proto\x12\x17headgate.api.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/book.proto\x1a\"headgate/api/common/v1/price.proto\"N\n\x18RecordManualUsageRequest\x12\x32\n\x05usage\x18\x01 \x01(\x0b\x32#.headgate.api.common.v1.ManualUsage\"B\n\x19RecordManualUsageResponse\x12\x13\n\x0btotal_nanos\x18\x01 \x01(\x03\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"U\n\x12\x41\x64justUsageRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65lta_nanos\x18\x03 \x01(\x03\x12\x0c\n\x04note\x18\x04 \x01(\t\"<\n\x13\x41\x64justUsageResponse\x12\x13\n\x0btotal_nanos\x18\x01 \x01(\x03\x12\x10\n\x08revision\x18\x02 \x01(\x05\"\xec\x01\n\x0eRepriceRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\r\n\x05\x61pply\x18\x06 \x01(\x08\x12\x18\n\x10\x65xpected_version\x18\x07 \x01(\x03\x12\x11\n\tpage_size\x18\x08 \x01(\x05\x12\x12\n\npage_token\x18\t \x01(\t\"\xda\x01\n\x0fRepriceResponse\x12\x36\n\x06models\x18\x01 \x03(\x0b\x32&.headgate.api.common.v1.CorrectionSums\x12\x35\n\x05total\x18\x02 \x01(\x0b\x32&.headgate.api.common.v1.CorrectionSums\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\x12.\n\nreach_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"`\n\x13ImportPricesRequest\x12\x32\n\x06prices\x18\x01 \x03(\x0b\x32\".headgate.api.common.v1.ModelPrice\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"W\n\x14ImportPricesResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x15\n\rchanged_count\x18\x02 \x01(\x05\x12\x17\n\x0funchanged_count\x18\x03 \x01(\x05\"\x9a\x01\n\x14ReconcileBillRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x32\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\".headgate.api.common.v1.BillFormat\x12\x0b\n\x03org\x18\x04 \x01(\t\x12\x1e\n\x16tolerance_basis_points\x18\x05 \x01(\x05\"\x80\x01\n\x15ReconcileBillResponse\x12\x35\n\ndeviations\x18\x01 \x03(\x0b\x32!.headgate.api.common.v1.Deviation\x12\x30\n\x05total\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.Deviation\"\xb5\x01\n\x12\x45xportUsageRequest\x12\x34\n\x06\x66ormat\x18\x01 \x01(\x0e\x32$.headgate.api.common.v1.ExportFormat\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03org\x18\x04 \x01(\t\"K\n\x13\x45xportUsageResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\trow_count\x18\x02 \x01(\x03\x12\x13\n\x0btotal_count\x18\x03 \x01(\x03\"\"\n\x11\x43loseMonthRequest\x12\r\n\x05month\x18\x01 \x01(\t\"Z\n\x12\x43loseMonthResponse\x12\x34\n\tstatement\x18\x01 \x01(\x0b\x32!.headgate.api.common.v1.Statement\x12\x0e\n\x06\x63losed\x18\x02 \x01(\x08\"$\n\x15ListStatementsRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\"O\n\x16ListStatementsResponse\x12\x35\n\nstatements\x18\x01 \x03(\x0b\x32!.headgate.api.common.v1.Statement\"X\n\x13GetStatementRequest\x12\r\n\x05month\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"e\n\x14GetStatementResponse\x12\x34\n\x05lines\x18\x01 \x03(\x0b\x32%.headgate.api.common.v1.StatementLine\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x84\n\n\x10\x42ookAdminService\x12\xa1\x01\n\x11RecordManualUsage\x12\x31.headgate.api.gateway.v1.RecordManualUsageRequest\x1a\x32.headgate.api.gateway.v1.RecordManualUsageResponse\"%\x82\xd3\xe4\x93\x02\x1f\"\x16/v1/usage:recordManual:\x05usage\x12\x85\x01\n\x0b\x41\x64justUsage\x12+.headgate.api.gateway.v1.AdjustUsageRequest\x1a,.headgate.api.gateway.v1.AdjustUsageResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/usage:adjust:\x01*\x12z\n\x07Reprice\x12\'.headgate.api.gateway.v1.RepriceRequest\x1a(.headgate.api.gateway.v1.RepriceResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/usage:reprice:\x01*\x12\x89\x01\n\x0cImportPrices\x12,.headgate.api.gateway.v1.ImportPricesRequest\x1a-.headgate.api.gateway.v1.ImportPricesResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/prices:import:\x01*\x12\x8e\x01\n\rReconcileBill\x12-.headgate.api.gateway.v1.ReconcileBillRequest\x1a..headgate.api.gateway.v1.ReconcileBillResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\x13/v1/bills:reconcile:\x01*\x12\x87\x01\n\x0b\x45xportUsage\x12+.headgate.api.gateway.v1.ExportUsageRequest\x1a,.headgate.api.gateway.v1.ExportUsageResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/usage:export:\x01*0\x01\x12\x86\x01\n\nCloseMonth\x12*.headgate.api.gateway.v1.CloseMonthRequest\x1a+.headgate.api.gateway.v1.CloseMonthResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/v1/statements:close:\x01*\x12\x89\x01\n\x0eListStatements\x12..headgate.api.gateway.v1.ListStatementsRequest\x1a/.headgate.api.gateway.v1.ListStatementsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/statements\x12\x8b\x01\n\x0cGetStatement\x12,.headgate.api.gateway.v1.GetStatementRequest\x1a-.headgate.api.gateway.v1.GetStatementResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/statements/{month}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,33 +62,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADJUSTUSAGERESPONSE']._serialized_start=438
   _globals['_ADJUSTUSAGERESPONSE']._serialized_end=498
   _globals['_REPRICEREQUEST']._serialized_start=501
-  _globals['_REPRICEREQUEST']._serialized_end=698
-  _globals['_REPRICERESPONSE']._serialized_start=701
-  _globals['_REPRICERESPONSE']._serialized_end=846
-  _globals['_IMPORTPRICESREQUEST']._serialized_start=848
-  _globals['_IMPORTPRICESREQUEST']._serialized_end=944
-  _globals['_IMPORTPRICESRESPONSE']._serialized_start=946
-  _globals['_IMPORTPRICESRESPONSE']._serialized_end=1033
-  _globals['_RECONCILEBILLREQUEST']._serialized_start=1036
-  _globals['_RECONCILEBILLREQUEST']._serialized_end=1190
-  _globals['_RECONCILEBILLRESPONSE']._serialized_start=1193
-  _globals['_RECONCILEBILLRESPONSE']._serialized_end=1321
-  _globals['_EXPORTUSAGEREQUEST']._serialized_start=1324
-  _globals['_EXPORTUSAGEREQUEST']._serialized_end=1505
-  _globals['_EXPORTUSAGERESPONSE']._serialized_start=1507
-  _globals['_EXPORTUSAGERESPONSE']._serialized_end=1582
-  _globals['_CLOSEMONTHREQUEST']._serialized_start=1584
-  _globals['_CLOSEMONTHREQUEST']._serialized_end=1618
-  _globals['_CLOSEMONTHRESPONSE']._serialized_start=1620
-  _globals['_CLOSEMONTHRESPONSE']._serialized_end=1710
-  _globals['_LISTSTATEMENTSREQUEST']._serialized_start=1712
-  _globals['_LISTSTATEMENTSREQUEST']._serialized_end=1748
-  _globals['_LISTSTATEMENTSRESPONSE']._serialized_start=1750
-  _globals['_LISTSTATEMENTSRESPONSE']._serialized_end=1829
-  _globals['_GETSTATEMENTREQUEST']._serialized_start=1831
-  _globals['_GETSTATEMENTREQUEST']._serialized_end=1880
-  _globals['_GETSTATEMENTRESPONSE']._serialized_start=1882
-  _globals['_GETSTATEMENTRESPONSE']._serialized_end=1958
-  _globals['_BOOKADMINSERVICE']._serialized_start=1961
-  _globals['_BOOKADMINSERVICE']._serialized_end=3245
+  _globals['_REPRICEREQUEST']._serialized_end=737
+  _globals['_REPRICERESPONSE']._serialized_start=740
+  _globals['_REPRICERESPONSE']._serialized_end=958
+  _globals['_IMPORTPRICESREQUEST']._serialized_start=960
+  _globals['_IMPORTPRICESREQUEST']._serialized_end=1056
+  _globals['_IMPORTPRICESRESPONSE']._serialized_start=1058
+  _globals['_IMPORTPRICESRESPONSE']._serialized_end=1145
+  _globals['_RECONCILEBILLREQUEST']._serialized_start=1148
+  _globals['_RECONCILEBILLREQUEST']._serialized_end=1302
+  _globals['_RECONCILEBILLRESPONSE']._serialized_start=1305
+  _globals['_RECONCILEBILLRESPONSE']._serialized_end=1433
+  _globals['_EXPORTUSAGEREQUEST']._serialized_start=1436
+  _globals['_EXPORTUSAGEREQUEST']._serialized_end=1617
+  _globals['_EXPORTUSAGERESPONSE']._serialized_start=1619
+  _globals['_EXPORTUSAGERESPONSE']._serialized_end=1694
+  _globals['_CLOSEMONTHREQUEST']._serialized_start=1696
+  _globals['_CLOSEMONTHREQUEST']._serialized_end=1730
+  _globals['_CLOSEMONTHRESPONSE']._serialized_start=1732
+  _globals['_CLOSEMONTHRESPONSE']._serialized_end=1822
+  _globals['_LISTSTATEMENTSREQUEST']._serialized_start=1824
+  _globals['_LISTSTATEMENTSREQUEST']._serialized_end=1860
+  _globals['_LISTSTATEMENTSRESPONSE']._serialized_start=1862
+  _globals['_LISTSTATEMENTSRESPONSE']._serialized_end=1941
+  _globals['_GETSTATEMENTREQUEST']._serialized_start=1943
+  _globals['_GETSTATEMENTREQUEST']._serialized_end=2031
+  _globals['_GETSTATEMENTRESPONSE']._serialized_start=2033
+  _globals['_GETSTATEMENTRESPONSE']._serialized_end=2134
+  _globals['_BOOKADMINSERVICE']._serialized_start=2137
+  _globals['_BOOKADMINSERVICE']._serialized_end=3421
 # @@protoc_insertion_point(module_scope)

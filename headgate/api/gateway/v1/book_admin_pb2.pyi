@@ -144,6 +144,8 @@ class RepriceRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     APPLY_FIELD_NUMBER: _builtins.int
     EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     org: _builtins.str
     """Only this org's. Empty: all."""
     provider: _builtins.str
@@ -154,6 +156,12 @@ class RepriceRequest(_message.Message):
     """False: says what would change, and changes nothing."""
     expected_version: _builtins.int
     """What a dry run answered: applies only if the book's version is this one. 0 in a dry run."""
+    page_size: _builtins.int
+    """Calls to look at; 0: 2,000; more than 10,000: 10,000. Ends earlier when half of the RPC's time is
+    used.
+    """
+    page_token: _builtins.str
+    """Where the page starts, from the answer before. Empty: at the beginning."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """First instant of admission, inclusive."""
@@ -172,10 +180,12 @@ class RepriceRequest(_message.Message):
         model: _builtins.str = ...,
         apply: _builtins.bool = ...,
         expected_version: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply", b"apply", "end_time", b"end_time", "expected_version", b"expected_version", "model", b"model", "org", b"org", "provider", b"provider", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply", b"apply", "end_time", b"end_time", "expected_version", b"expected_version", "model", b"model", "org", b"org", "page_size", b"page_size", "page_token", b"page_token", "provider", b"provider", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -183,15 +193,19 @@ Global___RepriceRequest: _TypeAlias = RepriceRequest  # noqa: Y015
 
 @_typing.final
 class RepriceResponse(_message.Message):
-    """What was priced again."""
+    """What was priced again on this page."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODELS_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REACH_TIME_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Version of the price book that priced it."""
+    next_page_token: _builtins.str
+    """Where the next page starts. Empty: this was the last."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[_book_pb2.CorrectionSums]:
         """By provider and model, sorted."""
@@ -200,16 +214,22 @@ class RepriceResponse(_message.Message):
     def total(self) -> _book_pb2.CorrectionSums:
         """Sums over all of them."""
 
+    @_builtins.property
+    def reach_time(self) -> _timestamp_pb2.Timestamp:
+        """The days of admission before it have been looked at. The interval's end on the last page."""
+
     def __init__(
         self,
         *,
         models: _abc.Iterable[_book_pb2.CorrectionSums] | None = ...,
         total: _book_pb2.CorrectionSums | None = ...,
         version: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
+        reach_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reach_time", b"reach_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "total", b"total", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "next_page_token", b"next_page_token", "reach_time", b"reach_time", "total", b"total", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -513,19 +533,27 @@ class GetStatementRequest(_message.Message):
 
     MONTH_FIELD_NUMBER: _builtins.int
     ORG_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     month: _builtins.str
     """The month, as YYYY-MM."""
     org: _builtins.str
     """Org. Empty: the platform."""
+    page_size: _builtins.int
+    """Lines wanted; 0: 10,000, which is the most."""
+    page_token: _builtins.str
+    """Where the page starts, from the answer before. Empty: at the beginning."""
     def __init__(
         self,
         *,
         month: _builtins.str = ...,
         org: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["month", b"month", "org", b"org"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["month", b"month", "org", b"org", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -538,20 +566,24 @@ class GetStatementResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LINES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where the next page starts. Empty: this was the last."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_book_pb2.StatementLine]:
         """Of an org by month of usage, operation, provider and model; of the platform by month of usage and
-        org. At most 10,000.
+        org.
         """
 
     def __init__(
         self,
         *,
         lines: _abc.Iterable[_book_pb2.StatementLine] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -43,7 +43,8 @@ class BookAdminServiceStub:
     """Adds to a call's total or takes from it, as a new revision. Errors: CALL_NOT_FOUND."""
     Reprice: _grpc.UnaryUnaryMultiCallable[_book_admin_pb2.RepriceRequest, _book_admin_pb2.RepriceResponse]
     """Prices calls again that are booked, as new revisions, by the prices that were effective when
-    they were admitted. A dry run unless told otherwise.
+    they were admitted. A dry run unless told otherwise. Goes through the interval a page at a time;
+    a page that is repeated changes nothing again. Errors: PRICE_VERSION_CHANGED.
     """
     ImportPrices: _grpc.UnaryUnaryMultiCallable[_book_admin_pb2.ImportPricesRequest, _book_admin_pb2.ImportPricesResponse]
     """Writes overrides, all or none, as one version of the price book."""
@@ -76,7 +77,8 @@ class BookAdminServiceAsyncStub(BookAdminServiceStub):
     """Adds to a call's total or takes from it, as a new revision. Errors: CALL_NOT_FOUND."""
     Reprice: _aio.UnaryUnaryMultiCallable[_book_admin_pb2.RepriceRequest, _book_admin_pb2.RepriceResponse]  # type: ignore[assignment]
     """Prices calls again that are booked, as new revisions, by the prices that were effective when
-    they were admitted. A dry run unless told otherwise.
+    they were admitted. A dry run unless told otherwise. Goes through the interval a page at a time;
+    a page that is repeated changes nothing again. Errors: PRICE_VERSION_CHANGED.
     """
     ImportPrices: _aio.UnaryUnaryMultiCallable[_book_admin_pb2.ImportPricesRequest, _book_admin_pb2.ImportPricesResponse]  # type: ignore[assignment]
     """Writes overrides, all or none, as one version of the price book."""
@@ -124,7 +126,8 @@ class BookAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_book_admin_pb2.RepriceResponse, _abc.Awaitable[_book_admin_pb2.RepriceResponse]]:
         """Prices calls again that are booked, as new revisions, by the prices that were effective when
-        they were admitted. A dry run unless told otherwise.
+        they were admitted. A dry run unless told otherwise. Goes through the interval a page at a time;
+        a page that is repeated changes nothing again. Errors: PRICE_VERSION_CHANGED.
         """
 
     @_abc_1.abstractmethod
