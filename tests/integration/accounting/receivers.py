@@ -87,9 +87,9 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving(host: str = "127.0.0.1") -> AsyncIterator[Receiver]:
+async def receiving(host: str = "127.0.0.1", *, port: int = 0) -> AsyncIterator[Receiver]:
     receiver = Receiver(host=host)
-    server = await asyncio.start_server(receiver.serve, host, 0)
+    server = await asyncio.start_server(receiver.serve, host, port)
     receiver.port = server.sockets[0].getsockname()[1]
     try:
         yield receiver

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import socket
+from typing import Any
 
 import pytest
 
@@ -117,6 +119,56 @@ async def test_what_only_our_servers_can_reach_is_not_reached(office: Office, ur
         assert inner.posts == []
         (delivery,) = await office.deliveries()
         assert "address" in delivery["error"] or "resolved" in delivery["error"]
+
+
+def name_leads_to(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
+    """Lets every name lead to these addresses, one answer after the other; the last one stays."""
+    loop = asyncio.get_running_loop()
+    asked: list[str] = []
+
+    async def look_up(host: str | bytes, port: int, **_: Any) -> list[Any]:
+        name = host.decode() if isinstance(host, bytes) else host
+        addresses = [name]
+        if not name[0].isdigit():
+            addresses = answers[min(len(asked), len(answers) - 1)]
+            asked.append(name)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (each, port)) for each in addresses]
+
+    monkeypatch.setattr(loop, "getaddrinfo", look_up)
+    return asked
+
+
+@pytest.mark.parametrize("addresses", [["127.0.0.2"], ["127.0.0.1", "127.0.0.2"]])
+async def test_a_name_that_leads_to_an_inner_address_is_refused(
+    office: Office, monkeypatch: pytest.MonkeyPatch, addresses: list[str]
+) -> None:
+    async with receiving("127.0.0.2") as inner, receiving(port=inner.port) as beside:
+        await office.put(channel(), f"http://hooks.example.com:{inner.port}/")
+        await office.tell(condition())
+        asked = name_leads_to(monkeypatch, addresses)
+        await office.deliver()
+
+        assert asked == ["hooks.example.com"]
+        assert inner.posts == beside.posts == []
+        (delivery,) = await office.deliveries()
+        assert "its address is not public" in delivery["error"]
+
+
+async def test_a_name_that_leads_elsewhere_after_the_check_is_not_followed(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with receiving("127.0.0.2") as inner, receiving(port=inner.port) as checked:
+        await office.put(channel(), f"http://hooks.example.com:{inner.port}/")
+        await office.tell(condition())
+        asked = name_leads_to(monkeypatch, ["127.0.0.1"], ["127.0.0.2"])
+        await office.deliver()
+
+        # Looked up once: what was checked is what was connected to.
+        assert asked == ["hooks.example.com"]
+        assert inner.posts == []
+        assert [post.headers["host"] for post in checked.posts] == [
+            f"hooks.example.com:{inner.port}"
+        ]
 
 
 async def test_a_channel_that_hangs_does_not_hold_up_the_others(
