@@ -36,12 +36,18 @@ class Office:
     alerting: Alerting
     admin: Connection
 
-    def dispatcher(self, *, opening: Opening = OPEN, lease: dt.timedelta = LEASE) -> Dispatcher:
+    def dispatcher(
+        self,
+        *,
+        opening: Opening = OPEN,
+        lease: dt.timedelta = LEASE,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> Dispatcher:
         """One more replica's dispatcher."""
         return Dispatcher(
             pool=self.pool,
             vault=self.settings.vault(),
-            webhooks=Webhooks(self.settings.networks(), timeout_seconds=PATIENCE_SECONDS),
+            webhooks=Webhooks(self.settings.networks(), timeout_seconds=patience_seconds),
             notifications=Notifications(self.settings.networks()),
             metrics=NoOpMeter("tests"),
             opening=lambda: opening,

@@ -1,4 +1,4 @@
-"""One truth about money: log, rollups, feed, export and every answer, whatever is killed when."""
+"""One truth about money: log, rollups, counters, feed, export, answers; whatever is killed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+import pytest_asyncio
 
 from chassis.database import Connection
 from chassis.peers import open_channel
@@ -23,10 +24,14 @@ from headgate.api.accounting.v1 import accounting_pb2_grpc, books_pb2, books_pb2
 from headgate.api.common.v1 import book_pb2, call_pb2, usage_pb2
 from services.accounting.config import AccountingSettings
 from services.accounting.verification import find_differences
+from tests.integration.accounting.conftest import TOKEN, build
+from tests.integration.accounting.counting import counting, read_counters
 from tests.integration.accounting.replicas import Stub, wait_for_older
 from tests.integration.accounting.samples import INPUT_NANOS, OUTPUT_NANOS, message, now
 from tests.integration.accounting.test_books import instant
 from tests.integration.accounting.test_process import start
+from tests.postgres import Clone
+from tests.schemas import build_schemas
 
 CALL_COUNT = 320
 BATCH_SIZE = 16
@@ -218,13 +223,44 @@ async def ask_all(stub: Stub) -> list[tuple[int, int, int]]:
     ]
 
 
+async def build_both(url: str) -> None:
+    await build(url)
+    await build_schemas(url, "admission")
+
+
+@pytest_asyncio.fixture
+async def database_url(clone: Clone) -> str:
+    """The superuser's URL of a database that has admission's schema too."""
+    return await clone("accounting-admission", build_both)
+
+
+async def credit_some(books: Any, reports: list[pb.UsageReport]) -> int:
+    """Credits calls, each twice by one order, which counts once; returns the sum."""
+    for report in [*reports, *reports]:
+        await books.AdjustUsage(
+            books_pb2.AdjustUsageRequest(
+                org=report.org,
+                call_id=report.call_id,
+                delta_nanos=CREDIT_NANOS,
+                note="credit",
+                audit_id=f"a/{report.call_id}",
+            )
+        )
+    return len(reports) * CREDIT_NANOS
+
+
 async def test_every_number_is_the_log_whatever_is_killed(
-    settings: AccountingSettings, admin: Connection
+    settings: AccountingSettings, admin: Connection, database_url: str
 ) -> None:
     chance = random.Random(20_261_126)
     reports, cost = make_reports(chance)
     acknowledged: set[str] = set()
-    async with fleet_of_two(settings) as fleet:
+    async with (
+        fleet_of_two(settings) as fleet,
+        counting(database_url, TOKEN, lambda: fleet.servers[0].accounting) as admission,
+    ):
+        await admission.hold(reports)
+        following = asyncio.create_task(admission.follow())
         halves = [reports[::2], reports[1::2]]
         booking = [
             asyncio.create_task(book_all(fleet, half, random.Random(number), acknowledged))
@@ -234,21 +270,15 @@ async def test_every_number_is_the_log_whatever_is_killed(
         await asyncio.gather(*booking)
 
         stub, books = fleet.servers[0].accounting, fleet.servers[0].books
-        for report in [*reports[:9], *reports[:9]]:
-            await books.AdjustUsage(
-                books_pb2.AdjustUsageRequest(
-                    org=report.org,
-                    call_id=report.call_id,
-                    delta_nanos=CREDIT_NANOS,
-                    note="credit",
-                    audit_id=f"a/{report.call_id}",
-                )
-            )
-        cost += 9 * CREDIT_NANOS
+        cost += await credit_some(books, reports[:9])
         await (await start(settings, "job", "aggregate-usage")).communicate()
         exported = await export_cost(books)
         await wait_for_older(admin)
         fed = await feed_cost(stub)
+        following.cancel()
+        await asyncio.wait([following])
+        await admission.pull()
+        counted = await read_counters(admin)
         answers = await ask_all(stub)
 
     assert acknowledged == {report.call_id for report in reports}
@@ -258,4 +288,5 @@ async def test_every_number_is_the_log_whatever_is_killed(
     for row in await admin.fetch("SELECT DISTINCT day FROM rollup"):
         assert await find_differences(admin, row["day"]) == []
     assert logged == exported == fed == cost
+    assert counted == (cost, 0)
     assert answers == [(CALL_COUNT, cost, cost)] * len(answers)
