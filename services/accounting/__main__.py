@@ -47,7 +47,7 @@ async def serve(settings: AccountingSettings, process: Process) -> AsyncIterator
         store = UsageStore(pool)
         price_store = PriceStore(pool)
         if not await price_store.fetch_version():
-            await import_catalogue(price_store)
+            await import_catalogue(pool)
         prices = Prices(price_store)
         await prices.refresh()
         writer = LogWriter(partial(connect, settings, name="accounting-writer"))

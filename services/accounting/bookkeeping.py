@@ -8,6 +8,7 @@ from chassis.database import Pool
 from chassis.process import Process
 from chassis.server import ServiceTokenAuthenticator
 from headgate.api.accounting.v1 import books_pb2_grpc
+from services.accounting.alerts.price_faults import PriceFaults
 from services.accounting.books.corrections import Corrections
 from services.accounting.books.exports import Exports
 from services.accounting.books.reconciliation import Reconciliation
@@ -40,6 +41,7 @@ def add_books(
             reconciliation=Reconciliation(pool),
             exports=Exports(pool),
             statements=Statements(pool),
+            price_faults=PriceFaults(pool),
         ),
         service_name=BOOK_SERVICE,
         authenticate=ServiceTokenAuthenticator(settings.service_token),

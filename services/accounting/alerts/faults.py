@@ -1,4 +1,6 @@
-"""Looks through our own log for calls that cost more than was held, had no price or no report."""
+"""Looks through our own log for calls that cost more than was held, had no price or no report, or
+took another model's place.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,13 @@ from typing import Final
 
 from chassis.database import Pool
 from services.accounting.alerts.register import notice
-from services.accounting.domain.findings import UsageFault, UsageFinding, describe_usage
+from services.accounting.domain.findings import (
+    Switch,
+    UsageFault,
+    UsageFinding,
+    describe_switch,
+    describe_usage,
+)
 from services.accounting.queries import WATCH
 
 FEED: Final = "usage"
@@ -58,10 +66,12 @@ class UsageFaults:
                 for row in rows
                 if row["fault"] is not None
             ]
+            end = (reach["transaction_id"], reach["row_id"])
+            switches = await connection.fetch(WATCH.find_switches.sql, *start, *end)
+            findings += [describe_switch(Switch(**row), now=cursor["now"]) for row in switches]
             # In one order, so that no two who notice the same wait for each other.
             for condition in sorted(findings, key=lambda each: each.key):
                 await notice(connection, condition)
-            end = (reach["transaction_id"], reach["row_id"])
             await connection.fetchval(WATCH.advance_cursor.sql, FEED, *start, *end)
             count: int = reach["call_count"]
             return count

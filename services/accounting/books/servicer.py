@@ -12,6 +12,7 @@ from chassis.errors import FieldViolation, InvalidArgument
 from chassis.handlers import DEFAULT_DEADLINE_SECONDS, deadline
 from headgate.api.accounting.v1 import books_pb2 as pb
 from headgate.api.accounting.v1 import books_pb2_grpc as pb_grpc
+from services.accounting.alerts.price_faults import IMPORT, PriceFaults
 from services.accounting.books import wire, wire_manual, wire_reprice, wire_statements
 from services.accounting.books.corrections import Corrections
 from services.accounting.books.exports import Exports
@@ -38,8 +39,10 @@ class BookServicer(pb_grpc.BookServiceServicer):
         reconciliation: Reconciliation,
         exports: Exports,
         statements: Statements,
+        price_faults: PriceFaults,
     ) -> None:
         self._statements = statements
+        self._price_faults = price_faults
         self._ledger = ledger
         self._prices = prices
         self._corrections = corrections
@@ -79,10 +82,11 @@ class BookServicer(pb_grpc.BookServiceServicer):
     async def ImportPrices(
         self, request: pb.ImportPricesRequest, context: Context
     ) -> pb.ImportPricesResponse:
-        overrides, audit_id = wire.parse_import(request)
-        version, changed = await self._prices.import_all(
-            overrides, audit_id=audit_id, validate_only=request.validate_only
-        )
+        async with self._price_faults.told(IMPORT, quiet=request.validate_only):
+            overrides, audit_id = wire.parse_import(request)
+            version, changed = await self._prices.import_all(
+                overrides, audit_id=audit_id, validate_only=request.validate_only
+            )
         return pb.ImportPricesResponse(
             version=version, changed_count=changed, unchanged_count=len(overrides) - changed
         )

@@ -225,6 +225,46 @@ _TYPES: Final = (
         example=_CALLS_EXAMPLE,
     ),
     EventType(
+        name="model.switched",
+        version=1,
+        severity=Severity.INFO,
+        meaning="Calls failed and were made again with another model of their route. One that is "
+        "not even tried, because its breaker is open or it fits no budget, is not told here.",
+        facts={
+            "operation": "the operation",
+            "from_provider": "the provider that failed",
+            "from_model": "the model that failed",
+            "provider": "the provider that they went to",
+            "model": "the model that they went to",
+            "call_count": "calls since the last event of this kind",
+        },
+        example={
+            "operation": "summarize",
+            "from_provider": "openai",
+            "from_model": "gpt-9",
+            "provider": "anthropic",
+            "model": "claude-9",
+            "call_count": 12,
+        },
+    ),
+    EventType(
+        name="prices.refused",
+        version=1,
+        severity=Severity.WARNING,
+        meaning="Prices were refused because they are wrong. The last good ones stay in force: an "
+        "import is refused as a whole, of a release's catalogue the models that are wrong.",
+        facts={
+            "source": "where they come from: `catalogue` or `import`",
+            "refused_count": "prices that are wrong",
+            "error": "what is wrong with the first of them",
+        },
+        example={
+            "source": "import",
+            "refused_count": 2,
+            "error": "prices[1].meters[0].nanos_per_million: must be from 0",
+        },
+    ),
+    EventType(
         name="breaker.opened",
         version=1,
         severity=Severity.CRITICAL,

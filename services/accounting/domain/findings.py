@@ -16,6 +16,7 @@ WHOLE_PERCENT: Final = 100
 # What is noticed call by call is over when no such call came for so long.
 USAGE_LASTS: Final = dt.timedelta(hours=24)
 DENIALS_LAST: Final = dt.timedelta(minutes=30)
+SWITCHES_LAST: Final = dt.timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,19 @@ class UsageFinding:
     call_count: int
     cost_nanos: int
     overrun_nanos: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """Calls that replaced failed ones of another model, since the last look."""
+
+    org: str
+    operation: str
+    from_provider: str
+    from_model: str
+    provider: str
+    model: str
+    call_count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +160,47 @@ def describe_usage(finding: UsageFinding, *, now: dt.datetime) -> Condition:
         key=key,
         expire_time=now + USAGE_LASTS,
         event=Event(type=event_type, org=finding.org, subject=subject, title=title, data=data),
+    )
+
+
+def describe_switch(switch: Switch, *, now: dt.datetime) -> Condition:
+    """Returns the condition of calls that went to another model."""
+    origin, model = (
+        f"{switch.from_provider}/{switch.from_model}",
+        f"{switch.provider}/{switch.model}",
+    )
+    calls = f"{switch.call_count:,} calls of {switch.operation} by {switch.org}"
+    return Condition(
+        key=f"switched/{switch.org}/{switch.operation}/{origin}/{model}",
+        expire_time=now + SWITCHES_LAST,
+        event=Event(
+            type="model.switched",
+            org=switch.org,
+            subject=f"operation/{switch.operation}",
+            title=f"{calls} went to {model}, for {origin} had failed",
+            data={
+                "operation": switch.operation,
+                "from_provider": switch.from_provider,
+                "from_model": switch.from_model,
+                "provider": switch.provider,
+                "model": switch.model,
+                "call_count": switch.call_count,
+            },
+        ),
+    )
+
+
+def describe_refused_prices(source: str, error: str, *, count: int) -> Condition:
+    """Returns the condition of prices that were refused: it lasts until good ones come."""
+    return Condition(
+        key=f"prices/{source}",
+        event=Event(
+            type="prices.refused",
+            org="",
+            subject=f"prices/{source}",
+            title=f"{count:,} prices of the {source} are refused: {error}",
+            data={"source": source, "refused_count": count, "error": error},
+        ),
     )
 
 

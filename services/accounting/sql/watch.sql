@@ -114,3 +114,48 @@ WHERE
 
 -- name: fetch_now
 SELECT clock_timestamp() AS now;
+
+-- name: find_switches
+-- Calls that replaced a failed one, of the rows after one place in the feed up to another, by org,
+-- operation and model; and where the first of them had gone before.
+SELECT
+    s.org,
+    s.operation,
+    s.provider,
+    s.model,
+    s.call_count,
+    p.provider AS from_provider,
+    p.model AS from_model
+FROM (
+    SELECT
+        l.org,
+        l.operation,
+        l.provider,
+        l.model,
+        count(*) AS call_count,
+        (array_agg(l.parent_call_id ORDER BY l.xid, l.row_id))[1] AS parent_call_id,
+        (array_agg(l.admit_time ORDER BY l.xid, l.row_id))[1] AS admit_time
+    FROM usage_log AS l
+    WHERE
+        l.parent_call_id IS NOT NULL
+        AND l.revision = 1
+        AND (l.xid, l.row_id) > ($1::bigint::text::xid8, $2::bigint)
+        AND (l.xid, l.row_id) <= ($3::bigint::text::xid8, $4::bigint)
+    GROUP BY l.org, l.operation, l.provider, l.model
+) AS s
+CROSS JOIN LATERAL (
+    SELECT
+        f.provider,
+        f.model
+    FROM usage_log AS f
+    WHERE
+        f.org = s.org
+        AND f.call_id = s.parent_call_id
+        AND f.revision = 1
+        -- One that fails over does so within its life; the others' partitions are not looked at.
+        AND f.admit_time > s.admit_time - interval '1 day'
+        AND f.admit_time <= s.admit_time
+    ORDER BY f.admit_time DESC
+    LIMIT 1
+) AS p
+WHERE (p.provider, p.model) <> (s.provider, s.model);

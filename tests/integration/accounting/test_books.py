@@ -183,7 +183,12 @@ def price(nanos: int, model: str = MODEL, **changes: Any) -> price_pb2.ModelPric
     return found
 
 
-async def test_an_import_is_one_version_or_nothing(stub: Stub, books: Any) -> None:
+REFUSED = "SELECT title FROM alert WHERE type = 'prices.refused' AND state <> 3"
+
+
+async def test_an_import_is_one_version_or_nothing(
+    stub: Stub, books: Any, admin: Connection
+) -> None:
     good = [price(2), price(3, model="other", org="acme")]
     request = pb.ImportPricesRequest(prices=good, validate_only=True, audit_id="a")
     tried = await books.ImportPrices(request)
@@ -191,8 +196,14 @@ async def test_an_import_is_one_version_or_nothing(stub: Stub, books: Any) -> No
     done = await books.ImportPrices(request)
     again = await books.ImportPrices(request)
     bad = pb.ImportPricesRequest(prices=[price(9), price(-1, model="x"), price(9)], audit_id="b")
+    bad.validate_only = True
+    await refusal(books.ImportPrices(bad))
+    assert await admin.fetch(REFUSED) == []
+    bad.validate_only = False
     error = await refusal(books.ImportPrices(bad))
+    (alert,) = await admin.fetch(REFUSED)
 
+    assert alert["title"].startswith("3 prices of the import are refused: prices[1].meters[0]")
     assert (tried.version, tried.changed_count) == (1, 2)
     assert (done.version, done.changed_count, done.unchanged_count) == (2, 2, 0)
     assert (again.version, again.changed_count, again.unchanged_count) == (2, 0, 2)
@@ -202,6 +213,8 @@ async def test_an_import_is_one_version_or_nothing(stub: Stub, books: Any) -> No
         "prices[2]",
     ]
     assert (await stub.GetPriceBook(accounting_pb2.GetPriceBookRequest())).version == 2
+    await books.ImportPrices(request)
+    assert await admin.fetch(REFUSED) == []
 
 
 async def test_a_bill_is_compared_and_a_difference_is_an_alert(

@@ -32,6 +32,8 @@ SELECT inhrelid::regclass::text AS name FROM pg_inherits
 WHERE inhparent = 'usage_entry'::regclass ORDER BY 1
 """
 
+REFUSED = "SELECT title FROM alert WHERE type = 'prices.refused' AND state <> 3"
+
 # Each makes a rollup that is not the sum of its log, and how many rows differ then.
 DAMAGES = {
     "a sum of an org": ("UPDATE rollup_org_day SET cost_nanos = cost_nanos + 1", 2),
@@ -105,9 +107,27 @@ async def test_prices_that_are_rejected_or_gone_keep_their_last_good_one(
         asked.append(day)
         return Catalogue(prices=(), rejected=("openai/gpt-4o-mini",), unpriced_count=3)
 
+    def offer_garbage(day: dt.date) -> Catalogue:
+        raise ValueError(day)
+
     monkeypatch.setattr(imports, "read_catalogue", offer_nothing)
     await import_prices(settings)
+    titles = [row["title"] for row in await admin.fetch(REFUSED)]
+    monkeypatch.setattr(imports, "read_catalogue", offer_garbage)
+    with pytest.raises(ValueError, match="-"):
+        await import_prices(settings)
+    (broken,) = await admin.fetch(REFUSED)
+    monkeypatch.undo()
+    monkeypatch.setattr(
+        imports, "read_catalogue", lambda _: Catalogue(prices=(), rejected=(), unpriced_count=0)
+    )
+    await import_prices(settings)
 
+    assert titles == [
+        "1 prices of the catalogue are refused: openai/gpt-4o-mini: the price is out of bounds"
+    ]
+    assert broken["title"].endswith("cannot be read: ValueError")
+    assert await admin.fetch(REFUSED) == []
     in_force = "SELECT count(*) FROM model_price WHERE until_version IS NULL"
     assert await admin.fetchval(in_force) == len(SAMPLE_BOOK)
     assert asked == [await admin.fetchval("SELECT (now() AT TIME ZONE 'UTC')::date")]

@@ -22,6 +22,7 @@ from services.accounting.alerts.faults import UsageFaults
 from services.accounting.alerts.fitness import Fitness
 from services.accounting.alerts.register import notice
 from services.accounting.domain.meters import MeterCounts
+from services.accounting.domain.usage import Outcome
 from tests.integration.accounting.crossing_feed import Feed, crossing, stamp
 from tests.integration.accounting.noticing import ALERTS, EVENTS
 from tests.integration.accounting.replicas import Replica, wait_for_older
@@ -84,6 +85,27 @@ async def test_a_reader_that_dies_between_alert_and_cursor_has_done_neither(
 
 async def book(replica: Replica, **changes: Any) -> None:
     await replica.ledger.record([report(**changes)])
+
+
+async def test_calls_that_went_to_another_model_are_told_once_for_each_way(
+    replica: Replica, pool: Pool, admin: Connection
+) -> None:
+    first = [report(outcome=Outcome.PROVIDER_FAILED) for _ in range(3)]
+    other: dict[str, Any] = {"provider": "google", "model": "gemini-2.5-pro"}
+    await replica.ledger.record(first)
+    again = [report(parent_call_id=each.call_id, **other) for each in first[:2]]
+    same = report(parent_call_id=first[2].call_id)
+    orphan = report(parent_call_id=uuid.uuid4(), **other, operation="orphan")
+    await replica.ledger.record([*again, same, orphan])
+    await wait_for_older(pool)
+    await UsageFaults(pool).look()
+    await UsageFaults(pool).look()
+
+    (event,) = await admin.fetch(f"SELECT * FROM ({EVENTS}) AS e WHERE type = 'model.switched'")
+    assert event["title"] == (
+        "2 calls of summarize by acme went to google/gemini-2.5-pro,"
+        " for openai/gpt-4o-mini had failed"
+    )
 
 
 async def test_faults_of_booked_calls_are_told_and_each_row_is_looked_at_once(
