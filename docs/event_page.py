@@ -32,6 +32,16 @@ don't know. Amounts are integers in the unit that the name ends in.
 Events are kept for 90 days (`HEADGATE_ACCOUNTING_EVENT_RETENTION_DAYS`), what still waits for a
 channel for longer; alerts stay.
 
+## As they come
+
+`WatchEvents`, and over HTTP `GET /v1/events:watch`, is a stream of the same events, of an org or
+all, of some types or all, muted ones too. `headgate events watch` shows it. Each message has a
+token (`resume_token`); whoever goes on with the last one, at any gateway, misses no event and gets
+none twice, as long as events are kept. With `accept: text/event-stream` they are server-sent
+events, whose `id` is the token, and `Last-Event-ID` goes on. The stream ends within two seconds
+when its key or session does, and is refused at once when 1,000 watch at that gateway. An event is
+there within a tenth of a second, and a slow reader waits for nobody and costs no memory.
+
 ## Webhooks
 
 A webhook gets a `POST` as [Standard Webhooks](https://www.standardwebhooks.com) has it.

@@ -47,6 +47,7 @@ _KEYS: Final = Rule(Role.ADMIN, Reach.ANYWHERE)
 _BACKEND: Final = "/headgate.api.gateway.v1.GatewayService/"
 _ADMIN: Final = "/headgate.api.gateway.v1.AdminService/"
 _ALERTS: Final = "/headgate.api.gateway.v1.AlertAdminService/"
+WATCH_EVENTS: Final = "/headgate.api.gateway.v1.EventAdminService/WatchEvents"
 _BOOKS: Final = "/headgate.api.gateway.v1.BookAdminService/"
 _LIMITS: Final = "/headgate.api.gateway.v1.LimitAdminService/"
 _CHANNELS: Final = "/headgate.api.gateway.v1.ChannelAdminService/"
@@ -119,6 +120,7 @@ RULES: Final[Mapping[str, Rule]] = {
     _ALERTS + "DeleteAlertMute": _CHANGES_OF_ORG,
     _ALERTS + "ListAlertMutes": _READS_OF_ORG,
     _ALERTS + "ListEvents": _READS_OF_ORG,
+    WATCH_EVENTS: _READS_OF_ORG,
     _TEMPLATES + "PutTemplate": _CHANGES,
     _TEMPLATES + "DeleteTemplate": _CHANGES,
     _TEMPLATES + "GetTemplate": _READS,

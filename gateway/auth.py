@@ -130,7 +130,16 @@ class KeyAuthenticator:
         self._fresh_until = self._now()
 
     async def __call__(self, metadata: Mapping[str, str], method: str) -> Principal:
-        """Returns who calls. Raises Unauthenticated or PermissionDenied."""
+        """Returns who calls, and notes the use. Raises Unauthenticated or PermissionDenied."""
+        known, principal = await self._admit(metadata, method)
+        self.used.add(known.mark)
+        return principal
+
+    async def look_again(self, metadata: Mapping[str, str], method: str) -> Principal:
+        """Returns who still calls, in a stream: it keeps no session alive. Raises as above."""
+        return (await self._admit(metadata, method))[1]
+
+    async def _admit(self, metadata: Mapping[str, str], method: str) -> tuple[_Known, Principal]:
         header = metadata.get("authorization", "")
         if header[:7].lower() != "bearer ":
             raise Unauthenticated(_MISSING)
@@ -138,10 +147,9 @@ class KeyAuthenticator:
         principal = known.principal
         if principal is None:
             raise Unauthenticated(_UNKNOWN)
-        self.used.add(known.mark)
         if method not in known.methods:
             raise access.refuse(principal, method)
-        return principal
+        return known, principal
 
     async def refresh(self) -> None:
         """Forgets all keys if any of them changed."""

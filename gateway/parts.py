@@ -11,6 +11,7 @@ from chassis.notifications import Connect
 from chassis.process import Process
 from gateway.access import check_reach
 from gateway.admin.audit import Audit
+from gateway.admin.events_servicer import EventAdminServicer
 from gateway.admin.limit_questions import LimitQuestions
 from gateway.admin.open_entries import OpenEntries
 from gateway.admin.orgs import StoredOrgs
@@ -23,6 +24,7 @@ from gateway.calls import Calls
 from gateway.completions import Completions
 from gateway.config import GatewaySettings
 from gateway.confirmations import Confirmations
+from gateway.event_watch import EventWatch
 from gateway.extensions import Extensions
 from gateway.feedback import Feedback
 from gateway.health_watch import HealthCopy, HealthWatch
@@ -92,6 +94,7 @@ class Parts:
         self.lifetimes = lifetimes
         self.audit = Audit(store)
         self.statuses = StatusWatch(self.copy)
+        self.events = EventWatch(accounting.list_event_feed)
 
     def wake(self) -> None:
         """Makes the polls of what the gateways' database holds due at once."""
@@ -145,6 +148,7 @@ class Parts:
         process.spawn("prices", self.prices.keep_fresh())
         process.spawn("health", HealthWatch(self.health.watch, self.copy).run())
         process.spawn("observations", observations.run())
+        process.spawn("events", self.events.run())
 
     def _add_servicers(
         self, process: Process, settings: GatewaySettings, observations: Observations
@@ -231,6 +235,7 @@ class Parts:
             audit=self.audit,
             accounting=self.accounting,
             questions=self._limit_questions(),
+            events=EventAdminServicer(self.events, self.authenticator),
         )
         policies = build_policy_service(
             audit=self.audit,

@@ -17,6 +17,8 @@ from headgate.api.accounting.v1 import (
     alerts_pb2_grpc,
     books_pb2_grpc,
     channels_pb2_grpc,
+    events_pb2,
+    events_pb2_grpc,
     forecasts_pb2_grpc,
     policies_pb2_grpc,
 )
@@ -74,12 +76,26 @@ class Accounting:
         self.stub = accounting_pb2_grpc.AccountingServiceStub(channel)
         self.changes = change_pb2_grpc.ChangeServiceStub(channel)
         self.alerts = alerts_pb2_grpc.AlertServiceStub(channel)
+        self.events = events_pb2_grpc.EventFeedServiceStub(channel)
         self.channels = channels_pb2_grpc.ChannelServiceStub(channel)
         self.books = books_pb2_grpc.BookServiceStub(channel)
         self.policies = policies_pb2_grpc.PolicyServiceStub(channel)
         self.forecasts = forecasts_pb2_grpc.ForecastServiceStub(channel)
         self.record: BatchedMethod[pb.UsageReport, pb.RecordResult] = _batched(
             ACCOUNTING, self.stub.Record, lambda items: pb.RecordRequest(reports=items)
+        )
+
+    async def list_event_feed(
+        self, after: events_pb2.EventCursor | None, count: int
+    ) -> events_pb2.ListEventFeedResponse:
+        """Returns events after a position; None: only where the feed ends. Raises ServiceError."""
+        request = events_pb2.ListEventFeedRequest(after=after, page_size=count)
+        return await attempt_twice(
+            lambda timeout, wait: self.events.ListEventFeed(
+                request, timeout=timeout, wait_for_ready=wait
+            ),
+            peer=ACCOUNTING,
+            deadline=asyncio.get_running_loop().time() + DEFAULT_SECONDS,
         )
 
     async def pull_price_book(self, known_version: int) -> accounting_pb2.GetPriceBookResponse:

@@ -9,6 +9,7 @@ from gateway.admin.alerts_servicer import AlertAdminServicer
 from gateway.admin.audit import Audit
 from gateway.admin.books_servicer import BookAdminServicer
 from gateway.admin.channels_servicer import ChannelAdminServicer
+from gateway.admin.events_servicer import EventAdminServicer
 from gateway.admin.forecasts_servicer import ForecastAdminServicer
 from gateway.admin.limit_questions import LimitQuestions
 from gateway.admin.limits_servicer import LimitAdminServicer
@@ -24,6 +25,7 @@ from headgate.api.gateway.v1 import (
     alert_admin_pb2_grpc,
     book_admin_pb2_grpc,
     channel_admin_pb2_grpc,
+    event_admin_pb2_grpc,
     forecast_admin_pb2_grpc,
     limit_admin_pb2_grpc,
     org_admin_pb2_grpc,
@@ -38,7 +40,12 @@ Service = tuple[Callable[..., None], Any, str]
 
 
 def build_services(
-    *, store: Store, audit: Audit, accounting: Accounting, questions: LimitQuestions
+    *,
+    store: Store,
+    audit: Audit,
+    accounting: Accounting,
+    questions: LimitQuestions,
+    events: EventAdminServicer,
 ) -> list[Service]:
     """Returns the services."""
     return [
@@ -51,6 +58,11 @@ def build_services(
             alert_admin_pb2_grpc.add_AlertAdminServiceServicer_to_server,
             AlertAdminServicer(accounting, audit),
             f"{_PACKAGE}.AlertAdminService",
+        ),
+        (
+            event_admin_pb2_grpc.add_EventAdminServiceServicer_to_server,
+            events,
+            f"{_PACKAGE}.EventAdminService",
         ),
         (
             book_admin_pb2_grpc.add_BookAdminServiceServicer_to_server,

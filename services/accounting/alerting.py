@@ -17,6 +17,7 @@ from chassis.server import ServiceTokenAuthenticator
 from headgate.api.accounting.v1 import (
     alerts_pb2_grpc,
     channels_pb2_grpc,
+    events_pb2_grpc,
     forecasts_pb2_grpc,
     policies_pb2_grpc,
 )
@@ -25,6 +26,7 @@ from headgate.api.health.v1 import health_pb2_grpc
 from services.accounting.alerts.crossings import CrossingFeed
 from services.accounting.alerts.denials import DeniedBudgets
 from services.accounting.alerts.faults import UsageFaults
+from services.accounting.alerts.feed_servicer import EventFeedServicer
 from services.accounting.alerts.fitness import Fitness
 from services.accounting.alerts.servicer import AlertServicer
 from services.accounting.alerts.store import AlertStore
@@ -45,6 +47,7 @@ from services.accounting.policies.sets import Policies
 from services.accounting.prices import Prices
 
 ALERT_SERVICE: Final = "headgate.api.accounting.v1.AlertService"
+EVENT_FEED_SERVICE: Final = "headgate.api.accounting.v1.EventFeedService"
 CHANNEL_SERVICE: Final = "headgate.api.accounting.v1.ChannelService"
 FORECAST_SERVICE: Final = "headgate.api.accounting.v1.ForecastService"
 POLICY_SERVICE: Final = "headgate.api.accounting.v1.PolicyService"
@@ -56,6 +59,7 @@ class Alerting:
 
     pool: Pool
     store: AlertStore
+    feed: EventFeedServicer
     watch: Watch
     gate: Gate
     dispatcher: Dispatcher
@@ -70,6 +74,12 @@ class Alerting:
             alerts_pb2_grpc.add_AlertServiceServicer_to_server,
             AlertServicer(self.store),
             service_name=ALERT_SERVICE,
+            authenticate=authenticate,
+        )
+        process.server.add(
+            events_pb2_grpc.add_EventFeedServiceServicer_to_server,
+            self.feed,
+            service_name=EVENT_FEED_SERVICE,
             authenticate=authenticate,
         )
         process.server.add(
@@ -148,6 +158,7 @@ def build_alerting(
     return Alerting(
         pool=pool,
         store=AlertStore(pool),
+        feed=EventFeedServicer(pool),
         watch=_build_watch(pool, admission, health),
         gate=gate,
         dispatcher=dispatcher,

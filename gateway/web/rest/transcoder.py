@@ -43,6 +43,8 @@ _REASON_METADATA: Final = "headgate-reason-bin"
 _JSON: Final = "application/json"
 _LINES: Final = "application/x-ndjson"
 _EVENTS: Final = "text/event-stream"
+# Fields by which a stream goes on where it was lost; the `id` of server-sent events.
+_RESUME: Final = "resume_token"
 _Metadata: TypeAlias = list[tuple[str, str | bytes]]
 _HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 _BODY_VERBS: Final = frozenset({HTTPMethod.POST, HTTPMethod.PUT, HTTPMethod.PATCH})
@@ -155,34 +157,52 @@ class _Endpoint:
                 raise refuse_type(shown)
         said = {name: request.path_params[last_name(name)] for name in self.binding.variables}
         said |= self._tags.expect(request.headers)
-        return read_message(self.binding, said, request.query_params.multi_items(), body)
+        query = request.query_params.multi_items()
+        last = request.headers.get("last-event-id", "")
+        if last and self.binding.streams and _RESUME in self.binding.request.fields_by_name:
+            # A browser that lost the stream asks for the same address again.
+            query = [(name, value) for name, value in query if name != _RESUME]
+            query.append((_RESUME, last))
+        return read_message(self.binding, said, query, body)
 
     async def _stream(self, request: Request, message: Message, metadata: _Metadata) -> Response:
         call = self._call(message, metadata=metadata)
         # What fails at once is an answer with a status of its own.
         first = await call.read()
         as_events = _EVENTS in request.headers.get("accept", "")
-        lines = _follow(call, first, "data: {}\n\n" if as_events else "{}\n")
+        lines = _follow(call, first, _write_event if as_events else _write_line)
+        headers = {**self._headers(), "x-accel-buffering": "no"}
         return StreamingResponse(
-            lines, media_type=_EVENTS if as_events else _LINES, headers=self._headers()
+            lines, media_type=_EVENTS if as_events else _LINES, headers=headers
         )
 
     def _headers(self) -> dict[str, str]:
         return {**_HEADERS, "deprecation": "true"} if self.binding.deprecated else _HEADERS
 
 
-async def _follow(call: Any, first: Any, line: str) -> AsyncIterator[str]:
+async def _follow(
+    call: Any, first: Any, write: Callable[[str, Message | None], str]
+) -> AsyncIterator[str]:
     """Yields the messages, and at the end why it ended if it failed."""
     try:
         message = first
         while message is not grpc.aio.EOF:
-            yield line.format(_dump(message).decode())
+            yield write(_dump(message).decode(), message)
             message = await call.read()
     except grpc.aio.AioRpcError as error:
         problem = problems.describe(problems.translate(error))
-        yield line.format(json.dumps({"error": problem}))
+        yield write(json.dumps({"error": problem}), None)
     finally:
         call.cancel()
+
+
+def _write_line(text: str, _: Message | None) -> str:
+    return f"{text}\n"
+
+
+def _write_event(text: str, message: Message | None) -> str:
+    token: str = getattr(message, _RESUME, "")
+    return f"id: {token}\ndata: {text}\n\n" if token else f"data: {text}\n\n"
 
 
 def _metadata(request: Request) -> _Metadata:

@@ -196,7 +196,7 @@ def render_alerts(rows: Sequence[asyncpg.Record], query: AlertQuery) -> pb.ListA
 def render_events(rows: Sequence[asyncpg.Record], query: EventQuery) -> pb.ListEventsResponse:
     """Renders a page of events."""
     page, token = cut_page(rows, query.limit, "event_number", "events", org=query.org)
-    return pb.ListEventsResponse(events=map(_render_event, page), next_page_token=token)
+    return pb.ListEventsResponse(events=map(render_event, page), next_page_token=token)
 
 
 def render_alert(row: asyncpg.Record) -> alert_pb2.Alert:
@@ -254,7 +254,8 @@ def render_time(instant: dt.datetime | None) -> Timestamp | None:
     return time
 
 
-def _render_event(row: asyncpg.Record) -> event_pb2.Event:
+def render_event(row: asyncpg.Record) -> event_pb2.Event:
+    """Renders an event."""
     return event_pb2.Event(
         event_id=str(row["event_id"]),
         type=row["type"],

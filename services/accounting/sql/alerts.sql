@@ -229,3 +229,36 @@ WHERE
     AND ($3::text = '' OR type = $3::text OR starts_with(type, $3::text || '.'))
 ORDER BY event_number DESC
 LIMIT $4::integer;
+
+-- name: list_event_feed
+-- After a place, in an order in which none appears before another that was read.
+SELECT
+    event_id,
+    type,
+    type_version,
+    severity,
+    org,
+    subject,
+    title,
+    data,
+    alert_id,
+    muted,
+    create_time,
+    event_number,
+    xid::text::bigint AS transaction_id
+FROM event
+WHERE
+    xid < pg_snapshot_xmin(pg_current_snapshot())
+    AND (xid, event_number) > ($1::bigint::text::xid8, $2::bigint)
+ORDER BY event.xid, event.event_number
+LIMIT $3::integer;
+
+-- name: find_end_of_event_feed
+-- No row: nothing has happened yet.
+SELECT
+    xid::text::bigint AS transaction_id,
+    event_number
+FROM event
+WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
+ORDER BY event.xid DESC, event.event_number DESC
+LIMIT 1;

@@ -48,7 +48,7 @@ OF_ORG: Final = {
     "ListInvitations",
     "ListStaff",
 }
-SERVICES_OF_ORG: Final = {"AlertAdminService", "ChannelAdminService"}
+SERVICES_OF_ORG: Final = {"AlertAdminService", "ChannelAdminService", "EventAdminService"}
 # Where the method itself looks whose key, or who, it is about.
 OF_ITS_OWN: Final = {
     "RotateApiKey",

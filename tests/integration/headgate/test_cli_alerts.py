@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -127,3 +128,22 @@ async def test_a_forecast_of_little_says_so(command: Commands) -> None:
     assert "Last 24 hours $0.00" in shown.out
     answer = (await command("forecast", "--org", "nobody", "--json")).json()
     assert answer["last_day_nanos"] == "0"
+
+
+async def test_events_are_shown_as_they_come_and_gone_on_with(
+    system: System, command: Commands
+) -> None:
+    first = asyncio.create_task(command("events", "watch", "--count", "1", "--json"))
+    number = 0
+    while not first.done():
+        number += 1
+        await notice(system, f"watched-{number}", org="acme")
+        await asyncio.sleep(0.1)
+    told = (await first).json()
+    token = ("--after", told["resume_token"])
+    other = await command("events", "watch", "--type", "Cost", "--count", "1", *token)
+    both = await command("events", "watch", "--org", "acme", "--platform")
+
+    assert (told["event"]["type"], told["event"]["org"]) == ("kill.lifted", "acme")
+    assert (other.code, "types[0]" in other.err) == (1, True)
+    assert both.code == 2
