@@ -115,6 +115,10 @@ bench: $(READY) ## Measures speed against a bare echo of the same run
 bench-health: $(READY) ## Measures how fast stops and breakers spread
 	@exec $(PYTHON) -m bench.health $(ARGS)
 
+.PHONY: bench-admin
+bench-admin: $(READY) ## Measures how fast events reach those who watch them
+	@exec $(PYTHON) -m bench.admin $(ARGS)
+
 .PHONY: outage
 outage: $(READY) ## Lets a provider fail in every way under load (a quarter of an hour); ARGS=--short: a minute
 	@exec $(PYTHON) -m bench.outage $(ARGS)

@@ -21,7 +21,7 @@ from headgate.api.accounting.v1 import events_pb2
 from headgate.api.common.v1 import event_pb2
 
 # How late the feed is read: events are rare, and a look costs accounting one query.
-POLL_SECONDS: Final = 0.05
+POLL_SECONDS: Final = 0.025
 # A feed that cannot be read is tried again after this.
 RETRY_SECONDS: Final = 1.0
 # Silence of a stream is shorter.

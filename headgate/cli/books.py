@@ -37,6 +37,8 @@ class BillFormat(str, enum.Enum):
 
     OPENAI_COSTS = "openai-costs"
     ANTHROPIC_COSTS = "anthropic-costs"
+    OPENAI_USAGE = "openai-usage"
+    ANTHROPIC_USAGE = "anthropic-usage"
     CSV = "csv"
 
 

@@ -38,7 +38,7 @@ def add_books(
             prices=prices,
             corrections=Corrections(pool),
             repricing=Repricing(pool, prices),
-            reconciliation=Reconciliation(pool),
+            reconciliation=Reconciliation(pool, prices),
             exports=Exports(pool),
             statements=Statements(pool),
             price_faults=PriceFaults(pool),

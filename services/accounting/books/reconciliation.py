@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 
 from chassis.database import Pool
 from services.accounting.alerts.register import notice
 from services.accounting.books.exports import LAST_TEXT
 from services.accounting.domain.alerts import Condition
-from services.accounting.domain.bills import BillFormat, match_model, read_bill
+from services.accounting.domain.bills import BillFormat, match_model, plain_name, read_bill
 from services.accounting.domain.events import Event
 from services.accounting.domain.reconciliation import Booked, Deviation, Place, compare
+from services.accounting.domain.usage_exports import USAGE_FORMATS, read_usage
+from services.accounting.prices import Prices
 from services.accounting.queries import BOOKS
 
 
@@ -30,15 +33,16 @@ class Bill:
 class Reconciliation:
     """Compares bills. The books stay as they are: what is wrong there is corrected by people."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, prices: Prices) -> None:
         self._pool = pool
+        self._prices = prices
 
     async def compare(self, bill: Bill) -> tuple[list[Deviation], Deviation]:
         """Returns the comparison by day and model, and over the whole bill.
 
         If the whole differs by more than the tolerance, that is an alert. Raises BadBillError.
         """
-        lines = read_bill(bill.content, bill.kind)
+        lines = await self._read(bill)
         days = sorted(day for (day, _), _ in lines)
         rows = await self._pool.fetch(
             BOOKS.list_booked_days.sql,
@@ -57,6 +61,23 @@ class Reconciliation:
         if total.exceeds:
             await self._tell(bill, total, first=str(days[0]), last=str(days[-1]))
         return deviations, total
+
+    async def _read(self, bill: Bill) -> list[tuple[Place, int]]:
+        """Returns the bill by day and model; counts are priced as they were effective then."""
+        if bill.kind not in USAGE_FORMATS:
+            return read_bill(bill.content, bill.kind)
+        usage = read_usage(bill.content, bill.kind)
+        book = await self._prices.read_whole()
+        priced = []
+        for line in usage:
+            day, model = line.place
+            noon = dt.datetime.combine(day, dt.time(12), dt.UTC)
+            found = [
+                book.price_effective(noon, provider=bill.provider, model=name, org=bill.org)
+                for name in (model, plain_name(model))
+            ]
+            priced.append((line.place, line.cost_nanos(found[0] or found[1])))
+        return priced
 
     async def _tell(self, bill: Bill, total: Deviation, *, first: str, last: str) -> None:
         event = Event(

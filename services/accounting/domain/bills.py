@@ -8,11 +8,13 @@ import enum
 import io
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from services.accounting.domain.reconciliation import Place
+
+T = TypeVar("T")
 
 LINE_COUNT_MAX: Final = 10_000
 # A billion dollars: more is no bill.
@@ -29,6 +31,9 @@ class BillFormat(enum.IntEnum):
     OPENAI_COSTS = 1
     ANTHROPIC_COSTS = 2
     CSV = 3
+    # Counts, see `usage_exports`.
+    OPENAI_USAGE = 4
+    ANTHROPIC_USAGE = 5
 
 
 class BadBillError(ValueError):
@@ -42,12 +47,17 @@ def read_bill(content: bytes, kind: BillFormat) -> list[tuple[Place, int]]:
         BillFormat.ANTHROPIC_COSTS: _read_anthropic,
         BillFormat.CSV: _read_csv,
     }
+    return collect(content, readers[kind])
+
+
+def collect(content: bytes, reader: Callable[[str], Iterator[T]]) -> list[T]:
+    """Returns the lines of a text. Raises BadBillError."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise BadBillError("is not text in UTF-8") from None
     lines = []
-    for line in readers[kind](text):
+    for line in reader(text):
         lines.append(line)
         if len(lines) > LINE_COUNT_MAX:
             raise BadBillError(f"has more than {LINE_COUNT_MAX} lines; send it in parts")
@@ -64,17 +74,19 @@ def match_model(billed: str, booked: Collection[str]) -> str:
     """
     if billed in booked:
         return billed
-    plain = _RELEASE.sub("", billed)
+    plain = plain_name(billed)
     return plain if plain in booked else billed
 
 
+def plain_name(billed: str) -> str:
+    """Returns a model's name without the release that answered."""
+    return _RELEASE.sub("", billed)
+
+
 def _read_openai(text: str) -> Iterator[tuple[Place, int]]:
-    for where, bucket in _buckets(text):
-        start = bucket.get("start_time")
-        if not isinstance(start, int) or isinstance(start, bool) or not 0 <= start < 2**33:
-            raise BadBillError(f"{where}.start_time is not a time in seconds")
-        day = dt.datetime.fromtimestamp(start, dt.UTC).date()
-        for place, result in _results(where, bucket):
+    for where, bucket in buckets(text):
+        day = day_of_second(f"{where}.start_time", bucket.get("start_time"))
+        for place, result in results(where, bucket):
             amount = result.get("amount")
             if not isinstance(amount, dict):
                 raise BadBillError(f"{place}.amount is missing")
@@ -86,9 +98,9 @@ def _read_openai(text: str) -> Iterator[tuple[Place, int]]:
 
 
 def _read_anthropic(text: str) -> Iterator[tuple[Place, int]]:
-    for where, bucket in _buckets(text):
-        day = _day(f"{where}.starting_at", str(bucket.get("starting_at"))[:10])
-        for place, result in _results(where, bucket):
+    for where, bucket in buckets(text):
+        day = parse_day(f"{where}.starting_at", str(bucket.get("starting_at"))[:10])
+        for place, result in results(where, bucket):
             _check_currency(f"{place}.currency", result.get("currency"))
             # In cents, with fractions.
             nanos = _nanos(f"{place}.amount", result.get("amount"), unit=Decimal("0.01"))
@@ -104,14 +116,15 @@ def _read_csv(text: str) -> Iterator[tuple[Place, int]]:
         for number, row in enumerate(reader, start=2):
             where = f"line {number}"
             _check_currency(f"{where}: currency", row["currency"])
-            day = _day(f"{where}: day", row["day"] or "")
+            day = parse_day(f"{where}: day", row["day"] or "")
             nanos = _nanos(f"{where}: cost", row["cost"])
             yield (day, (row.get("model") or "").strip()), nanos
     except csv.Error as error:
         raise BadBillError(f"is no CSV: {error}") from None
 
 
-def _buckets(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def buckets(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields the parts of a provider's answer, and their places. Raises BadBillError."""
     try:
         document = json.loads(text)
     except (json.JSONDecodeError, RecursionError):
@@ -125,7 +138,8 @@ def _buckets(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield f"data[{number}]", bucket
 
 
-def _results(where: str, bucket: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def results(where: str, bucket: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields the lines of a part, and their places. Raises BadBillError."""
     results = bucket.get("results")
     if not isinstance(results, list):
         raise BadBillError(f"{where} has no list `results`")
@@ -140,7 +154,15 @@ def _check_currency(where: str, value: object) -> None:
         raise BadBillError(f"{where} is {value!r}: only US dollars can be compared")
 
 
-def _day(where: str, text: str) -> dt.date:
+def day_of_second(where: str, value: object) -> dt.date:
+    """Returns the day in UTC of a time in seconds. Raises BadBillError."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**33:
+        raise BadBillError(f"{where} is not a time in seconds")
+    return dt.datetime.fromtimestamp(value, dt.UTC).date()
+
+
+def parse_day(where: str, text: str) -> dt.date:
+    """Returns a day such as 2026-01-31. Raises BadBillError."""
     try:
         if _DAY.fullmatch(text):
             return dt.date.fromisoformat(text)

@@ -14,9 +14,13 @@ from services.accounting.config import AccountingSettings
 from services.accounting.connections import open_accounting_pool
 from services.accounting.domain.bills import BadBillError, BillFormat
 from services.accounting.domain.reconciliation import TOLERANCE_DEFAULT
+from services.accounting.price_store import PriceStore
+from services.accounting.prices import Prices
 
 # How files are named after their provider.
 _SUFFIXES: Final = {
+    ".openai-usage.json": BillFormat.OPENAI_USAGE,
+    ".anthropic-usage.json": BillFormat.ANTHROPIC_USAGE,
     ".openai.json": BillFormat.OPENAI_COSTS,
     ".anthropic.json": BillFormat.ANTHROPIC_COSTS,
     ".csv": BillFormat.CSV,
@@ -30,7 +34,7 @@ async def reconcile_bill(settings: AccountingSettings) -> None:
     bills = await asyncio.to_thread(_read_folder, settings.bill_directory)
     unreadable = 0
     async with open_accounting_pool(settings, name="accounting-reconcile-bill") as pool:
-        reconciliation = Reconciliation(pool)
+        reconciliation = Reconciliation(pool, Prices(PriceStore(pool)))
         for name, bill in bills:
             try:
                 _, total = await reconciliation.compare(bill)

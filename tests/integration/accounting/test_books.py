@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -242,3 +243,35 @@ async def test_a_bill_is_compared_and_a_difference_is_an_alert(
     assert await admin.fetchval("SELECT count(*) FROM alert") == 1
     assert error.violations[0].field == "content"
     assert "only US dollars" in error.violations[0].description
+
+
+async def test_exported_counts_are_priced_and_compared(stub: Stub, books: Any) -> None:
+    await book(stub)
+    start = dt.datetime.combine(now().date(), dt.time(), dt.UTC)
+    # Priced by what is in force since the books began, which is now.
+    right = price_pb2.ModelPrice(
+        provider=PROVIDER, model=MODEL, effective_time=instant(now() - WHOLE)
+    )
+    for meter, nanos in ((price_pb2.METER_INPUT, 150), (price_pb2.METER_OUTPUT, 600)):
+        right.meters.add(meter=meter, nanos_per_million=nanos * 10**6)
+    await stub.PutPrice(accounting_pb2.PutPriceRequest(price=right, audit_id="p"))
+    counted = {"model": f"{MODEL}-2024-07-18", "input_tokens": 200, "output_tokens": 20}
+    bucket = {"start_time": int(start.timestamp()), "results": [counted]}
+    request = pb.ReconcileBillRequest(
+        provider=PROVIDER,
+        content=json.dumps({"data": [bucket]}).encode(),
+        format=book_pb2.BILL_FORMAT_OPENAI_USAGE,
+        audit_id="a",
+    )
+    answer = await books.ReconcileBill(request)
+    counted["model"] = "unheard-of"
+    request.content = json.dumps({"data": [bucket]}).encode()
+    error = await refusal(books.ReconcileBill(request))
+
+    assert [each.model for each in answer.deviations] == [MODEL]
+    assert (answer.total.billed_nanos, answer.total.booked_nanos) == (
+        2 * SAMPLE_NANOS,
+        SAMPLE_NANOS,
+    )
+    assert answer.total.exceeds
+    assert "unheard-of" in error.violations[0].description

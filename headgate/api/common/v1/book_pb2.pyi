@@ -37,6 +37,12 @@ class _BillFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BillFormat
     """Comma-separated values with the columns `day` (YYYY-MM-DD), `cost` and `currency`, and optionally
     `model`; in any order, others are left alone.
     """
+    BILL_FORMAT_OPENAI_USAGE: _BillFormat.ValueType  # 4
+    """What OpenAI's API of organization usage answers, as JSON, grouped by model: counts, which are priced
+    as they were effective then, at the lowest tier. Shows what is not booked.
+    """
+    BILL_FORMAT_ANTHROPIC_USAGE: _BillFormat.ValueType  # 5
+    """What Anthropic's API of usage reports answers, as JSON, grouped by model; priced likewise."""
 
 class BillFormat(_BillFormat, metaclass=_BillFormatEnumTypeWrapper):
     """How a bill is written. More may be added."""
@@ -51,6 +57,12 @@ BILL_FORMAT_CSV: BillFormat.ValueType  # 3
 """Comma-separated values with the columns `day` (YYYY-MM-DD), `cost` and `currency`, and optionally
 `model`; in any order, others are left alone.
 """
+BILL_FORMAT_OPENAI_USAGE: BillFormat.ValueType  # 4
+"""What OpenAI's API of organization usage answers, as JSON, grouped by model: counts, which are priced
+as they were effective then, at the lowest tier. Shows what is not booked.
+"""
+BILL_FORMAT_ANTHROPIC_USAGE: BillFormat.ValueType  # 5
+"""What Anthropic's API of usage reports answers, as JSON, grouped by model; priced likewise."""
 Global___BillFormat: _TypeAlias = BillFormat  # noqa: Y015
 
 class _ExportFormat:
