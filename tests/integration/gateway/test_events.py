@@ -92,6 +92,27 @@ async def test_none_is_lost_and_none_comes_twice_over_two_gateways(system: Syste
         assert own == sorted(own, key=lambda title: int(title[2:]))
 
 
+async def test_none_is_told_before_one_that_may_still_come_before_it(system: System) -> None:
+    stream, _ = await begin(system)
+    early, late = [await asyncpg.connect(system.url) for _ in range(2)]
+    transaction = early.transaction()
+    await transaction.start()
+    await happen(early, "early")
+    await happen(late, "late")
+    told = asyncio.ensure_future(anext(aiter(stream)))
+    # Long enough for many looks at the feed.
+    await asyncio.wait([told], timeout=1)
+    await transaction.commit()
+    titles = [(await told).event.title]
+    # Nothing follows if it was lost.
+    if titles == ["early"]:
+        titles.append((await anext(aiter(stream))).event.title)
+    for connection in (early, late):
+        await connection.close()
+
+    assert titles == ["early", "late"]
+
+
 async def begin(system: System) -> tuple[Any, str]:
     """Returns a stream from now on, and where it begins."""
     stream = watcher(system).WatchEvents(pb.WatchEventsRequest(), timeout=60)
