@@ -31,6 +31,9 @@ Its promises, each with the tests that hold it to them (under tests/):
     test_nobody_guesses_more_than_a_hundred_passwords_a_day,
     test_every_change_leaves_an_entry_that_says_it_is_done,
     test_bootstrap_makes_an_install_usable_and_repeats_harmlessly).
+11. A call that needs a person's leave is admitted with it alone, once, as people saw it
+    (test_a_call_waits_for_a_person_holds_nothing_and_is_then_admitted_once,
+    test_what_one_gateway_hears_every_gateway_knows_and_a_kill_loses_nothing).
 """
 
 from __future__ import annotations

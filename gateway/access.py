@@ -55,6 +55,7 @@ _FORECASTS: Final = "/headgate.api.gateway.v1.ForecastAdminService/"
 _TEMPLATES: Final = "/headgate.api.gateway.v1.TemplateAdminService/"
 _ORGS: Final = "/headgate.api.gateway.v1.OrgAdminService/"
 _POLICIES: Final = "/headgate.api.gateway.v1.PolicyAdminService/"
+_APPROVALS: Final = "/headgate.api.gateway.v1.ApprovalAdminService/"
 _PEOPLE: Final = "/headgate.api.gateway.v1.StaffService/"
 RULES: Final[Mapping[str, Rule]] = {
     _BACKEND + "AdmitCall": _CALLS,
@@ -68,6 +69,8 @@ RULES: Final[Mapping[str, Rule]] = {
     _BACKEND + "ExtendCall": _CALLS,
     _BACKEND + "EstimateCost": _CALLS,
     _BACKEND + "WatchLimits": _CALLS,
+    _BACKEND + "RequestApproval": _CALLS,
+    _BACKEND + "AwaitApproval": _CALLS,
     _ADMIN + "CreateApiKey": _KEYS_OF_ORG,
     _ADMIN + "RotateApiKey": _KEYS,
     _ADMIN + "RevokeApiKey": _KEYS,
@@ -111,6 +114,10 @@ RULES: Final[Mapping[str, Rule]] = {
     _LIMITS + "SimulateLimits": _READS_OF_ORG,
     _LIMITS + "ListViolations": _READS_OF_ORG,
     _LIMITS + "WriteOffCalls": _CHANGES,
+    _LIMITS + "RequestBudgetIncrease": _CHANGES_OF_ORG,
+    _LIMITS + "ListBudgetIncreases": _READS_OF_ORG,
+    _LIMITS + "ApproveBudgetIncrease": _CHANGES,
+    _LIMITS + "RejectBudgetIncrease": _CHANGES,
     _ADMIN + "ListAuditRecords": _READS,
     _ALERTS + "ListAlerts": _READS_OF_ORG,
     _ALERTS + "GetAlert": _READS_OF_ORG,
@@ -148,6 +155,10 @@ RULES: Final[Mapping[str, Rule]] = {
     _CHANNELS + "TestChannel": _CHANGES_OF_ORG,
     _CHANNELS + "ListDeliveries": _READS_OF_ORG,
     _CHANNELS + "ReplayDeliveries": _CHANGES_OF_ORG,
+    _APPROVALS + "GetApproval": _READS_OF_ORG,
+    _APPROVALS + "ListApprovals": _READS_OF_ORG,
+    _APPROVALS + "ApproveCall": _CHANGES_OF_ORG,
+    _APPROVALS + "RejectCall": _CHANGES_OF_ORG,
     _PEOPLE + "InviteStaff": _STAFF,
     _PEOPLE + "ResetStaffPassword": _STAFF,
     _PEOPLE + "RevokeInvitation": _STAFF,

@@ -27,6 +27,8 @@ class Ask:
     request: admission_pb2.ReservationRequest
     # The probe that this call holds, if any.
     probe: Probe | None
+    # A person let it pass.
+    approved: bool = False
 
 
 def build(

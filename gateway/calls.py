@@ -10,6 +10,7 @@ from opentelemetry.metrics import Meter
 
 from chassis.errors import Internal, ServiceError
 from gateway import asks, denials
+from gateway.approvals.gate import Gate
 from gateway.asks import Ask
 from gateway.decisions import Admitted, Decision, DecisionOrError, Denied, Finished
 from gateway.domain.calls import Call, Candidate, Route
@@ -44,6 +45,7 @@ class Calls:
         copy: HealthCopy,
         admission: Admission,
         probes: Probes,
+        gate: Gate,
         signer: Signer,
         meter: Meter,
     ) -> None:
@@ -52,6 +54,7 @@ class Calls:
         self._copy = copy
         self._admission = admission
         self._probes = probes
+        self._gate = gate
         self._signer = signer
         self._fallbacks = Fallbacks(routes)
         self._denied = meter.create_counter(
@@ -179,7 +182,17 @@ class Calls:
             self._probes.give_back(probe)
             unbounded = asks.find_unbounded(call, fit, book)
             return Denied(denial=denials.unpriced(route, fit, unbounded))
-        return ask
+        return await self._pass_gate(ask)
+
+    async def _pass_gate(self, ask: Ask) -> Ask | Denied:
+        try:
+            denied = await self._gate.check(ask)
+        except ServiceError:
+            self._probes.give_back(ask.probe)
+            raise
+        if denied is not None:
+            self._probes.give_back(ask.probe)
+        return denied or ask
 
     async def _find_replay(self, call: Call, route: Route, deadline: float | None) -> Ask | None:
         """Returns what to ask if the call is known: a breaker that opened, or a price that ended,
@@ -191,7 +204,11 @@ class Calls:
         except ServiceError:
             # The denial holds for a new call, and a denial is not sticky.
             return None
-        return asks.repeat(call, route, found.hold) if found.HasField("hold") else None
+        if not found.HasField("hold"):
+            return None
+        ask = asks.repeat(call, route, found.hold)
+        ask.approved = await self._gate.was_given(call)
+        return ask
 
     def _decide_or_fail(
         self, ask: Ask, result: admission_pb2.ReservationResult | ServiceError
@@ -233,6 +250,7 @@ class Calls:
             api_key_id=call.api_key_id,
             credential=call.credential,
             priority=limit_pb2.Priority.ValueType(call.priority),
+            approved=ask.approved,
         )
         for name, value in call.dimensions.items():
             setattr(permit, name, value)

@@ -191,6 +191,7 @@ def _describe_by_permit(
         priority=permit.priority,
         api_key_id=permit.api_key_id,
         labels=permit.labels,
+        approved=permit.approved,
     )
     usage.admit_time.FromMicroseconds(permit.admit_time_micros)
     if permit.HasField("baseline_model"):
@@ -237,7 +238,7 @@ def _add_report(usage: accounting_pb2.UsageReport, report: Report) -> accounting
     usage.outcome = report.outcome
     usage.error_type = message.error_type
     usage.service_tier = message.service_tier
-    usage.approved = message.approved
+    usage.approved = message.approved or usage.approved
     usage.unanswered = message.unanswered
     if message.HasField("meters"):
         usage.meters.CopyFrom(message.meters)

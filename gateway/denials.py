@@ -5,10 +5,52 @@ for end users come later.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
-from gateway.domain.calls import Candidate, Route
+from gateway.domain.approvals import Flaw, Need
+from gateway.domain.calls import Call, Candidate, Route
 from gateway.domain.fitness import Breaker, PartKey
 from headgate.api.common.v1 import denial_pb2
+
+_NEEDS: Final = {
+    Need.OPERATION: "each call of operation {operation!r} needs a person's leave",
+    Need.TOGGLE: "calls of operation {operation!r} for {org!r} need a person's leave while the "
+    "toggle auto-approval is off",
+    Need.COST: "it may cost more than calls of {operation!r} may without a person's leave",
+}
+_FLAWS: Final = {
+    Flaw.UNKNOWN: "{org!r} has no such request",
+    Flaw.PENDING: "nobody has decided yet",
+    Flaw.REJECTED: "somebody said no",
+    Flaw.EXPIRED: "its time has passed",
+    Flaw.OTHER_CALLER: "it was given to another API key",
+    Flaw.OTHER_CALL: "it was given for one call, and this is another",
+    Flaw.CHANGED: "the call has other fields than the one that people looked at",
+    Flaw.NOT_COVERED: "it is for other candidates, or for less than this call may cost now",
+}
+
+
+def approval_required(call: Call, need: Need) -> denial_pb2.Denial:
+    """Returns the denial of a call that needs a person's leave and shows none."""
+    why = _NEEDS[need].format(operation=call.operation, org=call.org)
+    return denial_pb2.Denial(
+        reason=denial_pb2.DENIAL_REASON_APPROVAL_REQUIRED,
+        retry_kind=denial_pb2.RETRY_KIND_UNKNOWN,
+        message=f"The call was not approved: {why}. Ask for it by RequestApproval; editors of "
+        f"{call.org!r} decide.",
+    )
+
+
+def approval_refused(call: Call, flaw: Flaw) -> denial_pb2.Denial:
+    """Returns the denial of a call whose leave does not hold for it."""
+    retry = denial_pb2.RETRY_KIND_UNKNOWN if flaw is Flaw.PENDING else denial_pb2.RETRY_KIND_NEVER
+    return denial_pb2.Denial(
+        reason=denial_pb2.DENIAL_REASON_APPROVAL_REFUSED,
+        retry_kind=retry,
+        approval_flaw=denial_pb2.ApprovalFlaw.ValueType(flaw.value),
+        message=f"The approval {call.approval_id} does not hold for this call: "
+        f"{_FLAWS[flaw].format(org=call.org)}. Editors of {call.org!r} decide.",
+    )
 
 
 def fenced(message: str) -> denial_pb2.Denial:

@@ -34,7 +34,7 @@ class Outlooks:
 
     async def estimate(self, wanted: Call) -> gateway_pb2.EstimateCostResponse:
         """Returns what the call would hold on each candidate. Raises ServiceError."""
-        ask = self._ask(wanted)
+        ask = self.ask(wanted)
         (explanation,) = (await self._explain(ask)).explanations
         return gateway_pb2.EstimateCostResponse(
             candidates=[
@@ -47,7 +47,7 @@ class Outlooks:
 
     async def explain(self, wanted: Call) -> admission_pb2.ExplainLimitsResponse:
         """Returns which limits would apply to the call, and why. Raises ServiceError."""
-        return await self._explain(self._ask(wanted))
+        return await self._explain(self.ask(wanted))
 
     async def _explain(self, ask: Ask) -> admission_pb2.ExplainLimitsResponse:
         request = admission_pb2.ExplainLimitsRequest(reservations=[ask.request])
@@ -59,7 +59,7 @@ class Outlooks:
 
     async def watch(self, wanted: Call) -> AsyncIterator[gateway_pb2.WatchLimitsResponse]:
         """Yields the limits that apply to the call whenever their state changes."""
-        ask = self._ask(wanted)
+        ask = self.ask(wanted)
         request = admission_pb2.WatchLimitsRequest(reservation=ask.request)
         try:
             async for state in self._admission.stub.WatchLimits(request, wait_for_ready=True):
@@ -67,7 +67,8 @@ class Outlooks:
         except grpc.aio.AioRpcError as error:
             raise translate(error, peer=ADMISSION) from error
 
-    def _ask(self, wanted: Call) -> Ask:
+    def ask(self, wanted: Call) -> Ask:
+        """Returns what would be asked of admission. Raises NotFound."""
         route = self._routes.find(wanted.operation)
         candidates = [
             each for each in arrange(route, wanted) if each not in wanted.excluded_candidates

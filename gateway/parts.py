@@ -19,6 +19,10 @@ from gateway.admin.policies import StoredSets
 from gateway.admin.routes import StoredRoutes
 from gateway.admin.servicer import AdminServicer
 from gateway.admin.services import build_org_service, build_policy_service, build_services
+from gateway.approvals.gate import Gate
+from gateway.approvals.requests import Requests
+from gateway.approvals.telling import Telling
+from gateway.approvals.waits import Waits
 from gateway.auth import KeyAuthenticator, let_public_in
 from gateway.calls import Calls
 from gateway.completions import Completions
@@ -95,11 +99,16 @@ class Parts:
         self.audit = Audit(store)
         self.statuses = StatusWatch(self.copy)
         self.events = EventWatch(accounting.list_event_feed)
+        self.gate = Gate(store, self.copy)
+        self.waits = Waits(store)
+        self.telling = Telling(store, accounting)
 
     def wake(self) -> None:
         """Makes the polls of what the gateways' database holds due at once."""
         self.authenticator.woken.set()
         self.routes.woken.set()
+        self.waits.woken.set()
+        self.telling.woken.set()
 
     async def load(self) -> None:
         """Fills the copies. Peers may come later; until then what needs them is UNAVAILABLE."""
@@ -145,6 +154,8 @@ class Parts:
         process.spawn("routes", self.routes.keep_fresh())
         if self.listen is not None:
             process.spawn("changes", notifications.follow(self.listen, CHANNEL, self.wake))
+        process.spawn("approvals", self.waits.run())
+        process.spawn("approval_events", self.telling.run())
         process.spawn("prices", self.prices.keep_fresh())
         process.spawn("health", HealthWatch(self.health.watch, self.copy).run())
         process.spawn("observations", observations.run())
@@ -160,6 +171,7 @@ class Parts:
             copy=self.copy,
             admission=self.admission,
             probes=Probes(self.health, observations),
+            gate=self.gate,
             signer=signer,
             meter=process.telemetry.meter,
         )
@@ -176,6 +188,9 @@ class Parts:
                 completions=completions,
                 extensions=self._extensions(),
                 outlooks=self._outlooks(),
+                approvals=Requests(
+                    store=self.store, gate=self.gate, outlooks=self._outlooks(), waits=self.waits
+                ),
                 feedback=Feedback(self.accounting),
                 copy=self.copy,
                 signer=signer,
@@ -233,6 +248,7 @@ class Parts:
         services = build_services(
             store=self.store,
             audit=self.audit,
+            admission=self.admission,
             accounting=self.accounting,
             questions=self._limit_questions(),
             events=EventAdminServicer(self.events, self.authenticator),

@@ -158,6 +158,8 @@ def _read_route(row: asyncpg.Record) -> Route:
         tags=tuple(row["tags"]),
         baseline=baseline,
         adaptive_percent=row["adaptive_percent"],
+        approval_required=row["approval_required"],
+        approval_threshold_nanos=row["approval_threshold_nanos"],
     )
 
 
@@ -197,4 +199,6 @@ def _write_route(route: Route) -> tuple[object, ...]:
         "" if baseline is None else baseline.provider,
         "" if baseline is None else baseline.model,
         route.adaptive_percent,
+        route.approval_required,
+        route.approval_threshold_nanos,
     )

@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from chassis import server
 from gateway import wire, wire_reports
+from gateway.approvals.requests import Requests
 from gateway.calls import Calls
 from gateway.completions import Completions
 from gateway.extensions import Extensions
@@ -37,6 +38,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         completions: Completions,
         extensions: Extensions,
         outlooks: Outlooks,
+        approvals: Requests,
         feedback: Feedback,
         copy: HealthCopy,
         signer: Signer,
@@ -46,6 +48,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         self._calls = calls
         self._extensions = extensions
         self._outlooks = outlooks
+        self._approvals = approvals
         self._feedback = feedback
         self._completions = completions
         self._copy = copy
@@ -120,6 +123,18 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         wanted = wire.parse_question(request.call, principal())
         async for state in self._outlooks.watch(wanted):
             yield state
+
+    async def RequestApproval(
+        self, request: pb.RequestApprovalRequest, context: Context
+    ) -> pb.RequestApprovalResponse:
+        return await self._approvals.begin(request, principal())
+
+    async def AwaitApproval(
+        self, request: pb.AwaitApprovalRequest, context: Context
+    ) -> AsyncIterator[pb.AwaitApprovalResponse]:
+        async with aclosing(self._approvals.follow(request, principal())) as states:
+            async for state in states:
+                yield state
 
     async def GetStatus(
         self, request: pb.GetStatusRequest, context: Context

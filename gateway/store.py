@@ -27,6 +27,8 @@ QUERY_FILES: Final = (
     "queries_templates.sql",
     "queries_http.sql",
     "queries_orgs.sql",
+    "queries_approvals.sql",
+    "queries_budgets.sql",
 )
 # Above every position: the first page of a list that is read downwards.
 TOP: Final = 2**63 - 1

@@ -90,6 +90,9 @@ def parse_call(
         unit_bounds=wire_dimensions.read_unit_bounds(checks, request)
         if request.HasField("unit_bounds")
         else NO_UNITS,
+        approval_id=read_id(checks, "approval_id", request.approval_id)
+        if request.approval_id
+        else "",
     )
     checks.raise_if_any()
     require_org(org, principal)
@@ -204,7 +207,7 @@ def require_operation(operation: str, principal: Principal) -> None:
 
 
 def read_id(checks: Checks, field: str, value: str) -> str:
-    """Returns a call's id in canonical form."""
+    """Returns an id in canonical form."""
     return value if _CANONICAL_ID.fullmatch(value) else str(checks.uuid(field, value))
 
 

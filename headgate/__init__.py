@@ -40,7 +40,9 @@ What it promises, and the test that shows it:
 13. Each request of a governed HTTP client is a call: a denied one reaches no provider, others are
     booked as the provider bills them (tests/integration/transports/test_packages.py).
 14. No provider sees another one's credentials (tests/integration/transports/test_requests.py).
-15. Inputs are never more tokens than what is held for them (tests/unit/headgate/test_bounds.py).
+15. A person's leave is asked for and waited for without a hold, over restarts of gateways, and
+    taken to the call it is for (tests/integration/headgate/test_approvals.py).
+16. Inputs are never more tokens than what is held for them (tests/unit/headgate/test_bounds.py).
 
 It does not promise that a report arrives when no gateway can be reached for longer than
 `report_timeout_seconds`, or than ten seconds when the process ends: the hold is then charged when
@@ -49,6 +51,7 @@ it expires.
 
 from __future__ import annotations
 
+from headgate.approvals import Approval, ApprovalState, PendingApproval
 from headgate.call import Call
 from headgate.channel import Tls
 from headgate.client import Client, Session
@@ -101,7 +104,7 @@ from headgate.outlooks import (
     LimitsState,
     LimitState,
 )
-from headgate.sync import SyncCall, SyncClient, SyncSession
+from headgate.sync import SyncCall, SyncClient, SyncPendingApproval, SyncSession
 from headgate.transports import (
     Provider,
     governed_async_client,
@@ -112,6 +115,8 @@ from headgate.transports import (
 __all__ = [
     "Admission",
     "AllCandidatesFailed",
+    "Approval",
+    "ApprovalState",
     "Call",
     "CallMisused",
     "CallOutcome",
@@ -143,6 +148,7 @@ __all__ = [
     "NotSent",
     "NotServed",
     "Overloaded",
+    "PendingApproval",
     "PermissionDenied",
     "Priority",
     "Provider",
@@ -154,6 +160,7 @@ __all__ = [
     "Status",
     "SyncCall",
     "SyncClient",
+    "SyncPendingApproval",
     "SyncSession",
     "Tls",
     "TooLate",

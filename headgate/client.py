@@ -7,7 +7,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-from headgate import channel, config, feedback, questions, wire
+from headgate import approvals, channel, config, feedback, questions, wire
 from headgate.api.gateway.v1 import gateway_pb2
 from headgate.call import Call
 from headgate.config import Mode
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import grpc.aio
     from typing_extensions import Unpack
 
+    from headgate.approvals import Approval, PendingApproval
     from headgate.decisions import Status
     from headgate.outlooks import Estimate, Extension, LimitsState
 
@@ -96,6 +97,40 @@ class Session:
             call_id=call_id,
             seconds=seconds,
             timeout=self._timeout_seconds,
+        )
+
+    async def request_approval(
+        self,
+        operation: str,
+        *,
+        summary: str,
+        lifetime_seconds: float | None = None,
+        **options: Unpack[CallOptions],
+    ) -> PendingApproval | None:
+        """Asks people for leave to make a call, and says what it is for. None: it needs none.
+
+        Nothing is held meanwhile. Asking again with the same `call_id` finds the same request.
+        Raises RpcError.
+        """
+        plan = self.plan(operation, options)
+        found = await approvals.ask(
+            self.desk.connect(), plan, summary=summary, lifetime_seconds=lifetime_seconds
+        )
+        if found is None:
+            return None
+        return approvals.PendingApproval(found, self, plan)
+
+    async def await_approval(
+        self, approval_id: str, *, org: str = "", timeout_seconds: float | None = None
+    ) -> Approval:
+        """Returns a request of this key's when it was decided or expired, or as it is after the
+        time. Survives restarts of gateways. Raises RpcError.
+        """
+        return await approvals.wait(
+            self.desk.connect,
+            approval_id,
+            org=org or self._terms.get("org", ""),
+            timeout=timeout_seconds,
         )
 
     def for_user(self, user: str, **terms: Unpack[CallerOptions]) -> Session:

@@ -171,9 +171,9 @@ class Connection:
 
         return await repeat(attempt, deadline=deadline)
 
-    def watch_limits(self, request: gateway_pb2.WatchLimitsRequest) -> Any:
+    def begin(self, pick: Callable[..., Any], request: object, timeout: float | None) -> Any:
         """Begins a stream; whoever reads it ends it."""
-        return self._stub.WatchLimits(request, metadata=self._metadata)
+        return pick(self._stub)(request, timeout=timeout, metadata=self._metadata)
 
     async def _call(
         self,

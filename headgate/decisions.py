@@ -37,6 +37,9 @@ class DenialReason(enum.Enum):
     RATE_EXCEEDED = "RATE_EXCEEDED"
     BUDGET_EXCEEDED = "BUDGET_EXCEEDED"
     NO_CANDIDATE = "NO_CANDIDATE"
+    # The call needs a person's leave and shows none, or one that does not hold for it.
+    APPROVAL_REQUIRED = "APPROVAL_REQUIRED"
+    APPROVAL_REFUSED = "APPROVAL_REFUSED"
     # Nobody decided in time: said by the client, not by Headgate.
     UNREACHABLE = "UNREACHABLE"
     UNRECOGNIZED = "UNRECOGNIZED"

@@ -107,3 +107,5 @@ class CallOptions(OperationOptions, total=False):
     call_id: str
     # The first attempt, when this one replaces one that failed.
     parent_call_id: str
+    # A person's leave for this very call: its id and all else are as they were asked about.
+    approval_id: str

@@ -12,7 +12,16 @@ from headgate.decisions import Candidate
 from headgate.options import OnDenied, Priority
 from headgate.wire import render_candidate
 
-_RARE: Final = ("parent_call_id", "team", "user", "session", "ip", "feature", "locale")
+_RARE: Final = (
+    "parent_call_id",
+    "team",
+    "user",
+    "session",
+    "ip",
+    "feature",
+    "locale",
+    "approval_id",
+)
 _NO_VARIABLES: Final[Mapping[str, str]] = {}
 
 
@@ -48,6 +57,7 @@ class Plan:
     locale: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     default_candidate: Candidate | None = None
+    approval_id: str = ""
 
     def to_request(self) -> gateway_pb2.AdmitCallRequest:
         """Returns the message that asks for this attempt, the same each time.

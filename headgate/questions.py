@@ -53,7 +53,7 @@ async def watch_limits(
 ) -> AsyncGenerator[LimitsState, None]:
     """Yields the limits that apply to the call, at once and when they change. Raises RpcError."""
     request = gateway_pb2.WatchLimitsRequest(call=call)
-    stream = connection.watch_limits(request)
+    stream = connection.begin(lambda stub: stub.WatchLimits, request, None)
     try:
         async for state in stream:
             yield wire_outlooks.parse_limits(state)

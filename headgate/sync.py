@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from headgate.approvals import Approval, PendingApproval
     from headgate.decisions import Status
     from headgate.desk import Desk
     from headgate.outlooks import Estimate, Extension, LimitsState
@@ -124,9 +125,64 @@ class SyncSession:
         ask = partial(self.session.extend_call, call_id, org=org, seconds=seconds)
         return _run(self.session.desk, ask)
 
+    def request_approval(
+        self,
+        operation: str,
+        *,
+        summary: str,
+        lifetime_seconds: float | None = None,
+        **options: Unpack[CallOptions],
+    ) -> SyncPendingApproval | None:
+        """Asks people for leave to make a call; see `Session.request_approval`."""
+        ask = partial(
+            self.session.request_approval,
+            operation,
+            summary=summary,
+            lifetime_seconds=lifetime_seconds,
+            **options,
+        )
+        pending = _run(self.session.desk, ask)
+        return None if pending is None else SyncPendingApproval(pending, self.session.desk)
+
+    def await_approval(
+        self, approval_id: str, *, org: str = "", timeout_seconds: float | None = None
+    ) -> Approval:
+        """Returns a request when it was decided; see `Session.await_approval`."""
+        wait = partial(
+            self.session.await_approval, approval_id, org=org, timeout_seconds=timeout_seconds
+        )
+        return _run(self.session.desk, wait)
+
     def for_user(self, user: str, **terms: Unpack[CallerOptions]) -> SyncSession:
         """Returns a session whose calls are this user's, on these terms unless they say else."""
         return SyncSession(self.session.for_user(user, **terms))
+
+
+class SyncPendingApproval:
+    """A call that waits for a person; see `headgate.PendingApproval`."""
+
+    def __init__(self, pending: PendingApproval, desk: Desk) -> None:
+        # The request as it was last seen.
+        self.approval = pending.approval
+        self._pending = pending
+        self._desk = desk
+
+    def call(self) -> SyncCall:
+        """Returns the call that the leave is for, to enter as any other; denied without leave."""
+        return SyncCall(self._pending.plan, self._desk)
+
+    def wait(self, timeout_seconds: float | None = None) -> Approval:
+        """Returns the request when it was decided; see `PendingApproval.wait`."""
+        self.approval = _run(self._desk, partial(self._pending.wait, timeout_seconds))
+        return self.approval
+
+    def on_decided(self, callback: Callable[[Approval], object]) -> None:
+        """Calls back, in the background loop's thread, when it was decided or expired."""
+
+        async def tell() -> None:
+            callback(await self._pending.wait())
+
+        portals.shared().start(tell, closer=self._desk.disconnect)
 
 
 class SyncClient(SyncSession):

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from gateway.admin.alerts_servicer import AlertAdminServicer
+from gateway.admin.approvals import StoredApprovals
+from gateway.admin.approvals_servicer import ApprovalAdminServicer
 from gateway.admin.audit import Audit
 from gateway.admin.books_servicer import BookAdminServicer
+from gateway.admin.budgets import Budgets
 from gateway.admin.channels_servicer import ChannelAdminServicer
 from gateway.admin.events_servicer import EventAdminServicer
 from gateway.admin.forecasts_servicer import ForecastAdminServicer
@@ -23,6 +26,7 @@ from gateway.peers import Accounting, Admission, Health
 from gateway.store import Store
 from headgate.api.gateway.v1 import (
     alert_admin_pb2_grpc,
+    approval_admin_pb2_grpc,
     book_admin_pb2_grpc,
     channel_admin_pb2_grpc,
     event_admin_pb2_grpc,
@@ -43,6 +47,7 @@ def build_services(
     *,
     store: Store,
     audit: Audit,
+    admission: Admission,
     accounting: Accounting,
     questions: LimitQuestions,
     events: EventAdminServicer,
@@ -51,7 +56,7 @@ def build_services(
     return [
         (
             limit_admin_pb2_grpc.add_LimitAdminServiceServicer_to_server,
-            LimitAdminServicer(questions),
+            LimitAdminServicer(questions, Budgets(store=store, admission=admission, audit=audit)),
             f"{_PACKAGE}.LimitAdminService",
         ),
         (
@@ -83,6 +88,11 @@ def build_services(
             template_admin_pb2_grpc.add_TemplateAdminServiceServicer_to_server,
             TemplateAdminServicer(StoredTemplates(store, audit)),
             f"{_PACKAGE}.TemplateAdminService",
+        ),
+        (
+            approval_admin_pb2_grpc.add_ApprovalAdminServiceServicer_to_server,
+            ApprovalAdminServicer(StoredApprovals(store, audit)),
+            f"{_PACKAGE}.ApprovalAdminService",
         ),
     ]
 

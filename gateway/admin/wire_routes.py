@@ -10,6 +10,7 @@ from gateway import wire
 from gateway.admin.wire_keys import render_time
 from gateway.domain.books import PriceBook
 from gateway.domain.calls import Candidate, Route
+from gateway.domain.estimates import HOLD_NANOS_MAX
 from gateway.route_store import RouteVersion
 from headgate.api.common.v1 import call_pb2
 from headgate.api.gateway.v1 import admin_pb2 as pb
@@ -56,6 +57,13 @@ def parse_route(route: pb.Route, *, path: str = "route.") -> Route:
         tags=_read_tags(checks, route),
         baseline=_read_baseline(checks, route),
         adaptive_percent=_read_adaptive_percent(checks, route),
+        approval_required=route.approval_required,
+        approval_threshold_nanos=checks.integer(
+            "approval_threshold_nanos",
+            route.approval_threshold_nanos,
+            minimum=0,
+            maximum=HOLD_NANOS_MAX,
+        ),
     )
     checks.text(
         "fallback_text",
@@ -145,6 +153,8 @@ def render_route(version: RouteVersion) -> pb.Route:
         version=version.version,
         update_time=render_time(version.update_time),
         updater=version.updater,
+        approval_required=route.approval_required,
+        approval_threshold_nanos=route.approval_threshold_nanos,
     )
 
 

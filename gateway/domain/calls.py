@@ -49,6 +49,8 @@ class Call:
     variables: Mapping[str, str] = field(default_factory=dict)
     # Upper bounds of what is not tokens, by their names in the contract: those that were given.
     unit_bounds: Mapping[str, int] = field(default_factory=dict)
+    # The leave that it shows, a canonical lower-case UUID. Empty: none.
+    approval_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,3 +74,7 @@ class Route:
     baseline: Candidate | None = None
     # What is held of what calls hardly ever exceed, in percent. 0: the worst case is held.
     adaptive_percent: int = 0
+    # Each call needs a person's leave.
+    approval_required: bool = False
+    # Calls that may cost more do, in nano-US-dollars. 0: there is no such bound.
+    approval_threshold_nanos: int = 0

@@ -9,6 +9,8 @@ from typing import Final
 
 # Off: no call to a model is admitted.
 AI_GENERATION: Final = "ai-generation"
+# Off: no call is admitted without a person's leave.
+AUTO_APPROVAL: Final = "auto-approval"
 
 
 class Why(enum.Enum):

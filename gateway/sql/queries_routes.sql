@@ -30,7 +30,9 @@ SELECT
     route.tags,
     route.baseline_provider,
     route.baseline_model,
-    route.adaptive_percent
+    route.adaptive_percent,
+    route.approval_required,
+    route.approval_threshold_nanos
 FROM route_book AS book
 LEFT JOIN route ON TRUE
 ORDER BY route.operation;
@@ -50,6 +52,8 @@ SELECT
     baseline_provider,
     baseline_model,
     adaptive_percent,
+    approval_required,
+    approval_threshold_nanos,
     version,
     update_time,
     updater
@@ -75,6 +79,8 @@ SELECT
     baseline_provider,
     baseline_model,
     adaptive_percent,
+    approval_required,
+    approval_threshold_nanos,
     version,
     update_time,
     updater
@@ -96,6 +102,8 @@ SELECT
     baseline_provider,
     baseline_model,
     adaptive_percent,
+    approval_required,
+    approval_threshold_nanos,
     version,
     update_time,
     updater,
@@ -122,6 +130,8 @@ INSERT INTO route (
     baseline_provider,
     baseline_model,
     adaptive_percent,
+    approval_required,
+    approval_threshold_nanos,
     version,
     updater
 )
@@ -138,8 +148,10 @@ VALUES (
     $10::text,
     $11::text,
     $12::integer,
+    $13::boolean,
+    $14::bigint,
     (SELECT coalesce(max(version), 0) + 1 FROM route_version WHERE operation = $1::text),
-    $13::text
+    $15::text
 )
 ON CONFLICT (operation) DO UPDATE
 SET
@@ -154,6 +166,8 @@ SET
     baseline_provider = excluded.baseline_provider,
     baseline_model = excluded.baseline_model,
     adaptive_percent = excluded.adaptive_percent,
+    approval_required = excluded.approval_required,
+    approval_threshold_nanos = excluded.approval_threshold_nanos,
     version = excluded.version,
     updater = excluded.updater,
     update_time = clock_timestamp();
@@ -174,6 +188,8 @@ INSERT INTO route_version (
     baseline_provider,
     baseline_model,
     adaptive_percent,
+    approval_required,
+    approval_threshold_nanos,
     update_time,
     updater,
     reason,
@@ -194,6 +210,8 @@ SELECT
     baseline_provider,
     baseline_model,
     adaptive_percent,
+    approval_required,
+    approval_threshold_nanos,
     CASE WHEN $4::boolean THEN clock_timestamp() ELSE update_time END,
     $2::text,
     $3::text,

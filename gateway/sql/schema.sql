@@ -75,6 +75,10 @@ CREATE TABLE route (
     adaptive_percent integer NOT NULL DEFAULT 0,
     version bigint NOT NULL DEFAULT 1,
     updater text NOT NULL DEFAULT '',
+    -- Each call needs a person's leave.
+    approval_required boolean NOT NULL DEFAULT FALSE,
+    -- Calls that may cost more do. 0: there is no such bound.
+    approval_threshold_nanos bigint NOT NULL DEFAULT 0 CHECK (approval_threshold_nanos >= 0),
     CONSTRAINT route_candidates CHECK (
         cardinality(providers) BETWEEN 1 AND 4 AND cardinality(providers) = cardinality(models)
     ),
@@ -126,6 +130,8 @@ CREATE TABLE route_version (
     deleted boolean NOT NULL,
     -- The version that was written again. 0: this is no rollback.
     restored_version bigint NOT NULL,
+    approval_required boolean NOT NULL DEFAULT FALSE,
+    approval_threshold_nanos bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (operation, version)
 );
 

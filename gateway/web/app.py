@@ -24,6 +24,7 @@ from gateway.web.status import StatusPages
 from headgate.api.gateway.v1 import (
     admin_pb2,
     alert_admin_pb2,
+    approval_admin_pb2,
     book_admin_pb2,
     channel_admin_pb2,
     event_admin_pb2,
@@ -52,6 +53,7 @@ SERVICES: Final[tuple[ServiceDescriptor, ...]] = tuple(
         template_admin_pb2,
         policy_admin_pb2,
         org_admin_pb2,
+        approval_admin_pb2,
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 )

@@ -11,9 +11,11 @@ import typer
 
 from headgate.cli import (
     alerts,
+    approvals,
     audit,
     books,
     breakers,
+    budgets,
     channels,
     doctor,
     events,
@@ -44,7 +46,7 @@ EXIT_NO_ANSWER: Final = 3
 app: Final = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Operates Headgate: limits, keys, staff, routes, prices, books, kills, usage, alerts.",
+    help="Operates Headgate: limits, keys, staff, routes, prices, books, kills, approvals, usage.",
     epilog="Exit codes: 0 done, 1 refused, 2 wrong use, 3 nobody answered (repeat it).",
 )
 books.app.add_typer(statements.app)
@@ -56,6 +58,8 @@ for _group in (
     templates.app,
     breakers.app,
     toggles.app,
+    approvals.app,
+    budgets.app,
     prices.app,
     books.app,
     books.export_app,

@@ -13,6 +13,8 @@ routes:
     fallback_template: sorry
     baseline: openai/gpt-4.1
     tags: [text, eu]
+    approval: true                 # each call needs a person's leave
+    approval_above: "0.50"         # or those that may cost more, in US dollars
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import yaml
 
 from headgate.api.common.v1 import call_pb2
 from headgate.api.gateway.v1 import admin_pb2, gateway_pb2
+from headgate.money import parse_usd, to_usd
 
 _NUMBERS: Final = {
     "max_output_tokens": "default_max_output_token_count",
@@ -31,7 +34,10 @@ _NUMBERS: Final = {
 }
 _DIGITS_MAX: Final = 9
 _TEXTS: Final = ("operation", "fallback_text", "fallback_template")
-_FIELDS: Final = {*_NUMBERS, *_TEXTS, "version", "candidates", "baseline", "tags"}
+_FIELDS: Final = {
+    *(*_NUMBERS, *_TEXTS),
+    *("version", "candidates", "baseline", "tags", "approval", "approval_above"),
+}
 
 
 class BadRouteFileError(Exception):
@@ -90,6 +96,10 @@ def describe_route(route: admin_pb2.Route) -> dict[str, Any]:
         told["baseline"] = f"{route.baseline_model.provider}/{route.baseline_model.model}"
     if route.tags:
         told["tags"] = list(route.tags)
+    if route.approval_required:
+        told["approval"] = True
+    if route.approval_threshold_nanos:
+        told["approval_above"] = f"{to_usd(route.approval_threshold_nanos):f}"
     return told
 
 
@@ -122,9 +132,21 @@ class RouteReader:
             request.expected_version = self._number(f"{path}.version", given["version"])
         if "baseline" in given:
             route.baseline_model.CopyFrom(self._candidate(f"{path}.baseline", given["baseline"]))
+        self._approval(path, given, route)
         route.tags.extend(self._tags(f"{path}.tags", given.get("tags", [])))
         self._candidates(f"{path}.candidates", given.get("candidates"), route)
         return request
+
+    def _approval(self, path: str, given: dict[Any, Any], route: admin_pb2.Route) -> None:
+        required = given.get("approval", "false")
+        if required not in ("true", "false"):
+            self.wrong.append(f"{path}.approval: must be true or false")
+        route.approval_required = required == "true"
+        if "approval_above" in given:
+            try:
+                route.approval_threshold_nanos = parse_usd(str(given["approval_above"]))
+            except ValueError as error:
+                self.wrong.append(f"{path}.approval_above: {error}")
 
     def _candidates(self, path: str, given: Any, route: admin_pb2.Route) -> None:
         if not isinstance(given, list) or not given:

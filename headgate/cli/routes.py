@@ -14,6 +14,7 @@ from headgate.cli import route_files, wording
 from headgate.cli.config import WrongUse
 from headgate.cli.output import Expect, Json, say, show_json, show_table
 from headgate.cli.session import open_session
+from headgate.money import format_usd, parse_usd
 
 app = typer.Typer(name="routes", help="Operations and their candidates.", no_args_is_help=True)
 
@@ -89,6 +90,12 @@ def set_route(
         str, typer.Option(metavar="PROVIDER/MODEL", help="What savings are counted against.")
     ] = "",
     tag: Annotated[list[str] | None, typer.Option(help="Repeat it for more.")] = None,
+    approval: Annotated[
+        bool, typer.Option("--approval", help="Each call needs a person's leave.")
+    ] = False,
+    approval_above: Annotated[
+        str, typer.Option(metavar="USD", help="Calls that may cost more need one.")
+    ] = "",
     expect: Expect = None,
     json: Json = False,
 ) -> None:
@@ -105,6 +112,8 @@ def set_route(
         estimate_mode=ADAPTIVE if adaptive_percent else STRICT,
         baseline_model=parse_candidate(baseline) if baseline else None,
         tags=tag or [],
+        approval_required=approval,
+        approval_threshold_nanos=_parse_money(approval_above) if approval_above else 0,
     )
     _add_candidates(route, candidate or [])
     request = admin_pb2.PutRouteRequest(route=route, expected_version=expect)
@@ -157,6 +166,13 @@ def parse_candidate(text: str) -> call_pb2.Candidate:
     return found
 
 
+def _parse_money(text: str) -> int:
+    try:
+        return parse_usd(text)
+    except ValueError as error:
+        raise WrongUse(f"--approval-above: {error}") from None
+
+
 def _add_candidates(route: admin_pb2.Route, given: list[str]) -> None:
     for each in given:
         name, _, weight = each.partition("=")
@@ -192,7 +208,7 @@ def _show_routes(routes: Iterable[admin_pb2.Route]) -> None:
     show_table(
         [
             *("OPERATION", ">VERSION", "CANDIDATES", ">MAX OUTPUT TOKENS", ">HOLD SECONDS"),
-            *("ESTIMATES", "TAGS", "FALLBACK"),
+            *("ESTIMATES", "APPROVAL", "TAGS", "FALLBACK"),
         ],
         [
             [
@@ -202,6 +218,7 @@ def _show_routes(routes: Iterable[admin_pb2.Route]) -> None:
                 f"{each.default_max_output_token_count:,}",
                 f"{each.hold_seconds:,}",
                 f"adaptive {each.adaptive_percent} %" if each.adaptive_percent else "strict",
+                _word_approval(each),
                 ", ".join(each.tags) or wording.NOTHING,
                 each.fallback_template or each.fallback_text,
             ]
@@ -233,6 +250,13 @@ def _word_change(version: admin_pb2.RouteVersion) -> str:
     if version.deleted:
         return "deleted"
     return f"version {version.restored_version} again" if version.restored_version else "written"
+
+
+def _word_approval(route: admin_pb2.Route) -> str:
+    if route.approval_required:
+        return "always"
+    bound = route.approval_threshold_nanos
+    return f"above {format_usd(bound)}" if bound else wording.NOTHING
 
 
 def _word_candidates(route: admin_pb2.Route) -> str:

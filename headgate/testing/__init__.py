@@ -12,16 +12,19 @@ within it every client speaks to the fake, whatever its target.
 
 from __future__ import annotations
 
+from headgate.testing.approvals import Approvals
 from headgate.testing.entries import Entry
 from headgate.testing.faults import Failure, Faults, Pause
 from headgate.testing.gateway import API_KEY, FakeGateway, serve_gateway
-from headgate.testing.ledger import INPUT_NANOS, OUTPUT_NANOS, Ledger
+from headgate.testing.ledger import Ledger
 from headgate.testing.signals import Signal
+from headgate.testing.words import INPUT_NANOS, OUTPUT_NANOS
 
 __all__ = [
     "API_KEY",
     "INPUT_NANOS",
     "OUTPUT_NANOS",
+    "Approvals",
     "Entry",
     "Failure",
     "FakeGateway",

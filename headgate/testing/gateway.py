@@ -7,23 +7,26 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import grpc
 import grpc.aio
 
-from headgate.api.common.v1 import health_pb2
+from headgate.api.gateway.v1 import approval_pb2
 from headgate.api.gateway.v1 import gateway_pb2 as pb
 from headgate.client import Client
 from headgate.sync import SyncClient
 from headgate.testing import outlooks, wires
-from headgate.testing.entries import Refusal
+from headgate.testing.entries import Everybody, Refusal
 from headgate.testing.faults import FailedError, Failure, Faults, apply
 from headgate.testing.ledger import Ledger
 from headgate.testing.signals import Signal
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+
+    # Returns a state, and whether it is the last one.
+    _Look: TypeAlias = Callable[[Any, tuple[str, ...]], tuple[Message, bool]]
 
 BATCH_SIZE_MAX: Final = 256
 # Bounds a test that has gone wrong.
@@ -42,6 +45,8 @@ _KINDS: Final = {
     "ExtendCall": "extend",
     "EstimateCost": "estimate",
     "WatchLimits": "watch",
+    "RequestApproval": "approval",
+    "AwaitApproval": "decision",
 }
 # How often a stream looks for changes: tests change the ledger without an RPC.
 WATCH_SECONDS: Final = 0.02
@@ -52,7 +57,8 @@ class FakeGateway:
     """Answers like a gateway, in memory or, within `serve_gateway`, behind a real server.
 
     Plant faults by kind of RPC ("admit", "complete", "release", "feedback", "status", "extend",
-    "estimate", "watch"; a batch counts as its single form); read `rpcs` and `ledger` afterwards.
+    "estimate", "watch", "approval", "decision"; a batch counts as its single form); read `rpcs`
+    and `ledger` afterwards.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
@@ -135,19 +141,32 @@ class FakeGateway:
         """
         self._note(method, 1, metadata)
         await apply(self.faults.take(_KINDS.get(method, method)), after=False)
-        if method != "WatchLimits":
+        look: _Look | None = getattr(self, f"_see_{method}", None)
+        if look is None:
             raise FailedError(Failure(code=grpc.StatusCode.UNIMPLEMENTED, message=method))
-        last = None
-        while True:
+        last, is_last = None, False
+        while not is_last:
             try:
-                org = self._parse_question(request.call, self._authenticate(metadata))
-                state = outlooks.look(self.ledger, request.call, org)
+                state, is_last = look(request, self._authenticate(metadata))
             except Refusal as refusal:
                 raise FailedError(refusal.to_failure()) from None
             if state != last:
                 yield state
             last = state
             await asyncio.sleep(WATCH_SECONDS)
+
+    def _see_WatchLimits(  # noqa: N802 - the contract's name
+        self, request: pb.WatchLimitsRequest, orgs: tuple[str, ...]
+    ) -> tuple[Message, bool]:
+        org = self._parse_question(request.call, orgs)
+        return outlooks.look(self.ledger, request.call, org), False
+
+    def _see_AwaitApproval(  # noqa: N802 - the contract's name
+        self, request: pb.AwaitApprovalRequest, orgs: tuple[str, ...]
+    ) -> tuple[Message, bool]:
+        found = self.ledger.approvals.look(request.approval_id, _choose(request.org, orgs))
+        is_last = found.state != approval_pb2.APPROVAL_STATE_PENDING
+        return pb.AwaitApprovalResponse(approval=found), is_last
 
     def _note(self, method: str, count: int, metadata: dict[str, str]) -> None:
         self.rpcs.append((method, count))
@@ -220,23 +239,20 @@ class FakeGateway:
         outlooks.check_question(call)
         return _choose(call.org, orgs)
 
+    def _do_RequestApproval(  # noqa: N802 - the contract's name
+        self, request: pb.RequestApprovalRequest, orgs: tuple[str, ...]
+    ) -> Message:
+        org, route = _choose(request.call.org, orgs), self.ledger.find_route
+        return self.ledger.approvals.begin(request, org, route)
+
     def _do_GetStatus(  # noqa: N802 - the contract's name
         self, request: pb.GetStatusRequest, orgs: tuple[str, ...]
     ) -> Message:
-        answer = pb.GetStatusResponse(state=pb.SERVICE_STATE_HEALTHY)
-        for provider in sorted(self.ledger.unfit_providers):
-            answer.state = pb.SERVICE_STATE_DEGRADED
-            answer.providers.add(provider=provider, state=health_pb2.BREAKER_STATE_OPEN)
-        if self.ledger.killed:
-            answer.state = pb.SERVICE_STATE_STOPPED
-            answer.kills.add(
-                kill_id="platform", state=health_pb2.KILL_STATE_IN_FORCE, message="Stopped."
-            )
-        return answer
+        return outlooks.tell_status(self.ledger)
 
     def _authenticate(self, metadata: dict[str, str]) -> tuple[str, ...]:
         if self.permissive:
-            return _Everybody(("acme",))
+            return Everybody(("acme",))
         key = metadata.get("authorization", "").removeprefix("Bearer ")
         if key not in self.keys:
             raise Refusal(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
@@ -252,15 +268,6 @@ class FakeGateway:
                 signal.set()
                 with self._lock, contextlib.suppress(ValueError):
                     self._waiters.remove(waiter)
-
-
-class _Everybody(tuple[str, ...]):
-    """Orgs of a key that acts for all."""
-
-    __slots__ = ()
-
-    def __contains__(self, org: object) -> bool:
-        return True
 
 
 def _check_count(count: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from dataclasses import dataclass, field
 
 import grpc
@@ -12,13 +11,18 @@ import grpc
 from headgate.api.common.v1 import call_pb2, denial_pb2, limit_pb2
 from headgate.api.common.v1.usage_pb2 import FeedbackEffect
 from headgate.api.gateway.v1 import gateway_pb2
+from headgate.testing.approvals import Approvals
 from headgate.testing.entries import Entry, Refusal
 from headgate.testing.scores import rate
+from headgate.testing.words import (
+    INPUT_NANOS,
+    OUTPUT_NANOS,
+    check,
+    find_bounds,
+    fingerprint_of,
+)
 
 HOLD_SECONDS = 600
-DEFAULT_MAX_OUTPUT_TOKENS = 256
-INPUT_NANOS = 1_000
-OUTPUT_NANOS = 4_000
 
 
 @dataclass(slots=True)
@@ -39,6 +43,8 @@ class Ledger:
     killed: bool = False
     unfit_providers: set[str] = field(default_factory=set)
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    # Which operations need a person's leave, and what people said.
+    approvals: Approvals = field(default_factory=Approvals)
 
     def held_nanos(self, org: str) -> int:
         """Returns what the org's open calls hold."""
@@ -60,7 +66,7 @@ class Ledger:
     def admit(self, request: gateway_pb2.AdmitCallRequest, org: str) -> gateway_pb2.CallDecision:
         """Decides on a call. Raises Refusal."""
         check(request)
-        fingerprint = _fingerprint(request)
+        fingerprint = fingerprint_of(request)
         known = self.entries.get((org, request.call_id))
         if known is not None and known.fingerprint not in {b"", fingerprint}:
             raise Refusal(grpc.StatusCode.ALREADY_EXISTS, "ID_REUSED", call_id=request.call_id)
@@ -86,6 +92,9 @@ class Ledger:
         fit = [each for each in left if each[0] not in self.unfit_providers]
         if not fit:
             return self._deny(denial_pb2.DENIAL_REASON_BREAKER_OPEN, delay_seconds=60)
+        if denial := self.approvals.judge(request, org):
+            denial.fallback_text = self.fallback_text
+            return gateway_pb2.CallDecision(denial=denial)
         worst, output = find_bounds(request)
         if denial := self.judge_budget(org, worst, fit[0]):
             return gateway_pb2.CallDecision(denial=denial)
@@ -263,38 +272,3 @@ def _price(
     if report.unanswered or report.outcome in billed:
         return held_nanos, call_pb2.COST_BASIS_HOLD
     return 0, call_pb2.COST_BASIS_NONE
-
-
-def _fingerprint(request: gateway_pb2.AdmitCallRequest) -> bytes:
-    """Returns what makes two requests the same: their words for the fallback text do not."""
-    same = gateway_pb2.AdmitCallRequest()
-    same.CopyFrom(request)
-    same.ClearField("locale")
-    same.ClearField("variables")
-    return same.SerializeToString(deterministic=True)
-
-
-def find_bounds(request: gateway_pb2.AdmitCallRequest) -> tuple[int, int]:
-    """Returns the most that a call can cost, in nano-US-dollars, and its bound of the output."""
-    output = DEFAULT_MAX_OUTPUT_TOKENS
-    if request.HasField("max_output_token_count"):
-        output = request.max_output_token_count
-    tokens = max(request.input_token_count, request.input_byte_count)
-    return tokens * INPUT_NANOS + output * OUTPUT_NANOS, output
-
-
-def check(request: gateway_pb2.AdmitCallRequest, *, prefix: str = "") -> None:
-    """Checks the fields of a call. Raises Refusal."""
-    wrong: list[tuple[str, str]] = []
-    try:
-        uuid.UUID(request.call_id)
-    except ValueError:
-        wrong.append((f"{prefix}call_id", "must be a UUID"))
-    if not request.operation:
-        wrong.append((f"{prefix}operation", "is empty; name the operation"))
-    if request.input_token_count < 0:
-        wrong.append((f"{prefix}input_token_count", "must be 0 or more"))
-    if wrong:
-        raise Refusal(
-            grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT", violations=tuple(wrong)
-        )

@@ -7,10 +7,11 @@ from typing import Final
 
 import grpc
 
-from headgate.api.common.v1 import call_pb2, denial_pb2, limit_pb2
+from headgate.api.common.v1 import call_pb2, denial_pb2, health_pb2, limit_pb2
 from headgate.api.gateway.v1 import gateway_pb2
 from headgate.testing.entries import Refusal
-from headgate.testing.ledger import HOLD_SECONDS, Ledger, check, find_bounds
+from headgate.testing.ledger import HOLD_SECONDS, Ledger
+from headgate.testing.words import check, find_bounds
 
 HOLD_SECONDS_MAX: Final = 86_400
 _NO_ID: Final = "00000000-0000-4000-8000-000000000000"
@@ -95,6 +96,20 @@ def extend(
     until = entry.admission.expire_time
     until.FromSeconds(max(until.seconds, int(time.time()) + seconds))
     answer.expire_time.CopyFrom(until)
+    return answer
+
+
+def tell_status(ledger: Ledger) -> gateway_pb2.GetStatusResponse:
+    """Returns whether calls pass."""
+    answer = gateway_pb2.GetStatusResponse(state=gateway_pb2.SERVICE_STATE_HEALTHY)
+    for provider in sorted(ledger.unfit_providers):
+        answer.state = gateway_pb2.SERVICE_STATE_DEGRADED
+        answer.providers.add(provider=provider, state=health_pb2.BREAKER_STATE_OPEN)
+    if ledger.killed:
+        answer.state = gateway_pb2.SERVICE_STATE_STOPPED
+        answer.kills.add(
+            kill_id="platform", state=health_pb2.KILL_STATE_IN_FORCE, message="Stopped."
+        )
     return answer
 
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from chassis.database import Connection
+from chassis.database import Connection, Pool
 from services.accounting.domain.alerts import Mute, is_muted
 from services.accounting.domain.event_types import Facts
 from services.accounting.domain.events import Event
@@ -20,12 +20,27 @@ Transaction: TypeAlias = "Connection | PoolConnectionProxy[asyncpg.Record]"
 
 
 async def write_event(
-    transaction: Transaction, event: Event, *, alert_id: int | None = None
+    transaction: Transaction,
+    event: Event,
+    *,
+    alert_id: int | None = None,
+    event_id: uuid.UUID | None = None,
 ) -> uuid.UUID:
     """Writes an event and its deliveries; returns its id. What is muted has no deliveries."""
     rows = await transaction.fetch(ALERTS.list_active_mutes.sql)
     mutes = [Mute(type=row["type"], org=row["org"], subject=row["subject"]) for row in rows]
-    return await _insert(transaction, event, alert_id=alert_id, muted=is_muted(event, mutes))
+    muted = is_muted(event, mutes)
+    return await _insert(transaction, event, alert_id=alert_id, muted=muted, event_id=event_id)
+
+
+async def write_once(pool: Pool, event: Event, *, event_id: uuid.UUID) -> bool:
+    """Writes an event with an id of its own, and its deliveries. False: it was written before."""
+    try:
+        async with pool.acquire() as connection, connection.transaction():
+            await write_event(connection, event, event_id=event_id)
+    except asyncpg.UniqueViolationError:
+        return False
+    return True
 
 
 async def write_quietly(transaction: Transaction, event: Event) -> uuid.UUID:
@@ -39,9 +54,14 @@ def encode_facts(facts: Facts) -> str:
 
 
 async def _insert(
-    transaction: Transaction, event: Event, *, alert_id: int | None, muted: bool
+    transaction: Transaction,
+    event: Event,
+    *,
+    alert_id: int | None,
+    muted: bool,
+    event_id: uuid.UUID | None = None,
 ) -> uuid.UUID:
-    event_id = uuid.uuid4()
+    event_id = event_id or uuid.uuid4()
     await transaction.fetch(
         ALERTS.insert_event.sql,
         event_id,

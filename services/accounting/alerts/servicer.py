@@ -63,6 +63,12 @@ class AlertServicer(pb_grpc.AlertServiceServicer):
         mutes = await self._store.list_mutes(wire.parse_mute_list(request))
         return pb.ListAlertMutesResponse(mutes=map(wire.render_mute, mutes))
 
+    async def RecordEvent(
+        self, request: pb.RecordEventRequest, context: Context
+    ) -> pb.RecordEventResponse:
+        event_id, event = wire.parse_event(request)
+        return pb.RecordEventResponse(first=await self._store.record_event(event, event_id))
+
     async def ListEvents(
         self, request: pb.ListEventsRequest, context: Context
     ) -> pb.ListEventsResponse:

@@ -11,8 +11,10 @@ import asyncpg
 
 from chassis.database import Pool
 from chassis.errors import FailedPrecondition, NotFound
+from services.accounting.alerts.outbox import write_once
 from services.accounting.domain.alerts import AlertAction, AlertState
 from services.accounting.domain.event_types import Severity
+from services.accounting.domain.events import Event
 from services.accounting.queries import ALERTS, QUERIES
 
 CHANGE_COUNT_MAX = 1_000
@@ -148,6 +150,10 @@ class AlertStore:
     async def list_mutes(self, org: str | None) -> Sequence[asyncpg.Record]:
         """Returns the mutes in force, newest first."""
         return await self._pool.fetch(ALERTS.list_mutes.sql, org, MUTE_COUNT_MAX)
+
+    async def record_event(self, event: Event, event_id: uuid.UUID) -> bool:
+        """Writes what another service noticed. False: it was written before."""
+        return await write_once(self._pool, event, event_id=event_id)
 
     async def list_events(self, query: EventQuery) -> Sequence[asyncpg.Record]:
         """Returns events, newest first."""

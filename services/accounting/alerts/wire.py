@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 import uuid
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from headgate.api.common.v1 import alert_pb2, event_pb2
 from services.accounting.alerts.store import AlertQuery, EventQuery, MuteOrder, StaffChange
 from services.accounting.domain.alerts import AlertState
 from services.accounting.domain.event_types import Severity
+from services.accounting.domain.events import Event
 
 ORG_LENGTH_MAX: Final = 128
 SUBJECT_LENGTH_MAX: Final = 256
@@ -273,3 +275,24 @@ def render_event(row: asyncpg.Record) -> event_pb2.Event:
 
 def _check_type(checks: Checks, value: str) -> None:
     checks.text("type", value, min_length=0, max_length=TYPE_LENGTH_MAX, pattern=TYPE)
+
+
+def parse_event(request: pb.RecordEventRequest) -> tuple[uuid.UUID, Event]:
+    """Returns what another service noticed, with its id. Raises InvalidArgument."""
+    checks = Checks()
+    event_id = checks.uuid("event_id", request.event_id)
+    checks.text("org", request.org, min_length=0, max_length=ORG_LENGTH_MAX)
+    checks.text("subject", request.subject, max_length=SUBJECT_LENGTH_MAX)
+    checks.text("title", request.title, max_length=TEXT_LENGTH_MAX)
+    try:
+        event = Event(
+            type=request.type,
+            org=request.org,
+            subject=request.subject,
+            title=request.title,
+            data=dict(json.loads(request.data_json)),
+        )
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument([FieldViolation("data_json", str(error))]) from None
+    checks.raise_if_any()
+    return event_id, event

@@ -107,6 +107,22 @@ _CALLS_EXAMPLE: Final[dict[str, Fact]] = {
     "call_count": 12,
     "cost_nanos": 84_000_000,
 }
+_APPROVAL: Final = {
+    "approval_id": "the request",
+    "call_id": "the call that it is for",
+    "operation": "its operation",
+    "summary": "what it is for, in the requester's words",
+    "cost_nanos_max": "the most that it may hold, in nano-US-dollars",
+    "requester": "public part of the API key that asks",
+}
+_APPROVAL_EXAMPLE: Final[dict[str, Fact]] = {
+    "approval_id": "5a0f2f5e-2f55-4b0e-9f0f-0d5c2d7f6b11",
+    "call_id": "01890a5d-ac96-774b-bcce-b302099a8057",
+    "operation": "pay",
+    "summary": "Pay T-17.",
+    "cost_nanos_max": 84_000_000,
+    "requester": "k_0c41d2e73f9a",
+}
 
 _TYPES: Final = (
     EventType(
@@ -376,6 +392,23 @@ _TYPES: Final = (
             "correction_nanos": -1_200_000,
             "call_count": 182_004,
         },
+    ),
+    EventType(
+        name="approval.requested",
+        version=1,
+        severity=Severity.INFO,
+        meaning="A call waits for a person's leave. Once for each request.",
+        facts=_APPROVAL | {"expire_time": "until when somebody may decide, RFC 3339"},
+        example=_APPROVAL_EXAMPLE | {"expire_time": "2026-11-27T09:00:00Z"},
+    ),
+    EventType(
+        name="approval.decided",
+        version=1,
+        severity=Severity.INFO,
+        meaning="Somebody gave or refused leave for a call. Once for each request.",
+        facts=_APPROVAL | {"state": "`approved` or `rejected`", "decider": "who", "reason": "why"},
+        example=_APPROVAL_EXAMPLE
+        | {"state": "approved", "decider": "k_3f9a0c41d2e7", "reason": "agreed"},
     ),
 )
 CATALOGUE: Final[Mapping[str, EventType]] = {each.name: each for each in _TYPES}

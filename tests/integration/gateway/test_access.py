@@ -39,6 +39,8 @@ OF_ORG: Final = {
     "ExplainLimits",
     "SimulateLimits",
     "ListViolations",
+    "RequestBudgetIncrease",
+    "ListBudgetIncreases",
     "GetForecast",
     "GetOrg",
     "UpdateOrg",
@@ -48,7 +50,12 @@ OF_ORG: Final = {
     "ListInvitations",
     "ListStaff",
 }
-SERVICES_OF_ORG: Final = {"AlertAdminService", "ChannelAdminService", "EventAdminService"}
+SERVICES_OF_ORG: Final = {
+    "AlertAdminService",
+    "ApprovalAdminService",
+    "ChannelAdminService",
+    "EventAdminService",
+}
 # Where the method itself looks whose key, or who, it is about.
 OF_ITS_OWN: Final = {
     "RotateApiKey",

@@ -53,7 +53,10 @@ async def test_the_schema_is_what_the_migrations_make(clone: Clone) -> None:
     await assert_schema_equals_migrations(
         clone,
         SCHEMA,
-        files=("schema.sql", "schema_staff.sql", "schema_audit.sql", "schema_http.sql"),
+        files=(
+            *("schema.sql", "schema_staff.sql", "schema_audit.sql", "schema_http.sql"),
+            *("schema_approvals.sql", "schema_budgets.sql"),
+        ),
     )
 
 

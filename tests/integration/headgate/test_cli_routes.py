@@ -35,6 +35,7 @@ async def test_routes_are_set_listed_and_deleted(command: Commands) -> None:
         *("routes", "set", "translate", *MODELS, "--max-output-tokens", "2048"),
         *("--hold-seconds", "60", "--fallback-text", "Later.", "--tag", "eu", "--tag", "text"),
         *("--adaptive-percent", "150", "--baseline", "openai/gpt-4.1-mini"),
+        *("--approval-above", "0.5"),
     )
     listed = await command("routes", "list", "--tag", "eu", "--json")
     deleted = await command("routes", "delete", "translate")
@@ -43,7 +44,7 @@ async def test_routes_are_set_listed_and_deleted(command: Commands) -> None:
     assert put.rows() == [
         [
             *("translate", "1", "openai/gpt-4o-mini=9, google/gemini-2.5-flash-lite=1"),
-            *("2,048", "60", "adaptive 150 %", "eu, text", "Later."),
+            *("2,048", "60", "adaptive 150 %", "above $0.50", "eu, text", "Later."),
         ]
     ]
     (route,) = listed.json()["routes"]

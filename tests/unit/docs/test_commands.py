@@ -55,5 +55,5 @@ def test_every_command_that_is_mentioned_exists_and_has_the_options(mention: str
 
 
 def test_a_command_that_is_not_there_would_be_found() -> None:
-    with pytest.raises(AssertionError, match="no such command: budgets"):
-        find(["budgets", "set"])
+    with pytest.raises(AssertionError, match="no such command: allowances"):
+        find(["allowances", "set"])

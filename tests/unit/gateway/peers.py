@@ -9,6 +9,7 @@ from typing import Any
 from opentelemetry.metrics import Meter, NoOpMeterProvider
 
 from chassis.errors import ServiceError
+from gateway.approvals.gate import Gate
 from gateway.calls import Calls
 from gateway.completions import Completions
 from gateway.domain.books import PriceBook
@@ -88,6 +89,7 @@ class Gateway:
             copy=self.copy,
             admission=peers,
             probes=Probes(peers, self.observations),
+            gate=Gate(peers, self.copy),
             signer=SIGNER,
             meter=meter,
         )

@@ -70,6 +70,11 @@ class AlertServiceStub(object):
                 request_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_alerts__pb2.ListAlertMutesRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_alerts__pb2.ListAlertMutesResponse.FromString,
                 _registered_method=True)
+        self.RecordEvent = channel.unary_unary(
+                '/headgate.api.accounting.v1.AlertService/RecordEvent',
+                request_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_alerts__pb2.RecordEventRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_alerts__pb2.RecordEventResponse.FromString,
+                _registered_method=True)
         self.ListEvents = channel.unary_unary(
                 '/headgate.api.accounting.v1.AlertService/ListEvents',
                 request_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_alerts__pb2.ListEventsRequest.SerializeToString,
@@ -132,6 +137,14 @@ class AlertServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordEvent(self, request, context):
+        """Writes an event that another service noticed, and its deliveries, once for each id. Safe to
+        repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListEvents(self, request, context):
         """Lists events, newest first. Read-only.
         """
@@ -176,6 +189,11 @@ def add_AlertServiceServicer_to_server(servicer, server):
                     servicer.ListAlertMutes,
                     request_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_alerts__pb2.ListAlertMutesRequest.FromString,
                     response_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_alerts__pb2.ListAlertMutesResponse.SerializeToString,
+            ),
+            'RecordEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordEvent,
+                    request_deserializer=headgate_dot_api_dot_accounting_dot_v1_dot_alerts__pb2.RecordEventRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_accounting_dot_v1_dot_alerts__pb2.RecordEventResponse.SerializeToString,
             ),
             'ListEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEvents,
@@ -373,6 +391,33 @@ class AlertService(object):
             '/headgate.api.accounting.v1.AlertService/ListAlertMutes',
             headgate_dot_api_dot_accounting_dot_v1_dot_alerts__pb2.ListAlertMutesRequest.SerializeToString,
             headgate_dot_api_dot_accounting_dot_v1_dot_alerts__pb2.ListAlertMutesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.accounting.v1.AlertService/RecordEvent',
+            headgate_dot_api_dot_accounting_dot_v1_dot_alerts__pb2.RecordEventRequest.SerializeToString,
+            headgate_dot_api_dot_accounting_dot_v1_dot_alerts__pb2.RecordEventResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,10 @@ class AlertServiceStub:
     """Ends a mute before its time. Errors: MUTE_NOT_FOUND."""
     ListAlertMutes: _grpc.UnaryUnaryMultiCallable[_alerts_pb2.ListAlertMutesRequest, _alerts_pb2.ListAlertMutesResponse]
     """Lists the mutes that are in force. Read-only."""
+    RecordEvent: _grpc.UnaryUnaryMultiCallable[_alerts_pb2.RecordEventRequest, _alerts_pb2.RecordEventResponse]
+    """Writes an event that another service noticed, and its deliveries, once for each id. Safe to
+    repeat.
+    """
     ListEvents: _grpc.UnaryUnaryMultiCallable[_alerts_pb2.ListEventsRequest, _alerts_pb2.ListEventsResponse]
     """Lists events, newest first. Read-only."""
 
@@ -77,6 +81,10 @@ class AlertServiceAsyncStub(AlertServiceStub):
     """Ends a mute before its time. Errors: MUTE_NOT_FOUND."""
     ListAlertMutes: _aio.UnaryUnaryMultiCallable[_alerts_pb2.ListAlertMutesRequest, _alerts_pb2.ListAlertMutesResponse]  # type: ignore[assignment]
     """Lists the mutes that are in force. Read-only."""
+    RecordEvent: _aio.UnaryUnaryMultiCallable[_alerts_pb2.RecordEventRequest, _alerts_pb2.RecordEventResponse]  # type: ignore[assignment]
+    """Writes an event that another service noticed, and its deliveries, once for each id. Safe to
+    repeat.
+    """
     ListEvents: _aio.UnaryUnaryMultiCallable[_alerts_pb2.ListEventsRequest, _alerts_pb2.ListEventsResponse]  # type: ignore[assignment]
     """Lists events, newest first. Read-only."""
 
@@ -142,6 +150,16 @@ class AlertServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_alerts_pb2.ListAlertMutesResponse, _abc.Awaitable[_alerts_pb2.ListAlertMutesResponse]]:
         """Lists the mutes that are in force. Read-only."""
+
+    @_abc_1.abstractmethod
+    def RecordEvent(
+        self,
+        request: _alerts_pb2.RecordEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_alerts_pb2.RecordEventResponse, _abc.Awaitable[_alerts_pb2.RecordEventResponse]]:
+        """Writes an event that another service noticed, and its deliveries, once for each id. Safe to
+        repeat.
+        """
 
     @_abc_1.abstractmethod
     def ListEvents(

@@ -45,6 +45,12 @@ class _DenialReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DenialRe
     """The route has no candidate left: all were excluded by the caller."""
     DENIAL_REASON_TOGGLE_OFF: _DenialReason.ValueType  # 7
     """The feature is switched off for the call's org or operation. Checked after fences."""
+    DENIAL_REASON_APPROVAL_REQUIRED: _DenialReason.ValueType  # 8
+    """The call needs a person's leave and shows none: ask with `RequestApproval`. Checked after prices,
+    before limits, as is the next.
+    """
+    DENIAL_REASON_APPROVAL_REFUSED: _DenialReason.ValueType  # 9
+    """The leave that the call shows does not hold for it; `approval_flaw` says why."""
 
 class DenialReason(_DenialReason, metaclass=_DenialReasonEnumTypeWrapper):
     """Why a call was denied, in the order in which reasons are checked. More may be added."""
@@ -65,7 +71,61 @@ DENIAL_REASON_NO_CANDIDATE: DenialReason.ValueType  # 6
 """The route has no candidate left: all were excluded by the caller."""
 DENIAL_REASON_TOGGLE_OFF: DenialReason.ValueType  # 7
 """The feature is switched off for the call's org or operation. Checked after fences."""
+DENIAL_REASON_APPROVAL_REQUIRED: DenialReason.ValueType  # 8
+"""The call needs a person's leave and shows none: ask with `RequestApproval`. Checked after prices,
+before limits, as is the next.
+"""
+DENIAL_REASON_APPROVAL_REFUSED: DenialReason.ValueType  # 9
+"""The leave that the call shows does not hold for it; `approval_flaw` says why."""
 Global___DenialReason: _TypeAlias = DenialReason  # noqa: Y015
+
+class _ApprovalFlaw:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ApprovalFlawEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ApprovalFlaw.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    APPROVAL_FLAW_UNSPECIFIED: _ApprovalFlaw.ValueType  # 0
+    """The leave is not the reason."""
+    APPROVAL_FLAW_UNKNOWN: _ApprovalFlaw.ValueType  # 1
+    """The org has no such request."""
+    APPROVAL_FLAW_PENDING: _ApprovalFlaw.ValueType  # 2
+    """Nobody has decided yet."""
+    APPROVAL_FLAW_REJECTED: _ApprovalFlaw.ValueType  # 3
+    """Somebody said no."""
+    APPROVAL_FLAW_EXPIRED: _ApprovalFlaw.ValueType  # 4
+    """Its time has passed."""
+    APPROVAL_FLAW_OTHER_CALLER: _ApprovalFlaw.ValueType  # 5
+    """It was given to another API key."""
+    APPROVAL_FLAW_OTHER_CALL: _ApprovalFlaw.ValueType  # 6
+    """It was given for a call with another id: a leave is for one call."""
+    APPROVAL_FLAW_CHANGED: _ApprovalFlaw.ValueType  # 7
+    """The call has other fields than the one that people looked at."""
+    APPROVAL_FLAW_NOT_COVERED: _ApprovalFlaw.ValueType  # 8
+    """No candidate is left that people looked at, at the most that it could cost then."""
+
+class ApprovalFlaw(_ApprovalFlaw, metaclass=_ApprovalFlawEnumTypeWrapper):
+    """Why a leave does not hold. More may be added."""
+
+APPROVAL_FLAW_UNSPECIFIED: ApprovalFlaw.ValueType  # 0
+"""The leave is not the reason."""
+APPROVAL_FLAW_UNKNOWN: ApprovalFlaw.ValueType  # 1
+"""The org has no such request."""
+APPROVAL_FLAW_PENDING: ApprovalFlaw.ValueType  # 2
+"""Nobody has decided yet."""
+APPROVAL_FLAW_REJECTED: ApprovalFlaw.ValueType  # 3
+"""Somebody said no."""
+APPROVAL_FLAW_EXPIRED: ApprovalFlaw.ValueType  # 4
+"""Its time has passed."""
+APPROVAL_FLAW_OTHER_CALLER: ApprovalFlaw.ValueType  # 5
+"""It was given to another API key."""
+APPROVAL_FLAW_OTHER_CALL: ApprovalFlaw.ValueType  # 6
+"""It was given for a call with another id: a leave is for one call."""
+APPROVAL_FLAW_CHANGED: ApprovalFlaw.ValueType  # 7
+"""The call has other fields than the one that people looked at."""
+APPROVAL_FLAW_NOT_COVERED: ApprovalFlaw.ValueType  # 8
+"""No candidate is left that people looked at, at the most that it could cost then."""
+Global___ApprovalFlaw: _TypeAlias = ApprovalFlaw  # noqa: Y015
 
 class _RetryKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -113,6 +173,7 @@ class Denial(_message.Message):
     FALLBACK_TEXT_FIELD_NUMBER: _builtins.int
     PLAIN_FALLBACK_TEXT_FIELD_NUMBER: _builtins.int
     LIMITS_VERSION_FIELD_NUMBER: _builtins.int
+    APPROVAL_FLAW_FIELD_NUMBER: _builtins.int
     CONTACT_FIELD_NUMBER: _builtins.int
     reason: Global___DenialReason.ValueType
     """The first reason that applied, in the order in which they are checked."""
@@ -128,6 +189,8 @@ class Denial(_message.Message):
     """
     limits_version: _builtins.int
     """Version of the limits and fences that decided. 0: they were not asked."""
+    approval_flaw: Global___ApprovalFlaw.ValueType
+    """If the reason is `DENIAL_REASON_APPROVAL_REFUSED`: why."""
     contact: _builtins.str
     """Whom to ask about the org: its owner and contacts, if it is registered."""
     @_builtins.property
@@ -149,11 +212,12 @@ class Denial(_message.Message):
         fallback_text: _builtins.str = ...,
         plain_fallback_text: _builtins.str = ...,
         limits_version: _builtins.int = ...,
+        approval_flaw: Global___ApprovalFlaw.ValueType = ...,
         contact: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["retry_delay", b"retry_delay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "fallback_text", b"fallback_text", "limits_version", b"limits_version", "message", b"message", "plain_fallback_text", b"plain_fallback_text", "reason", b"reason", "retry_delay", b"retry_delay", "retry_kind", b"retry_kind", "violations", b"violations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_flaw", b"approval_flaw", "contact", b"contact", "fallback_text", b"fallback_text", "limits_version", b"limits_version", "message", b"message", "plain_fallback_text", b"plain_fallback_text", "reason", b"reason", "retry_delay", b"retry_delay", "retry_kind", b"retry_kind", "violations", b"violations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -204,6 +204,30 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The month is not closed: it has no statement.
     Example: {"reason": "STATEMENT_NOT_FOUND", "domain": "headgate", "metadata": {"statement": "2026-10"}}
     """
+    ERROR_REASON_APPROVAL_NOT_FOUND: _ErrorReason.ValueType  # 120
+    """There is no such request for approval, or none of the caller's.
+    Example: {"reason": "APPROVAL_NOT_FOUND", "domain": "headgate", "metadata": {"approval": "01890a5d-ac96-774b-bcce-b302099a8057"}}
+    """
+    ERROR_REASON_APPROVAL_CLOSED: _ErrorReason.ValueType  # 121
+    """The request was decided otherwise before, or its time has passed.
+    Example: {"reason": "APPROVAL_CLOSED", "domain": "headgate", "metadata": {"approval": "01890a5d-ac96-774b-bcce-b302099a8057", "state": "rejected"}}
+    """
+    ERROR_REASON_OWN_REQUEST: _ErrorReason.ValueType  # 122
+    """Nobody decides on what they asked for themselves.
+    Example: {"reason": "OWN_REQUEST", "domain": "headgate", "metadata": {"request": "01890a5d-ac96-774b-bcce-b302099a8057"}}
+    """
+    ERROR_REASON_TOO_MANY_APPROVALS: _ErrorReason.ValueType  # 123
+    """As many requests of the org wait for people as may.
+    Example: {"reason": "TOO_MANY_APPROVALS", "domain": "headgate", "metadata": {"org": "acme"}}
+    """
+    ERROR_REASON_INCREASE_NOT_FOUND: _ErrorReason.ValueType  # 124
+    """There is no such request for a budget increase.
+    Example: {"reason": "INCREASE_NOT_FOUND", "domain": "headgate", "metadata": {"increase": "01890a5d-ac96-774b-bcce-b302099a8057"}}
+    """
+    ERROR_REASON_INCREASE_CLOSED: _ErrorReason.ValueType  # 125
+    """The request was decided otherwise before, or its end has passed.
+    Example: {"reason": "INCREASE_CLOSED", "domain": "headgate", "metadata": {"increase": "01890a5d-ac96-774b-bcce-b302099a8057", "state": "rejected"}}
+    """
     ERROR_REASON_LIMIT_CHANGED: _ErrorReason.ValueType  # 130
     """The limit has another version than the one that its writer expected: look at it, then write again.
     Example: {"reason": "LIMIT_CHANGED", "domain": "headgate", "metadata": {"limit": "acme-day", "version": "7"}}
@@ -407,6 +431,30 @@ Example: {"reason": "MONTH_NOT_CLOSABLE", "domain": "headgate", "metadata": {"mo
 ERROR_REASON_STATEMENT_NOT_FOUND: ErrorReason.ValueType  # 111
 """The month is not closed: it has no statement.
 Example: {"reason": "STATEMENT_NOT_FOUND", "domain": "headgate", "metadata": {"statement": "2026-10"}}
+"""
+ERROR_REASON_APPROVAL_NOT_FOUND: ErrorReason.ValueType  # 120
+"""There is no such request for approval, or none of the caller's.
+Example: {"reason": "APPROVAL_NOT_FOUND", "domain": "headgate", "metadata": {"approval": "01890a5d-ac96-774b-bcce-b302099a8057"}}
+"""
+ERROR_REASON_APPROVAL_CLOSED: ErrorReason.ValueType  # 121
+"""The request was decided otherwise before, or its time has passed.
+Example: {"reason": "APPROVAL_CLOSED", "domain": "headgate", "metadata": {"approval": "01890a5d-ac96-774b-bcce-b302099a8057", "state": "rejected"}}
+"""
+ERROR_REASON_OWN_REQUEST: ErrorReason.ValueType  # 122
+"""Nobody decides on what they asked for themselves.
+Example: {"reason": "OWN_REQUEST", "domain": "headgate", "metadata": {"request": "01890a5d-ac96-774b-bcce-b302099a8057"}}
+"""
+ERROR_REASON_TOO_MANY_APPROVALS: ErrorReason.ValueType  # 123
+"""As many requests of the org wait for people as may.
+Example: {"reason": "TOO_MANY_APPROVALS", "domain": "headgate", "metadata": {"org": "acme"}}
+"""
+ERROR_REASON_INCREASE_NOT_FOUND: ErrorReason.ValueType  # 124
+"""There is no such request for a budget increase.
+Example: {"reason": "INCREASE_NOT_FOUND", "domain": "headgate", "metadata": {"increase": "01890a5d-ac96-774b-bcce-b302099a8057"}}
+"""
+ERROR_REASON_INCREASE_CLOSED: ErrorReason.ValueType  # 125
+"""The request was decided otherwise before, or its end has passed.
+Example: {"reason": "INCREASE_CLOSED", "domain": "headgate", "metadata": {"increase": "01890a5d-ac96-774b-bcce-b302099a8057", "state": "rejected"}}
 """
 ERROR_REASON_LIMIT_CHANGED: ErrorReason.ValueType  # 130
 """The limit has another version than the one that its writer expected: look at it, then write again.

@@ -15,6 +15,7 @@ from headgate.api.common.v1 import denial_pb2 as _denial_pb2
 from headgate.api.common.v1 import health_pb2 as _health_pb2
 from headgate.api.common.v1 import limit_pb2 as _limit_pb2
 from headgate.api.common.v1 import usage_pb2 as _usage_pb2
+from headgate.api.gateway.v1 import approval_pb2 as _approval_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -237,6 +238,7 @@ class AdmitCallRequest(_message.Message):
     LOCALE_FIELD_NUMBER: _builtins.int
     VARIABLES_FIELD_NUMBER: _builtins.int
     UNIT_BOUNDS_FIELD_NUMBER: _builtins.int
+    APPROVAL_ID_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Caller-chosen UUID of the attempt. With the org it identifies the attempt for ever."""
     org: _builtins.str
@@ -278,6 +280,11 @@ class AdmitCallRequest(_message.Message):
     """Language of whoever reads the fallback text, a tag of BCP 47 such as "de-AT"; a more general
     one does if there is no text in it. At most 35 characters. Empty: the template's default.
     Neither it nor the variables take part in the decision, or in what makes calls the same.
+    """
+    approval_id: _builtins.str
+    """Leave that people gave, from `RequestApproval`. It is for this very call: its id, its fields, its
+    API key; attempts that replace it may show it too. Neither does it take part in what makes
+    calls the same, nor does it lift any limit. Empty: none.
     """
     @_builtins.property
     def excluded_candidates(self) -> _containers.RepeatedCompositeFieldContainer[_call_pb2.Candidate]:
@@ -325,10 +332,11 @@ class AdmitCallRequest(_message.Message):
         locale: _builtins.str = ...,
         variables: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         unit_bounds: _call_pb2.UnitBounds | None = ...,
+        approval_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count", "max_output_token_count", b"max_output_token_count", "unit_bounds", b"unit_bounds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count", "call_id", b"call_id", "credential", b"credential", "excluded_candidates", b"excluded_candidates", "feature", b"feature", "input_byte_count", b"input_byte_count", "input_token_count", b"input_token_count", "ip", b"ip", "labels", b"labels", "locale", b"locale", "max_output_token_count", b"max_output_token_count", "operation", b"operation", "org", b"org", "parent_call_id", b"parent_call_id", "priority", b"priority", "session", b"session", "team", b"team", "unit_bounds", b"unit_bounds", "user", b"user", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count", "approval_id", b"approval_id", "call_id", b"call_id", "credential", b"credential", "excluded_candidates", b"excluded_candidates", "feature", b"feature", "input_byte_count", b"input_byte_count", "input_token_count", b"input_token_count", "ip", b"ip", "labels", b"labels", "locale", b"locale", "max_output_token_count", b"max_output_token_count", "operation", b"operation", "org", b"org", "parent_call_id", b"parent_call_id", "priority", b"priority", "session", b"session", "team", b"team", "unit_bounds", b"unit_bounds", "user", b"user", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_output_token_count: _TypeAlias = _typing.Literal["max_output_token_count"]  # noqa: Y015
     _WhichOneofArgType__max_output_token_count: _TypeAlias = _typing.Literal["_max_output_token_count", b"_max_output_token_count"]  # noqa: Y015
@@ -1143,6 +1151,114 @@ class WatchLimitsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchLimitsResponse: _TypeAlias = WatchLimitsResponse  # noqa: Y015
+
+@_typing.final
+class RequestApprovalRequest(_message.Message):
+    """A call that people shall look at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    LIFETIME_FIELD_NUMBER: _builtins.int
+    summary: _builtins.str
+    """What the call is for, for whoever decides; no prompt. 1-1,024 characters."""
+    @_builtins.property
+    def call(self) -> Global___AdmitCallRequest:
+        """The call as it will be admitted, except for its `approval_id`."""
+
+    @_builtins.property
+    def lifetime(self) -> _duration_pb2.Duration:
+        """How long the request stands, 1 minute to 7 days. Unset: 24 hours."""
+
+    def __init__(
+        self,
+        *,
+        call: Global___AdmitCallRequest | None = ...,
+        summary: _builtins.str = ...,
+        lifetime: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "lifetime", b"lifetime"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "lifetime", b"lifetime", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestApprovalRequest: _TypeAlias = RequestApprovalRequest  # noqa: Y015
+
+@_typing.final
+class RequestApprovalResponse(_message.Message):
+    """The request as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def approval(self) -> _approval_pb2.Approval:
+        """Unset: the call needs nobody's leave; make it."""
+
+    def __init__(
+        self,
+        *,
+        approval: _approval_pb2.Approval | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestApprovalResponse: _TypeAlias = RequestApprovalResponse  # noqa: Y015
+
+@_typing.final
+class AwaitApprovalRequest(_message.Message):
+    """Whose decision to wait for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    approval_id: _builtins.str
+    """Id of the request."""
+    org: _builtins.str
+    """Org of the call. Unset: the key's org, if it has exactly one."""
+    def __init__(
+        self,
+        *,
+        approval_id: _builtins.str = ...,
+        org: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "org", b"org"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AwaitApprovalRequest: _TypeAlias = AwaitApprovalRequest  # noqa: Y015
+
+@_typing.final
+class AwaitApprovalResponse(_message.Message):
+    """The request as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def approval(self) -> _approval_pb2.Approval:
+        """The request."""
+
+    def __init__(
+        self,
+        *,
+        approval: _approval_pb2.Approval | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AwaitApprovalResponse: _TypeAlias = AwaitApprovalResponse  # noqa: Y015
 
 @_typing.final
 class GetStatusRequest(_message.Message):

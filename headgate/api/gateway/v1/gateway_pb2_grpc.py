@@ -81,6 +81,16 @@ class GatewayServiceStub(object):
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchLimitsRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchLimitsResponse.FromString,
                 _registered_method=True)
+        self.RequestApproval = channel.unary_unary(
+                '/headgate.api.gateway.v1.GatewayService/RequestApproval',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RequestApprovalRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RequestApprovalResponse.FromString,
+                _registered_method=True)
+        self.AwaitApproval = channel.unary_stream(
+                '/headgate.api.gateway.v1.GatewayService/AwaitApproval',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitApprovalRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitApprovalResponse.FromString,
+                _registered_method=True)
         self.GetStatus = channel.unary_unary(
                 '/headgate.api.gateway.v1.GatewayService/GetStatus',
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusRequest.SerializeToString,
@@ -179,6 +189,24 @@ class GatewayServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RequestApproval(self, request, context):
+        """Asks people for leave to make a call that needs one: see `Route.approval_required`. Holds nothing
+        and reserves nothing. Safe to repeat with the same call: the same request, whatever became of
+        it. Errors: as AdmitCall, PRICE_NOT_FOUND, TOO_MANY_APPROVALS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AwaitApproval(self, request, context):
+        """Streams one's own request: as it is at once, then as it was decided, or when it expired; then it
+        ends. Whoever lost the stream asks again, at any gateway. Errors: ORG_NOT_FOUND,
+        APPROVAL_NOT_FOUND, OVERLOADED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetStatus(self, request, context):
         """Tells whether calls are stopped and how fit the providers are. Read-only.
         """
@@ -250,6 +278,16 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.WatchLimits,
                     request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchLimitsRequest.FromString,
                     response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchLimitsResponse.SerializeToString,
+            ),
+            'RequestApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestApproval,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RequestApprovalRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RequestApprovalResponse.SerializeToString,
+            ),
+            'AwaitApproval': grpc.unary_stream_rpc_method_handler(
+                    servicer.AwaitApproval,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitApprovalRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitApprovalResponse.SerializeToString,
             ),
             'GetStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatus,
@@ -512,6 +550,60 @@ class GatewayService(object):
             '/headgate.api.gateway.v1.GatewayService/WatchLimits',
             headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchLimitsRequest.SerializeToString,
             headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.WatchLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.GatewayService/RequestApproval',
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RequestApprovalRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.RequestApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AwaitApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/headgate.api.gateway.v1.GatewayService/AwaitApproval',
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitApprovalRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitApprovalResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -73,6 +73,16 @@ class GatewayServiceStub:
     """Streams the limits that apply to calls with these dimensions, first at once and then whenever
     their state changes, so that a queue can pause and resume. Errors: as AdmitCall.
     """
+    RequestApproval: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.RequestApprovalRequest, _gateway_pb2.RequestApprovalResponse]
+    """Asks people for leave to make a call that needs one: see `Route.approval_required`. Holds nothing
+    and reserves nothing. Safe to repeat with the same call: the same request, whatever became of
+    it. Errors: as AdmitCall, PRICE_NOT_FOUND, TOO_MANY_APPROVALS.
+    """
+    AwaitApproval: _grpc.UnaryStreamMultiCallable[_gateway_pb2.AwaitApprovalRequest, _gateway_pb2.AwaitApprovalResponse]
+    """Streams one's own request: as it is at once, then as it was decided, or when it expired; then it
+    ends. Whoever lost the stream asks again, at any gateway. Errors: ORG_NOT_FOUND,
+    APPROVAL_NOT_FOUND, OVERLOADED.
+    """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetStatusRequest, _gateway_pb2.GetStatusResponse]
     """Tells whether calls are stopped and how fit the providers are. Read-only."""
     WatchStatus: _grpc.UnaryStreamMultiCallable[_gateway_pb2.WatchStatusRequest, _gateway_pb2.WatchStatusResponse]
@@ -129,6 +139,16 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     WatchLimits: _aio.UnaryStreamMultiCallable[_gateway_pb2.WatchLimitsRequest, _gateway_pb2.WatchLimitsResponse]  # type: ignore[assignment]
     """Streams the limits that apply to calls with these dimensions, first at once and then whenever
     their state changes, so that a queue can pause and resume. Errors: as AdmitCall.
+    """
+    RequestApproval: _aio.UnaryUnaryMultiCallable[_gateway_pb2.RequestApprovalRequest, _gateway_pb2.RequestApprovalResponse]  # type: ignore[assignment]
+    """Asks people for leave to make a call that needs one: see `Route.approval_required`. Holds nothing
+    and reserves nothing. Safe to repeat with the same call: the same request, whatever became of
+    it. Errors: as AdmitCall, PRICE_NOT_FOUND, TOO_MANY_APPROVALS.
+    """
+    AwaitApproval: _aio.UnaryStreamMultiCallable[_gateway_pb2.AwaitApprovalRequest, _gateway_pb2.AwaitApprovalResponse]  # type: ignore[assignment]
+    """Streams one's own request: as it is at once, then as it was decided, or when it expired; then it
+    ends. Whoever lost the stream asks again, at any gateway. Errors: ORG_NOT_FOUND,
+    APPROVAL_NOT_FOUND, OVERLOADED.
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetStatusRequest, _gateway_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Tells whether calls are stopped and how fit the providers are. Read-only."""
@@ -237,6 +257,28 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_gateway_pb2.WatchLimitsResponse], _abc.AsyncIterator[_gateway_pb2.WatchLimitsResponse]]:
         """Streams the limits that apply to calls with these dimensions, first at once and then whenever
         their state changes, so that a queue can pause and resume. Errors: as AdmitCall.
+        """
+
+    @_abc_1.abstractmethod
+    def RequestApproval(
+        self,
+        request: _gateway_pb2.RequestApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.RequestApprovalResponse, _abc.Awaitable[_gateway_pb2.RequestApprovalResponse]]:
+        """Asks people for leave to make a call that needs one: see `Route.approval_required`. Holds nothing
+        and reserves nothing. Safe to repeat with the same call: the same request, whatever became of
+        it. Errors: as AdmitCall, PRICE_NOT_FOUND, TOO_MANY_APPROVALS.
+        """
+
+    @_abc_1.abstractmethod
+    def AwaitApproval(
+        self,
+        request: _gateway_pb2.AwaitApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_gateway_pb2.AwaitApprovalResponse], _abc.AsyncIterator[_gateway_pb2.AwaitApprovalResponse]]:
+        """Streams one's own request: as it is at once, then as it was decided, or when it expired; then it
+        ends. Whoever lost the stream asks again, at any gateway. Errors: ORG_NOT_FOUND,
+        APPROVAL_NOT_FOUND, OVERLOADED.
         """
 
     @_abc_1.abstractmethod

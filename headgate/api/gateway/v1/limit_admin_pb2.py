@@ -29,10 +29,11 @@ from headgate.api.common.v1 import explanation_pb2 as headgate_dot_api_dot_commo
 from headgate.api.common.v1 import limit_pb2 as headgate_dot_api_dot_common_dot_v1_dot_limit__pb2
 from headgate.api.common.v1 import simulation_pb2 as headgate_dot_api_dot_common_dot_v1_dot_simulation__pb2
 from headgate.api.common.v1 import violation_pb2 as headgate_dot_api_dot_common_dot_v1_dot_violation__pb2
+from headgate.api.gateway.v1 import approval_pb2 as headgate_dot_api_dot_gateway_dot_v1_dot_approval__pb2
 from headgate.api.gateway.v1 import gateway_pb2 as headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)headgate/api/gateway/v1/limit_admin.proto\x12\x17headgate.api.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\x1a(headgate/api/common/v1/explanation.proto\x1a\"headgate/api/common/v1/limit.proto\x1a\'headgate/api/common/v1/simulation.proto\x1a&headgate/api/common/v1/violation.proto\x1a%headgate/api/gateway/v1/gateway.proto\"p\n\x14\x45xplainLimitsRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x37\n\x04\x63\x61ll\x18\x02 \x01(\x0b\x32).headgate.api.gateway.v1.AdmitCallRequest\x12\x12\n\napi_key_id\x18\x03 \x01(\t\"q\n\x15\x45xplainLimitsResponse\x12@\n\ncandidates\x18\x01 \x03(\x0b\x32,.headgate.api.common.v1.CandidateExplanation\x12\x16\n\x0elimits_version\x18\x02 \x01(\x03\"\xb1\x01\n\x15SimulateLimitsRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x06limits\x18\x03 \x03(\x0b\x32\x1d.headgate.api.common.v1.Limit\x12\x0b\n\x03org\x18\x04 \x01(\t\"\x7f\n\x16SimulateLimitsResponse\x12\x16\n\x0ereplayed_count\x18\x01 \x01(\x03\x12\x13\n\x0btotal_count\x18\x02 \x01(\x03\x12\x38\n\x06report\x18\x03 \x01(\x0b\x32(.headgate.api.common.v1.SimulationReport\"]\n\x15ListViolationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08limit_id\x18\x03 \x01(\t\x12\x0b\n\x03org\x18\x04 \x01(\t\"\xa7\x01\n\x16ListViolationsResponse\x12:\n\nviolations\x18\x01 \x03(\x0b\x32&.headgate.api.common.v1.ViolationCount\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x38\n\x07samples\x18\x03 \x03(\x0b\x32\'.headgate.api.common.v1.ViolationSample\"E\n\x14WriteOffCallsRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61ll_ids\x18\x02 \x03(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"O\n\x15WriteOffCallsResponse\x12\x36\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\'.headgate.api.gateway.v1.WrittenOffCall\"\x89\x01\n\x0eWrittenOffCall\x12\x39\n\x08\x66inished\x18\x01 \x01(\x0b\x32%.headgate.api.gateway.v1.FinishedCallH\x00\x12\x32\n\x05\x65rror\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.CallErrorH\x00\x42\x08\n\x06result2\xd5\x04\n\x11LimitAdminService\x12\x8d\x01\n\rExplainLimits\x12-.headgate.api.gateway.v1.ExplainLimitsRequest\x1a..headgate.api.gateway.v1.ExplainLimitsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/limits:explain:\x01*\x12\x93\x01\n\x0eSimulateLimits\x12..headgate.api.gateway.v1.SimulateLimitsRequest\x1a/.headgate.api.gateway.v1.SimulateLimitsResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\x13/v1/limits:simulate:\x01*0\x01\x12\x89\x01\n\x0eListViolations\x12..headgate.api.gateway.v1.ListViolationsRequest\x1a/.headgate.api.gateway.v1.ListViolationsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/violations\x12\x8d\x01\n\rWriteOffCalls\x12-.headgate.api.gateway.v1.WriteOffCallsRequest\x1a..headgate.api.gateway.v1.WriteOffCallsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/calls:writeOff:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)headgate/api/gateway/v1/limit_admin.proto\x12\x17headgate.api.gateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!headgate/api/common/v1/call.proto\x1a(headgate/api/common/v1/explanation.proto\x1a\"headgate/api/common/v1/limit.proto\x1a\'headgate/api/common/v1/simulation.proto\x1a&headgate/api/common/v1/violation.proto\x1a&headgate/api/gateway/v1/approval.proto\x1a%headgate/api/gateway/v1/gateway.proto\"p\n\x14\x45xplainLimitsRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x37\n\x04\x63\x61ll\x18\x02 \x01(\x0b\x32).headgate.api.gateway.v1.AdmitCallRequest\x12\x12\n\napi_key_id\x18\x03 \x01(\t\"q\n\x15\x45xplainLimitsResponse\x12@\n\ncandidates\x18\x01 \x03(\x0b\x32,.headgate.api.common.v1.CandidateExplanation\x12\x16\n\x0elimits_version\x18\x02 \x01(\x03\"\xb1\x01\n\x15SimulateLimitsRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x06limits\x18\x03 \x03(\x0b\x32\x1d.headgate.api.common.v1.Limit\x12\x0b\n\x03org\x18\x04 \x01(\t\"\x7f\n\x16SimulateLimitsResponse\x12\x16\n\x0ereplayed_count\x18\x01 \x01(\x03\x12\x13\n\x0btotal_count\x18\x02 \x01(\x03\x12\x38\n\x06report\x18\x03 \x01(\x0b\x32(.headgate.api.common.v1.SimulationReport\"]\n\x15ListViolationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08limit_id\x18\x03 \x01(\t\x12\x0b\n\x03org\x18\x04 \x01(\t\"\xa7\x01\n\x16ListViolationsResponse\x12:\n\nviolations\x18\x01 \x03(\x0b\x32&.headgate.api.common.v1.ViolationCount\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x38\n\x07samples\x18\x03 \x03(\x0b\x32\'.headgate.api.common.v1.ViolationSample\"E\n\x14WriteOffCallsRequest\x12\x0b\n\x03org\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61ll_ids\x18\x02 \x03(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"O\n\x15WriteOffCallsResponse\x12\x36\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\'.headgate.api.gateway.v1.WrittenOffCall\"\x89\x01\n\x0eWrittenOffCall\x12\x39\n\x08\x66inished\x18\x01 \x01(\x0b\x32%.headgate.api.gateway.v1.FinishedCallH\x00\x12\x32\n\x05\x65rror\x18\x02 \x01(\x0b\x32!.headgate.api.common.v1.CallErrorH\x00\x42\x08\n\x06result\"\xb0\x03\n\x0e\x42udgetIncrease\x12\x13\n\x0bincrease_id\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x10\n\x08limit_id\x18\x03 \x01(\t\x12\x0e\n\x06\x61mount\x18\x04 \x01(\x03\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x11\n\trequester\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x05state\x18\t \x01(\x0e\x32&.headgate.api.gateway.v1.ApprovalState\x12/\n\x0b\x64\x65\x63ide_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x64\x65\x63ider\x18\x0b \x01(\t\x12\x17\n\x0f\x64\x65\x63ision_reason\x18\x0c \x01(\t\x12\x16\n\x0e\x62oost_limit_id\x18\r \x01(\t\x12.\n\x06metric\x18\x0e \x01(\x0e\x32\x1e.headgate.api.common.v1.Metric\"\xa0\x01\n\x1cRequestBudgetIncreaseRequest\x12\x13\n\x0bincrease_id\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x10\n\x08limit_id\x18\x03 \x01(\t\x12\x0e\n\x06\x61mount\x18\x04 \x01(\x03\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x06 \x01(\t\"Z\n\x1dRequestBudgetIncreaseResponse\x12\x39\n\x08increase\x18\x01 \x01(\x0b\x32\'.headgate.api.gateway.v1.BudgetIncrease\"\x87\x01\n\x1aListBudgetIncreasesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x35\n\x05state\x18\x04 \x01(\x0e\x32&.headgate.api.gateway.v1.ApprovalState\"r\n\x1bListBudgetIncreasesResponse\x12:\n\tincreases\x18\x01 \x03(\x0b\x32\'.headgate.api.gateway.v1.BudgetIncrease\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"C\n\x1c\x41pproveBudgetIncreaseRequest\x12\x13\n\x0bincrease_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"Z\n\x1d\x41pproveBudgetIncreaseResponse\x12\x39\n\x08increase\x18\x01 \x01(\x0b\x32\'.headgate.api.gateway.v1.BudgetIncrease\"B\n\x1bRejectBudgetIncreaseRequest\x12\x13\n\x0bincrease_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"Y\n\x1cRejectBudgetIncreaseResponse\x12\x39\n\x08increase\x18\x01 \x01(\x0b\x32\'.headgate.api.gateway.v1.BudgetIncrease2\xa6\n\n\x11LimitAdminService\x12\x8d\x01\n\rExplainLimits\x12-.headgate.api.gateway.v1.ExplainLimitsRequest\x1a..headgate.api.gateway.v1.ExplainLimitsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/limits:explain:\x01*\x12\x93\x01\n\x0eSimulateLimits\x12..headgate.api.gateway.v1.SimulateLimitsRequest\x1a/.headgate.api.gateway.v1.SimulateLimitsResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\x13/v1/limits:simulate:\x01*0\x01\x12\x89\x01\n\x0eListViolations\x12..headgate.api.gateway.v1.ListViolationsRequest\x1a/.headgate.api.gateway.v1.ListViolationsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/violations\x12\x8d\x01\n\rWriteOffCalls\x12-.headgate.api.gateway.v1.WriteOffCallsRequest\x1a..headgate.api.gateway.v1.WriteOffCallsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/calls:writeOff:\x01*\x12\xb4\x01\n\x15RequestBudgetIncrease\x12\x35.headgate.api.gateway.v1.RequestBudgetIncreaseRequest\x1a\x36.headgate.api.gateway.v1.RequestBudgetIncreaseResponse\",\x82\xd3\xe4\x93\x02&\"!/v1/budgetIncreases/{increase_id}:\x01*\x12\x9d\x01\n\x13ListBudgetIncreases\x12\x33.headgate.api.gateway.v1.ListBudgetIncreasesRequest\x1a\x34.headgate.api.gateway.v1.ListBudgetIncreasesResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/budgetIncreases\x12\xbc\x01\n\x15\x41pproveBudgetIncrease\x12\x35.headgate.api.gateway.v1.ApproveBudgetIncreaseRequest\x1a\x36.headgate.api.gateway.v1.ApproveBudgetIncreaseResponse\"4\x82\xd3\xe4\x93\x02.\")/v1/budgetIncreases/{increase_id}:approve:\x01*\x12\xb8\x01\n\x14RejectBudgetIncrease\x12\x34.headgate.api.gateway.v1.RejectBudgetIncreaseRequest\x1a\x35.headgate.api.gateway.v1.RejectBudgetIncreaseResponse\"3\x82\xd3\xe4\x93\x02-\"(/v1/budgetIncreases/{increase_id}:reject:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,24 +48,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIMITADMINSERVICE'].methods_by_name['ListViolations']._serialized_options = b'\202\323\344\223\002\020\022\016/v1/violations'
   _globals['_LIMITADMINSERVICE'].methods_by_name['WriteOffCalls']._loaded_options = None
   _globals['_LIMITADMINSERVICE'].methods_by_name['WriteOffCalls']._serialized_options = b'\202\323\344\223\002\027\"\022/v1/calls:writeOff:\001*'
-  _globals['_EXPLAINLIMITSREQUEST']._serialized_start=366
-  _globals['_EXPLAINLIMITSREQUEST']._serialized_end=478
-  _globals['_EXPLAINLIMITSRESPONSE']._serialized_start=480
-  _globals['_EXPLAINLIMITSRESPONSE']._serialized_end=593
-  _globals['_SIMULATELIMITSREQUEST']._serialized_start=596
-  _globals['_SIMULATELIMITSREQUEST']._serialized_end=773
-  _globals['_SIMULATELIMITSRESPONSE']._serialized_start=775
-  _globals['_SIMULATELIMITSRESPONSE']._serialized_end=902
-  _globals['_LISTVIOLATIONSREQUEST']._serialized_start=904
-  _globals['_LISTVIOLATIONSREQUEST']._serialized_end=997
-  _globals['_LISTVIOLATIONSRESPONSE']._serialized_start=1000
-  _globals['_LISTVIOLATIONSRESPONSE']._serialized_end=1167
-  _globals['_WRITEOFFCALLSREQUEST']._serialized_start=1169
-  _globals['_WRITEOFFCALLSREQUEST']._serialized_end=1238
-  _globals['_WRITEOFFCALLSRESPONSE']._serialized_start=1240
-  _globals['_WRITEOFFCALLSRESPONSE']._serialized_end=1319
-  _globals['_WRITTENOFFCALL']._serialized_start=1322
-  _globals['_WRITTENOFFCALL']._serialized_end=1459
-  _globals['_LIMITADMINSERVICE']._serialized_start=1462
-  _globals['_LIMITADMINSERVICE']._serialized_end=2059
+  _globals['_LIMITADMINSERVICE'].methods_by_name['RequestBudgetIncrease']._loaded_options = None
+  _globals['_LIMITADMINSERVICE'].methods_by_name['RequestBudgetIncrease']._serialized_options = b'\202\323\344\223\002&\"!/v1/budgetIncreases/{increase_id}:\001*'
+  _globals['_LIMITADMINSERVICE'].methods_by_name['ListBudgetIncreases']._loaded_options = None
+  _globals['_LIMITADMINSERVICE'].methods_by_name['ListBudgetIncreases']._serialized_options = b'\202\323\344\223\002\025\022\023/v1/budgetIncreases'
+  _globals['_LIMITADMINSERVICE'].methods_by_name['ApproveBudgetIncrease']._loaded_options = None
+  _globals['_LIMITADMINSERVICE'].methods_by_name['ApproveBudgetIncrease']._serialized_options = b'\202\323\344\223\002.\")/v1/budgetIncreases/{increase_id}:approve:\001*'
+  _globals['_LIMITADMINSERVICE'].methods_by_name['RejectBudgetIncrease']._loaded_options = None
+  _globals['_LIMITADMINSERVICE'].methods_by_name['RejectBudgetIncrease']._serialized_options = b'\202\323\344\223\002-\"(/v1/budgetIncreases/{increase_id}:reject:\001*'
+  _globals['_EXPLAINLIMITSREQUEST']._serialized_start=406
+  _globals['_EXPLAINLIMITSREQUEST']._serialized_end=518
+  _globals['_EXPLAINLIMITSRESPONSE']._serialized_start=520
+  _globals['_EXPLAINLIMITSRESPONSE']._serialized_end=633
+  _globals['_SIMULATELIMITSREQUEST']._serialized_start=636
+  _globals['_SIMULATELIMITSREQUEST']._serialized_end=813
+  _globals['_SIMULATELIMITSRESPONSE']._serialized_start=815
+  _globals['_SIMULATELIMITSRESPONSE']._serialized_end=942
+  _globals['_LISTVIOLATIONSREQUEST']._serialized_start=944
+  _globals['_LISTVIOLATIONSREQUEST']._serialized_end=1037
+  _globals['_LISTVIOLATIONSRESPONSE']._serialized_start=1040
+  _globals['_LISTVIOLATIONSRESPONSE']._serialized_end=1207
+  _globals['_WRITEOFFCALLSREQUEST']._serialized_start=1209
+  _globals['_WRITEOFFCALLSREQUEST']._serialized_end=1278
+  _globals['_WRITEOFFCALLSRESPONSE']._serialized_start=1280
+  _globals['_WRITEOFFCALLSRESPONSE']._serialized_end=1359
+  _globals['_WRITTENOFFCALL']._serialized_start=1362
+  _globals['_WRITTENOFFCALL']._serialized_end=1499
+  _globals['_BUDGETINCREASE']._serialized_start=1502
+  _globals['_BUDGETINCREASE']._serialized_end=1934
+  _globals['_REQUESTBUDGETINCREASEREQUEST']._serialized_start=1937
+  _globals['_REQUESTBUDGETINCREASEREQUEST']._serialized_end=2097
+  _globals['_REQUESTBUDGETINCREASERESPONSE']._serialized_start=2099
+  _globals['_REQUESTBUDGETINCREASERESPONSE']._serialized_end=2189
+  _globals['_LISTBUDGETINCREASESREQUEST']._serialized_start=2192
+  _globals['_LISTBUDGETINCREASESREQUEST']._serialized_end=2327
+  _globals['_LISTBUDGETINCREASESRESPONSE']._serialized_start=2329
+  _globals['_LISTBUDGETINCREASESRESPONSE']._serialized_end=2443
+  _globals['_APPROVEBUDGETINCREASEREQUEST']._serialized_start=2445
+  _globals['_APPROVEBUDGETINCREASEREQUEST']._serialized_end=2512
+  _globals['_APPROVEBUDGETINCREASERESPONSE']._serialized_start=2514
+  _globals['_APPROVEBUDGETINCREASERESPONSE']._serialized_end=2604
+  _globals['_REJECTBUDGETINCREASEREQUEST']._serialized_start=2606
+  _globals['_REJECTBUDGETINCREASEREQUEST']._serialized_end=2672
+  _globals['_REJECTBUDGETINCREASERESPONSE']._serialized_start=2674
+  _globals['_REJECTBUDGETINCREASERESPONSE']._serialized_end=2763
+  _globals['_LIMITADMINSERVICE']._serialized_start=2766
+  _globals['_LIMITADMINSERVICE']._serialized_end=4084
 # @@protoc_insertion_point(module_scope)

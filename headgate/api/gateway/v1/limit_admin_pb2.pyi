@@ -13,6 +13,7 @@ from headgate.api.common.v1 import explanation_pb2 as _explanation_pb2
 from headgate.api.common.v1 import limit_pb2 as _limit_pb2
 from headgate.api.common.v1 import simulation_pb2 as _simulation_pb2
 from headgate.api.common.v1 import violation_pb2 as _violation_pb2
+from headgate.api.gateway.v1 import approval_pb2 as _approval_pb2
 from headgate.api.gateway.v1 import gateway_pb2 as _gateway_pb2
 import builtins as _builtins
 import sys
@@ -312,3 +313,315 @@ class WrittenOffCall(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
 Global___WrittenOffCall: _TypeAlias = WrittenOffCall  # noqa: Y015
+
+@_typing.final
+class BudgetIncrease(_message.Message):
+    """More room under a limit, asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCREASE_ID_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    LIMIT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUESTER_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    DECIDER_FIELD_NUMBER: _builtins.int
+    DECISION_REASON_FIELD_NUMBER: _builtins.int
+    BOOST_LIMIT_ID_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    increase_id: _builtins.str
+    """Identifies it. A UUID chosen by whoever asks."""
+    org: _builtins.str
+    """Org that asks. Empty: the platform."""
+    limit_id: _builtins.str
+    """Limit that is to have more room."""
+    amount: _builtins.int
+    """By how much its cap is to rise, in its metric's unit."""
+    reason: _builtins.str
+    """Why, in the words of whoever asks."""
+    requester: _builtins.str
+    """Who asks."""
+    state: _approval_pb2.ApprovalState.ValueType
+    """What became of it. `APPROVAL_STATE_EXPIRED`: its end came before anybody decided."""
+    decider: _builtins.str
+    """Who decided. Empty: nobody."""
+    decision_reason: _builtins.str
+    """Why, in their words."""
+    boost_limit_id: _builtins.str
+    """Limit that gives the room, once it is approved. Delete it to end the increase early."""
+    metric: _limit_pb2.Metric.ValueType
+    """What the limit counts; gives the unit of the amount."""
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """First instant at which the cap is the old one again."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When, by the gateways' database clock."""
+
+    @_builtins.property
+    def decide_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was decided. Unset: it was not."""
+
+    def __init__(
+        self,
+        *,
+        increase_id: _builtins.str = ...,
+        org: _builtins.str = ...,
+        limit_id: _builtins.str = ...,
+        amount: _builtins.int = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+        requester: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        state: _approval_pb2.ApprovalState.ValueType = ...,
+        decide_time: _timestamp_pb2.Timestamp | None = ...,
+        decider: _builtins.str = ...,
+        decision_reason: _builtins.str = ...,
+        boost_limit_id: _builtins.str = ...,
+        metric: _limit_pb2.Metric.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "decide_time", b"decide_time", "end_time", b"end_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "boost_limit_id", b"boost_limit_id", "create_time", b"create_time", "decide_time", b"decide_time", "decider", b"decider", "decision_reason", b"decision_reason", "end_time", b"end_time", "increase_id", b"increase_id", "limit_id", b"limit_id", "metric", b"metric", "org", b"org", "reason", b"reason", "requester", b"requester", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BudgetIncrease: _TypeAlias = BudgetIncrease  # noqa: Y015
+
+@_typing.final
+class RequestBudgetIncreaseRequest(_message.Message):
+    """Asks for more room."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCREASE_ID_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    LIMIT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    increase_id: _builtins.str
+    """UUID of the request."""
+    org: _builtins.str
+    """Org that asks. Empty: the platform."""
+    limit_id: _builtins.str
+    """The limit, as a denial names it. It must be about the org; of a limit on each org, only this org's
+    cap is raised.
+    """
+    amount: _builtins.int
+    """1 to 10^18, in the metric's unit."""
+    reason: _builtins.str
+    """Why. 1-1,024 characters."""
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Ahead, at most 366 days."""
+
+    def __init__(
+        self,
+        *,
+        increase_id: _builtins.str = ...,
+        org: _builtins.str = ...,
+        limit_id: _builtins.str = ...,
+        amount: _builtins.int = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "end_time", b"end_time", "increase_id", b"increase_id", "limit_id", b"limit_id", "org", b"org", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestBudgetIncreaseRequest: _TypeAlias = RequestBudgetIncreaseRequest  # noqa: Y015
+
+@_typing.final
+class RequestBudgetIncreaseResponse(_message.Message):
+    """What was asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCREASE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def increase(self) -> Global___BudgetIncrease:
+        """As it is stored."""
+
+    def __init__(
+        self,
+        *,
+        increase: Global___BudgetIncrease | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["increase", b"increase"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["increase", b"increase"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestBudgetIncreaseResponse: _TypeAlias = RequestBudgetIncreaseResponse  # noqa: Y015
+
+@_typing.final
+class ListBudgetIncreasesRequest(_message.Message):
+    """Which requests to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many; 0: 100; more than 1,000: 1,000."""
+    page_token: _builtins.str
+    """From an earlier answer. Empty: the first page."""
+    org: _builtins.str
+    """Only of this org. Empty: all."""
+    state: _approval_pb2.ApprovalState.ValueType
+    """Only in this state. Unspecified: in any."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        org: _builtins.str = ...,
+        state: _approval_pb2.ApprovalState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["org", b"org", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetIncreasesRequest: _TypeAlias = ListBudgetIncreasesRequest  # noqa: Y015
+
+@_typing.final
+class ListBudgetIncreasesResponse(_message.Message):
+    """A page of requests."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCREASES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def increases(self) -> _containers.RepeatedCompositeFieldContainer[Global___BudgetIncrease]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        increases: _abc.Iterable[Global___BudgetIncrease] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["increases", b"increases", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetIncreasesResponse: _TypeAlias = ListBudgetIncreasesResponse  # noqa: Y015
+
+@_typing.final
+class ApproveBudgetIncreaseRequest(_message.Message):
+    """More room."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCREASE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    increase_id: _builtins.str
+    """Id of the request."""
+    reason: _builtins.str
+    """Why. At most 1,024 characters. Optional."""
+    def __init__(
+        self,
+        *,
+        increase_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["increase_id", b"increase_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveBudgetIncreaseRequest: _TypeAlias = ApproveBudgetIncreaseRequest  # noqa: Y015
+
+@_typing.final
+class ApproveBudgetIncreaseResponse(_message.Message):
+    """The request after the decision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCREASE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def increase(self) -> Global___BudgetIncrease:
+        """As it is stored."""
+
+    def __init__(
+        self,
+        *,
+        increase: Global___BudgetIncrease | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["increase", b"increase"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["increase", b"increase"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveBudgetIncreaseResponse: _TypeAlias = ApproveBudgetIncreaseResponse  # noqa: Y015
+
+@_typing.final
+class RejectBudgetIncreaseRequest(_message.Message):
+    """No more room."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCREASE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    increase_id: _builtins.str
+    """Id of the request."""
+    reason: _builtins.str
+    """Why. 1-1,024 characters."""
+    def __init__(
+        self,
+        *,
+        increase_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["increase_id", b"increase_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RejectBudgetIncreaseRequest: _TypeAlias = RejectBudgetIncreaseRequest  # noqa: Y015
+
+@_typing.final
+class RejectBudgetIncreaseResponse(_message.Message):
+    """The request after the decision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCREASE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def increase(self) -> Global___BudgetIncrease:
+        """As it is stored."""
+
+    def __init__(
+        self,
+        *,
+        increase: Global___BudgetIncrease | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["increase", b"increase"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["increase", b"increase"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RejectBudgetIncreaseResponse: _TypeAlias = RejectBudgetIncreaseResponse  # noqa: Y015

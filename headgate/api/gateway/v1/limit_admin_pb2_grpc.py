@@ -56,6 +56,26 @@ class LimitAdminServiceStub(object):
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.WriteOffCallsRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.WriteOffCallsResponse.FromString,
                 _registered_method=True)
+        self.RequestBudgetIncrease = channel.unary_unary(
+                '/headgate.api.gateway.v1.LimitAdminService/RequestBudgetIncrease',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.RequestBudgetIncreaseRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.RequestBudgetIncreaseResponse.FromString,
+                _registered_method=True)
+        self.ListBudgetIncreases = channel.unary_unary(
+                '/headgate.api.gateway.v1.LimitAdminService/ListBudgetIncreases',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.ListBudgetIncreasesRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.ListBudgetIncreasesResponse.FromString,
+                _registered_method=True)
+        self.ApproveBudgetIncrease = channel.unary_unary(
+                '/headgate.api.gateway.v1.LimitAdminService/ApproveBudgetIncrease',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.ApproveBudgetIncreaseRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.ApproveBudgetIncreaseResponse.FromString,
+                _registered_method=True)
+        self.RejectBudgetIncrease = channel.unary_unary(
+                '/headgate.api.gateway.v1.LimitAdminService/RejectBudgetIncrease',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.RejectBudgetIncreaseRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.RejectBudgetIncreaseResponse.FromString,
+                _registered_method=True)
 
 
 class LimitAdminServiceServicer(object):
@@ -94,6 +114,38 @@ class LimitAdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RequestBudgetIncrease(self, request, context):
+        """Asks for more room under a limit until some instant. Changes nothing yet. Safe to repeat with the
+        same id. Errors: LIMIT_NOT_FOUND, ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBudgetIncreases(self, request, context):
+        """Lists what was asked for, newest first. Read-only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveBudgetIncrease(self, request, context):
+        """Raises the cap until the end that was asked for, by a limit of the same pattern that is valid so long
+        and then no more; what was used stays used. The next call finds the room. Safe to repeat. Errors:
+        INCREASE_NOT_FOUND, INCREASE_CLOSED, OWN_REQUEST, LIMIT_NOT_FOUND; LIMIT_EXISTS while another
+        temporary limit of the pattern is valid.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RejectBudgetIncrease(self, request, context):
+        """Refuses it. Safe to repeat. Errors: INCREASE_NOT_FOUND, INCREASE_CLOSED, OWN_REQUEST.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LimitAdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -116,6 +168,26 @@ def add_LimitAdminServiceServicer_to_server(servicer, server):
                     servicer.WriteOffCalls,
                     request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.WriteOffCallsRequest.FromString,
                     response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.WriteOffCallsResponse.SerializeToString,
+            ),
+            'RequestBudgetIncrease': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestBudgetIncrease,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.RequestBudgetIncreaseRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.RequestBudgetIncreaseResponse.SerializeToString,
+            ),
+            'ListBudgetIncreases': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBudgetIncreases,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.ListBudgetIncreasesRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.ListBudgetIncreasesResponse.SerializeToString,
+            ),
+            'ApproveBudgetIncrease': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveBudgetIncrease,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.ApproveBudgetIncreaseRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.ApproveBudgetIncreaseResponse.SerializeToString,
+            ),
+            'RejectBudgetIncrease': grpc.unary_unary_rpc_method_handler(
+                    servicer.RejectBudgetIncrease,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.RejectBudgetIncreaseRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.RejectBudgetIncreaseResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -228,6 +300,114 @@ class LimitAdminService(object):
             '/headgate.api.gateway.v1.LimitAdminService/WriteOffCalls',
             headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.WriteOffCallsRequest.SerializeToString,
             headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.WriteOffCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestBudgetIncrease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.LimitAdminService/RequestBudgetIncrease',
+            headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.RequestBudgetIncreaseRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.RequestBudgetIncreaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBudgetIncreases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.LimitAdminService/ListBudgetIncreases',
+            headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.ListBudgetIncreasesRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.ListBudgetIncreasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveBudgetIncrease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.LimitAdminService/ApproveBudgetIncrease',
+            headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.ApproveBudgetIncreaseRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.ApproveBudgetIncreaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RejectBudgetIncrease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.LimitAdminService/RejectBudgetIncrease',
+            headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.RejectBudgetIncreaseRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_limit__admin__pb2.RejectBudgetIncreaseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,20 @@ class LimitAdminServiceStub:
     """Takes what expired calls were charged out of the counters, because nobody will report them. A
     report that comes all the same is booked, late. Leaves an audit entry.
     """
+    RequestBudgetIncrease: _grpc.UnaryUnaryMultiCallable[_limit_admin_pb2.RequestBudgetIncreaseRequest, _limit_admin_pb2.RequestBudgetIncreaseResponse]
+    """Asks for more room under a limit until some instant. Changes nothing yet. Safe to repeat with the
+    same id. Errors: LIMIT_NOT_FOUND, ID_REUSED.
+    """
+    ListBudgetIncreases: _grpc.UnaryUnaryMultiCallable[_limit_admin_pb2.ListBudgetIncreasesRequest, _limit_admin_pb2.ListBudgetIncreasesResponse]
+    """Lists what was asked for, newest first. Read-only."""
+    ApproveBudgetIncrease: _grpc.UnaryUnaryMultiCallable[_limit_admin_pb2.ApproveBudgetIncreaseRequest, _limit_admin_pb2.ApproveBudgetIncreaseResponse]
+    """Raises the cap until the end that was asked for, by a limit of the same pattern that is valid so long
+    and then no more; what was used stays used. The next call finds the room. Safe to repeat. Errors:
+    INCREASE_NOT_FOUND, INCREASE_CLOSED, OWN_REQUEST, LIMIT_NOT_FOUND; LIMIT_EXISTS while another
+    temporary limit of the pattern is valid.
+    """
+    RejectBudgetIncrease: _grpc.UnaryUnaryMultiCallable[_limit_admin_pb2.RejectBudgetIncreaseRequest, _limit_admin_pb2.RejectBudgetIncreaseResponse]
+    """Refuses it. Safe to repeat. Errors: INCREASE_NOT_FOUND, INCREASE_CLOSED, OWN_REQUEST."""
 
 @_typing.type_check_only
 class LimitAdminServiceAsyncStub(LimitAdminServiceStub):
@@ -71,6 +85,20 @@ class LimitAdminServiceAsyncStub(LimitAdminServiceStub):
     """Takes what expired calls were charged out of the counters, because nobody will report them. A
     report that comes all the same is booked, late. Leaves an audit entry.
     """
+    RequestBudgetIncrease: _aio.UnaryUnaryMultiCallable[_limit_admin_pb2.RequestBudgetIncreaseRequest, _limit_admin_pb2.RequestBudgetIncreaseResponse]  # type: ignore[assignment]
+    """Asks for more room under a limit until some instant. Changes nothing yet. Safe to repeat with the
+    same id. Errors: LIMIT_NOT_FOUND, ID_REUSED.
+    """
+    ListBudgetIncreases: _aio.UnaryUnaryMultiCallable[_limit_admin_pb2.ListBudgetIncreasesRequest, _limit_admin_pb2.ListBudgetIncreasesResponse]  # type: ignore[assignment]
+    """Lists what was asked for, newest first. Read-only."""
+    ApproveBudgetIncrease: _aio.UnaryUnaryMultiCallable[_limit_admin_pb2.ApproveBudgetIncreaseRequest, _limit_admin_pb2.ApproveBudgetIncreaseResponse]  # type: ignore[assignment]
+    """Raises the cap until the end that was asked for, by a limit of the same pattern that is valid so long
+    and then no more; what was used stays used. The next call finds the room. Safe to repeat. Errors:
+    INCREASE_NOT_FOUND, INCREASE_CLOSED, OWN_REQUEST, LIMIT_NOT_FOUND; LIMIT_EXISTS while another
+    temporary limit of the pattern is valid.
+    """
+    RejectBudgetIncrease: _aio.UnaryUnaryMultiCallable[_limit_admin_pb2.RejectBudgetIncreaseRequest, _limit_admin_pb2.RejectBudgetIncreaseResponse]  # type: ignore[assignment]
+    """Refuses it. Safe to repeat. Errors: INCREASE_NOT_FOUND, INCREASE_CLOSED, OWN_REQUEST."""
 
 class LimitAdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers what limits do, did and would do; limits themselves are changed by `AdminService`. Callers
@@ -114,5 +142,43 @@ class LimitAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Takes what expired calls were charged out of the counters, because nobody will report them. A
         report that comes all the same is booked, late. Leaves an audit entry.
         """
+
+    @_abc_1.abstractmethod
+    def RequestBudgetIncrease(
+        self,
+        request: _limit_admin_pb2.RequestBudgetIncreaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_limit_admin_pb2.RequestBudgetIncreaseResponse, _abc.Awaitable[_limit_admin_pb2.RequestBudgetIncreaseResponse]]:
+        """Asks for more room under a limit until some instant. Changes nothing yet. Safe to repeat with the
+        same id. Errors: LIMIT_NOT_FOUND, ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListBudgetIncreases(
+        self,
+        request: _limit_admin_pb2.ListBudgetIncreasesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_limit_admin_pb2.ListBudgetIncreasesResponse, _abc.Awaitable[_limit_admin_pb2.ListBudgetIncreasesResponse]]:
+        """Lists what was asked for, newest first. Read-only."""
+
+    @_abc_1.abstractmethod
+    def ApproveBudgetIncrease(
+        self,
+        request: _limit_admin_pb2.ApproveBudgetIncreaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_limit_admin_pb2.ApproveBudgetIncreaseResponse, _abc.Awaitable[_limit_admin_pb2.ApproveBudgetIncreaseResponse]]:
+        """Raises the cap until the end that was asked for, by a limit of the same pattern that is valid so long
+        and then no more; what was used stays used. The next call finds the room. Safe to repeat. Errors:
+        INCREASE_NOT_FOUND, INCREASE_CLOSED, OWN_REQUEST, LIMIT_NOT_FOUND; LIMIT_EXISTS while another
+        temporary limit of the pattern is valid.
+        """
+
+    @_abc_1.abstractmethod
+    def RejectBudgetIncrease(
+        self,
+        request: _limit_admin_pb2.RejectBudgetIncreaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_limit_admin_pb2.RejectBudgetIncreaseResponse, _abc.Awaitable[_limit_admin_pb2.RejectBudgetIncreaseResponse]]:
+        """Refuses it. Safe to repeat. Errors: INCREASE_NOT_FOUND, INCREASE_CLOSED, OWN_REQUEST."""
 
 def add_LimitAdminServiceServicer_to_server(servicer: LimitAdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

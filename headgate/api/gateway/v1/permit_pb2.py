@@ -26,7 +26,7 @@ from headgate.api.common.v1 import call_pb2 as headgate_dot_api_dot_common_dot_v
 from headgate.api.common.v1 import limit_pb2 as headgate_dot_api_dot_common_dot_v1_dot_limit__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$headgate/api/gateway/v1/permit.proto\x12\x17headgate.api.gateway.v1\x1a!headgate/api/common/v1/call.proto\x1a\"headgate/api/common/v1/limit.proto\"\xff\x04\n\x06Permit\x12\x16\n\x0esigning_key_id\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\x12\x16\n\x0eparent_call_id\x18\x04 \x01(\t\x12\x11\n\toperation\x18\x05 \x01(\t\x12\x34\n\tcandidate\x18\x06 \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x12\x19\n\x11\x61\x64mit_time_micros\x18\x07 \x01(\x03\x12\x1a\n\x12\x65xpire_time_micros\x18\x08 \x01(\x03\x12\x15\n\rprice_version\x18\t \x01(\x03\x12\x15\n\rbreaker_epoch\x18\n \x01(\x03\x12\x12\n\nheld_nanos\x18\x0b \x01(\x03\x12\x12\n\napi_key_id\x18\x0c \x01(\t\x12;\n\x06labels\x18\r \x03(\x0b\x32+.headgate.api.gateway.v1.Permit.LabelsEntry\x12\x0c\n\x04team\x18\x0e \x01(\t\x12\x0c\n\x04user\x18\x0f \x01(\t\x12\x0f\n\x07session\x18\x10 \x01(\t\x12\n\n\x02ip\x18\x11 \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\x12 \x01(\t\x12\x32\n\x08priority\x18\x13 \x01(\x0e\x32 .headgate.api.common.v1.Priority\x12\x18\n\x10held_token_count\x18\x14 \x01(\x03\x12\x12\n\ncredential\x18\x1e \x01(\t\x12\x39\n\x0e\x62\x61seline_model\x18( \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$headgate/api/gateway/v1/permit.proto\x12\x17headgate.api.gateway.v1\x1a!headgate/api/common/v1/call.proto\x1a\"headgate/api/common/v1/limit.proto\"\x91\x05\n\x06Permit\x12\x16\n\x0esigning_key_id\x18\x01 \x01(\t\x12\x0b\n\x03org\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\x12\x16\n\x0eparent_call_id\x18\x04 \x01(\t\x12\x11\n\toperation\x18\x05 \x01(\t\x12\x34\n\tcandidate\x18\x06 \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x12\x19\n\x11\x61\x64mit_time_micros\x18\x07 \x01(\x03\x12\x1a\n\x12\x65xpire_time_micros\x18\x08 \x01(\x03\x12\x15\n\rprice_version\x18\t \x01(\x03\x12\x15\n\rbreaker_epoch\x18\n \x01(\x03\x12\x12\n\nheld_nanos\x18\x0b \x01(\x03\x12\x12\n\napi_key_id\x18\x0c \x01(\t\x12;\n\x06labels\x18\r \x03(\x0b\x32+.headgate.api.gateway.v1.Permit.LabelsEntry\x12\x0c\n\x04team\x18\x0e \x01(\t\x12\x0c\n\x04user\x18\x0f \x01(\t\x12\x0f\n\x07session\x18\x10 \x01(\t\x12\n\n\x02ip\x18\x11 \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\x12 \x01(\t\x12\x32\n\x08priority\x18\x13 \x01(\x0e\x32 .headgate.api.common.v1.Priority\x12\x18\n\x10held_token_count\x18\x14 \x01(\x03\x12\x12\n\ncredential\x18\x1e \x01(\t\x12\x39\n\x0e\x62\x61seline_model\x18( \x01(\x0b\x32!.headgate.api.common.v1.Candidate\x12\x10\n\x08\x61pproved\x18< \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PERMIT_LABELSENTRY']._loaded_options = None
   _globals['_PERMIT_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_PERMIT']._serialized_start=137
-  _globals['_PERMIT']._serialized_end=776
-  _globals['_PERMIT_LABELSENTRY']._serialized_start=731
-  _globals['_PERMIT_LABELSENTRY']._serialized_end=776
+  _globals['_PERMIT']._serialized_end=794
+  _globals['_PERMIT_LABELSENTRY']._serialized_start=749
+  _globals['_PERMIT_LABELSENTRY']._serialized_end=794
 # @@protoc_insertion_point(module_scope)

@@ -70,6 +70,7 @@ class Permit(_message.Message):
     HELD_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     CREDENTIAL_FIELD_NUMBER: _builtins.int
     BASELINE_MODEL_FIELD_NUMBER: _builtins.int
+    APPROVED_FIELD_NUMBER: _builtins.int
     signing_key_id: _builtins.str
     """Id of the gateways' signing key, so that keys can be rotated."""
     org: _builtins.str
@@ -108,6 +109,8 @@ class Permit(_message.Message):
     """Most tokens that the call may use: what is charged on limits of tokens if no usage is reported."""
     credential: _builtins.str
     """Credential that the call is made with: the org, or "org/name"."""
+    approved: _builtins.bool
+    """True if a person approved the call."""
     @_builtins.property
     def candidate(self) -> _call_pb2.Candidate:
         """Where it was admitted to."""
@@ -145,10 +148,11 @@ class Permit(_message.Message):
         held_token_count: _builtins.int = ...,
         credential: _builtins.str = ...,
         baseline_model: _call_pb2.Candidate | None = ...,
+        approved: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_model", b"baseline_model", "candidate", b"candidate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time_micros", b"admit_time_micros", "api_key_id", b"api_key_id", "baseline_model", b"baseline_model", "breaker_epoch", b"breaker_epoch", "call_id", b"call_id", "candidate", b"candidate", "credential", b"credential", "expire_time_micros", b"expire_time_micros", "feature", b"feature", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "ip", b"ip", "labels", b"labels", "operation", b"operation", "org", b"org", "parent_call_id", b"parent_call_id", "price_version", b"price_version", "priority", b"priority", "session", b"session", "signing_key_id", b"signing_key_id", "team", b"team", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admit_time_micros", b"admit_time_micros", "api_key_id", b"api_key_id", "approved", b"approved", "baseline_model", b"baseline_model", "breaker_epoch", b"breaker_epoch", "call_id", b"call_id", "candidate", b"candidate", "credential", b"credential", "expire_time_micros", b"expire_time_micros", "feature", b"feature", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "ip", b"ip", "labels", b"labels", "operation", b"operation", "org", b"org", "parent_call_id", b"parent_call_id", "price_version", b"price_version", "priority", b"priority", "session", b"session", "signing_key_id", b"signing_key_id", "team", b"team", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
