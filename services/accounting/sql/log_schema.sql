@@ -139,7 +139,8 @@ AS $$
     END
 $$;
 
--- The log as it is read.
+-- The log as it is read. Outer joins, so that names are looked up for rows, whatever the planner
+-- believes: never rows for each name.
 CREATE VIEW usage_log AS
 SELECT
     e.org,
@@ -203,8 +204,8 @@ SELECT
     e.caller_id,
     token_total(e) AS token_count
 FROM usage_entry AS e
-INNER JOIN call_kind AS k ON e.kind_id = k.kind_id
-INNER JOIN caller AS c ON e.caller_id = c.caller_id;
+LEFT JOIN call_kind AS k ON e.kind_id = k.kind_id
+LEFT JOIN caller AS c ON e.caller_id = c.caller_id;
 
 -- Returns the ids of kinds and callers, in order, and writes down those that are new. Their keys are
 -- locked in order, before any other: they are the first thing that a booking needs.
