@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pkgutil
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -10,29 +12,14 @@ from chassis.errors import PermissionDenied
 from gateway import access
 from gateway.access import RULES, Reach, Rule
 from gateway.principals import PLATFORM, Grant, Principal, Role, grant_all
-from headgate.api.gateway.v1 import (
-    admin_pb2,
-    alert_admin_pb2,
-    book_admin_pb2,
-    channel_admin_pb2,
-    forecast_admin_pb2,
-    gateway_pb2,
-    limit_admin_pb2,
-    staff_pb2,
-    template_admin_pb2,
-)
+from headgate.api.gateway import v1
+from headgate.api.gateway.v1 import admin_pb2
 
-FILES = (
-    gateway_pb2,
-    admin_pb2,
-    alert_admin_pb2,
-    book_admin_pb2,
-    channel_admin_pb2,
-    forecast_admin_pb2,
-    limit_admin_pb2,
-    staff_pb2,
-    template_admin_pb2,
-)
+FILES = [
+    import_module(f"{v1.__name__}.{each.name}")
+    for each in pkgutil.iter_modules(v1.__path__)
+    if each.name.endswith("_pb2")
+]
 ADMIN = "/headgate.api.gateway.v1.AdminService/"
 
 
