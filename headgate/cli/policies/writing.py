@@ -25,6 +25,7 @@ def _write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _write_text)
+_Dumper.add_representer(bool, lambda dumper, flag: _write_text(dumper, str(flag).lower()))
 _Dumper.add_representer(int, lambda dumper, number: _write_text(dumper, str(number)))
 
 

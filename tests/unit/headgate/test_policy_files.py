@@ -7,20 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headgate.api.common.v1 import channel_pb2, limit_pb2, price_pb2, toggle_pb2
+from headgate.api.common.v1 import call_pb2, channel_pb2, limit_pb2, price_pb2, toggle_pb2
+from headgate.api.gateway.v1 import admin_pb2, gateway_pb2
 from headgate.cli import main
 from headgate.cli.policies import channels, limits, orgs, templates, toggles
 from headgate.cli.policies.documents import parse_document
 from headgate.cli.policies.kinds import Kind
 from headgate.cli.policies.prices import PRICES
 from headgate.cli.policies.reading import Reader
+from headgate.cli.policies.routes import ROUTES
 from headgate.cli.policies.sets import KINDS, read_policies
 from headgate.cli.policies.writing import write_policies
 
+OUTPUT_ONLY = {"version", "updater"}
 HEAD = "apiVersion: headgate/v1\n"
 LINE_BREAKS = "\n"
 NAMES = st.text(string.ascii_lowercase, min_size=1, max_size=8)
@@ -128,6 +132,29 @@ def test_every_price_is_written_and_read_again(rates: dict[Any, int], minute: in
     written = write_policies({"prices": [PRICES.write(price)]})
 
     assert read(PRICES, written.removeprefix(HEAD)) == price
+
+
+def test_every_field_of_a_route_is_in_its_file() -> None:
+    route = admin_pb2.Route(
+        candidates=[call_pb2.Candidate(provider="ours", model="a/b")],
+        weights=[7],
+        tags=["eu"],
+        baseline_model=call_pb2.Candidate(provider="ours", model="c"),
+        estimate_mode=gateway_pb2.ESTIMATE_MODE_ADAPTIVE,
+    )
+    values = {
+        FieldDescriptor.CPPTYPE_BOOL: True,
+        FieldDescriptor.CPPTYPE_INT32: 130,
+        FieldDescriptor.CPPTYPE_INT64: 130,
+        FieldDescriptor.CPPTYPE_STRING: "x",
+    }
+    for field in route.DESCRIPTOR.fields:
+        if field.cpp_type in values and not field.is_repeated and field.name not in OUTPUT_ONLY:
+            setattr(route, field.name, values[field.cpp_type])
+
+    written = write_policies({"routes": [ROUTES.write(route)]})
+
+    assert read(ROUTES, written.removeprefix(HEAD)) == route
 
 
 @given(description=TEXTS, org=TEXTS.filter(bool))
