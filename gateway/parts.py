@@ -31,6 +31,7 @@ from gateway.confirmations import Confirmations
 from gateway.event_watch import EventWatch
 from gateway.extensions import Extensions
 from gateway.feedback import Feedback
+from gateway.flights.flights import Flights
 from gateway.health_watch import HealthCopy, HealthWatch
 from gateway.key_store import KeyStore
 from gateway.observations import Observations
@@ -102,6 +103,7 @@ class Parts:
         self.gate = Gate(store, self.copy)
         self.waits = Waits(store)
         self.telling = Telling(store, accounting)
+        self.flights = Flights(store, self.routes, self.prices, accounting)
 
     def wake(self) -> None:
         """Makes the polls of what the gateways' database holds due at once."""
@@ -142,7 +144,7 @@ class Parts:
             )
         closers = (self.admission.close, self.accounting.close, self.health.close)
         ours = (self.routes.leave, self.audit.close, self.uses.flush, observations.drain)
-        for close in (*ours, *closers):
+        for close in (*ours, self.flights.drain, *closers):
             process.server.on_drain(close)
 
     def _spawn(self, process: Process, observations: Observations) -> None:
@@ -156,6 +158,7 @@ class Parts:
             process.spawn("changes", notifications.follow(self.listen, CHANNEL, self.wake))
         process.spawn("approvals", self.waits.run())
         process.spawn("approval_events", self.telling.run())
+        process.spawn("flights", self.flights.run(self.listen))
         process.spawn("prices", self.prices.keep_fresh())
         process.spawn("health", HealthWatch(self.health.watch, self.copy).run())
         process.spawn("observations", observations.run())
@@ -191,6 +194,7 @@ class Parts:
                 approvals=Requests(
                     store=self.store, gate=self.gate, outlooks=self._outlooks(), waits=self.waits
                 ),
+                flights=self.flights,
                 feedback=Feedback(self.accounting),
                 copy=self.copy,
                 signer=signer,

@@ -160,6 +160,7 @@ def _read_route(row: asyncpg.Record) -> Route:
         adaptive_percent=row["adaptive_percent"],
         approval_required=row["approval_required"],
         approval_threshold_nanos=row["approval_threshold_nanos"],
+        coalesces=row["coalesces"],
     )
 
 
@@ -201,4 +202,5 @@ def _write_route(route: Route) -> tuple[object, ...]:
         route.adaptive_percent,
         route.approval_required,
         route.approval_threshold_nanos,
+        route.coalesces,
     )

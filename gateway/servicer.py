@@ -16,6 +16,7 @@ from gateway.calls import Calls
 from gateway.completions import Completions
 from gateway.extensions import Extensions
 from gateway.feedback import Feedback
+from gateway.flights.flights import Flights
 from gateway.health_watch import HealthCopy
 from gateway.outlooks import Outlooks
 from gateway.permits import Signer
@@ -39,6 +40,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         extensions: Extensions,
         outlooks: Outlooks,
         approvals: Requests,
+        flights: Flights,
         feedback: Feedback,
         copy: HealthCopy,
         signer: Signer,
@@ -49,6 +51,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         self._extensions = extensions
         self._outlooks = outlooks
         self._approvals = approvals
+        self._flights = flights
         self._feedback = feedback
         self._completions = completions
         self._copy = copy
@@ -135,6 +138,19 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         async with aclosing(self._approvals.follow(request, principal())) as states:
             async for state in states:
                 yield state
+
+    async def JoinCall(self, request: pb.JoinCallRequest, context: Context) -> pb.JoinCallResponse:
+        return await self._flights.join(request, principal())
+
+    async def AwaitAnswer(
+        self, request: pb.AwaitAnswerRequest, context: Context
+    ) -> pb.AwaitAnswerResponse:
+        return await self._flights.wait(request, principal())
+
+    async def ShareAnswer(
+        self, request: pb.ShareAnswerRequest, context: Context
+    ) -> pb.ShareAnswerResponse:
+        return await self._flights.share(request, principal())
 
     async def GetStatus(
         self, request: pb.GetStatusRequest, context: Context

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-from headgate import approvals, channel, config, feedback, questions, wire
+from headgate import approvals, channel, config, feedback, questions, sharing, wire
 from headgate.api.gateway.v1 import gateway_pb2
 from headgate.call import Call
 from headgate.config import Mode
@@ -66,6 +66,26 @@ class Session:
     ) -> T:
         """Returns `await body(call)`, tried with one candidate after the other: see `Call.run`."""
         return await self.call(operation, **options).run(body)
+
+    async def share(
+        self,
+        operation: str,
+        body: Callable[[Call], Awaitable[bytes]],
+        *,
+        key: str = "",
+        payload: bytes | Mapping[str, object] | None = None,
+        across_sessions: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> bytes:
+        """Returns `await body(call)`, as `run` does, but identical calls that are under way at
+        once are made once: the others get the same bytes, and are booked at nothing.
+
+        Identical are calls of one org, operation and session (of all sessions, if it is said)
+        with the same `key`, or whose `payload` is the same. The route must allow it; else each
+        makes its own. If the one that is made fails or its process dies, the next one is made.
+        """
+        key, plan = sharing.key_of(key, payload), self.plan(operation, options)
+        return await sharing.run(self.desk, plan, body, key=key, across_sessions=across_sessions)
 
     async def estimate(self, operation: str, **options: Unpack[CallOptions]) -> Estimate:
         """Returns what a call would hold on each candidate, and whether it would be admitted now.

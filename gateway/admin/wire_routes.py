@@ -57,6 +57,7 @@ def parse_route(route: pb.Route, *, path: str = "route.") -> Route:
         tags=_read_tags(checks, route),
         baseline=_read_baseline(checks, route),
         adaptive_percent=_read_adaptive_percent(checks, route),
+        coalesces=route.coalesces,
         approval_required=route.approval_required,
         approval_threshold_nanos=checks.integer(
             "approval_threshold_nanos",
@@ -155,6 +156,7 @@ def render_route(version: RouteVersion) -> pb.Route:
         updater=version.updater,
         approval_required=route.approval_required,
         approval_threshold_nanos=route.approval_threshold_nanos,
+        coalesces=route.coalesces,
     )
 
 

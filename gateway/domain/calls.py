@@ -78,3 +78,5 @@ class Route:
     approval_required: bool = False
     # Calls that may cost more do, in nano-US-dollars. 0: there is no such bound.
     approval_threshold_nanos: int = 0
+    # Identical calls that are under way at once may share one answer.
+    coalesces: bool = False

@@ -32,7 +32,8 @@ SELECT
     route.baseline_model,
     route.adaptive_percent,
     route.approval_required,
-    route.approval_threshold_nanos
+    route.approval_threshold_nanos,
+    route.coalesces
 FROM route_book AS book
 LEFT JOIN route ON TRUE
 ORDER BY route.operation;
@@ -54,6 +55,7 @@ SELECT
     adaptive_percent,
     approval_required,
     approval_threshold_nanos,
+    coalesces,
     version,
     update_time,
     updater
@@ -81,6 +83,7 @@ SELECT
     adaptive_percent,
     approval_required,
     approval_threshold_nanos,
+    coalesces,
     version,
     update_time,
     updater
@@ -104,6 +107,7 @@ SELECT
     adaptive_percent,
     approval_required,
     approval_threshold_nanos,
+    coalesces,
     version,
     update_time,
     updater,
@@ -132,6 +136,7 @@ INSERT INTO route (
     adaptive_percent,
     approval_required,
     approval_threshold_nanos,
+    coalesces,
     version,
     updater
 )
@@ -150,8 +155,9 @@ VALUES (
     $12::integer,
     $13::boolean,
     $14::bigint,
+    $15::boolean,
     (SELECT coalesce(max(version), 0) + 1 FROM route_version WHERE operation = $1::text),
-    $15::text
+    $16::text
 )
 ON CONFLICT (operation) DO UPDATE
 SET
@@ -168,6 +174,7 @@ SET
     adaptive_percent = excluded.adaptive_percent,
     approval_required = excluded.approval_required,
     approval_threshold_nanos = excluded.approval_threshold_nanos,
+    coalesces = excluded.coalesces,
     version = excluded.version,
     updater = excluded.updater,
     update_time = clock_timestamp();
@@ -190,6 +197,7 @@ INSERT INTO route_version (
     adaptive_percent,
     approval_required,
     approval_threshold_nanos,
+    coalesces,
     update_time,
     updater,
     reason,
@@ -212,6 +220,7 @@ SELECT
     adaptive_percent,
     approval_required,
     approval_threshold_nanos,
+    coalesces,
     CASE WHEN $4::boolean THEN clock_timestamp() ELSE update_time END,
     $2::text,
     $3::text,

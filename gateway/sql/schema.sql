@@ -79,6 +79,8 @@ CREATE TABLE route (
     approval_required boolean NOT NULL DEFAULT FALSE,
     -- Calls that may cost more do. 0: there is no such bound.
     approval_threshold_nanos bigint NOT NULL DEFAULT 0 CHECK (approval_threshold_nanos >= 0),
+    -- Identical calls that are under way at once may share one answer.
+    coalesces boolean NOT NULL DEFAULT FALSE,
     CONSTRAINT route_candidates CHECK (
         cardinality(providers) BETWEEN 1 AND 4 AND cardinality(providers) = cardinality(models)
     ),
@@ -132,6 +134,7 @@ CREATE TABLE route_version (
     restored_version bigint NOT NULL,
     approval_required boolean NOT NULL DEFAULT FALSE,
     approval_threshold_nanos bigint NOT NULL DEFAULT 0,
+    coalesces boolean NOT NULL DEFAULT FALSE,
     PRIMARY KEY (operation, version)
 );
 

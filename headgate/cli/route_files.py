@@ -15,6 +15,7 @@ routes:
     tags: [text, eu]
     approval: true                 # each call needs a person's leave
     approval_above: "0.50"         # or those that may cost more, in US dollars
+    coalesce: true                 # identical calls at once share one answer
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _DIGITS_MAX: Final = 9
 _TEXTS: Final = ("operation", "fallback_text", "fallback_template")
 _FIELDS: Final = {
     *(*_NUMBERS, *_TEXTS),
-    *("version", "candidates", "baseline", "tags", "approval", "approval_above"),
+    *("version", "candidates", "baseline", "tags", "approval", "approval_above", "coalesce"),
 }
 
 
@@ -98,6 +99,8 @@ def describe_route(route: admin_pb2.Route) -> dict[str, Any]:
         told["tags"] = list(route.tags)
     if route.approval_required:
         told["approval"] = True
+    if route.coalesces:
+        told["coalesce"] = True
     if route.approval_threshold_nanos:
         told["approval_above"] = f"{to_usd(route.approval_threshold_nanos):f}"
     return told
@@ -133,20 +136,24 @@ class RouteReader:
         if "baseline" in given:
             route.baseline_model.CopyFrom(self._candidate(f"{path}.baseline", given["baseline"]))
         self._approval(path, given, route)
+        route.coalesces = self._yes(f"{path}.coalesce", given.get("coalesce", "false"))
         route.tags.extend(self._tags(f"{path}.tags", given.get("tags", [])))
         self._candidates(f"{path}.candidates", given.get("candidates"), route)
         return request
 
     def _approval(self, path: str, given: dict[Any, Any], route: admin_pb2.Route) -> None:
         required = given.get("approval", "false")
-        if required not in ("true", "false"):
-            self.wrong.append(f"{path}.approval: must be true or false")
-        route.approval_required = required == "true"
+        route.approval_required = self._yes(f"{path}.approval", required)
         if "approval_above" in given:
             try:
                 route.approval_threshold_nanos = parse_usd(str(given["approval_above"]))
             except ValueError as error:
                 self.wrong.append(f"{path}.approval_above: {error}")
+
+    def _yes(self, path: str, given: Any) -> bool:
+        if given not in ("true", "false"):
+            self.wrong.append(f"{path}: must be true or false")
+        return bool(given == "true")
 
     def _candidates(self, path: str, given: Any, route: admin_pb2.Route) -> None:
         if not isinstance(given, list) or not given:

@@ -96,6 +96,9 @@ def set_route(
     approval_above: Annotated[
         str, typer.Option(metavar="USD", help="Calls that may cost more need one.")
     ] = "",
+    coalesce: Annotated[
+        bool, typer.Option("--coalesce", help="Identical calls may share one answer.")
+    ] = False,
     expect: Expect = None,
     json: Json = False,
 ) -> None:
@@ -112,6 +115,7 @@ def set_route(
         estimate_mode=ADAPTIVE if adaptive_percent else STRICT,
         baseline_model=parse_candidate(baseline) if baseline else None,
         tags=tag or [],
+        coalesces=coalesce,
         approval_required=approval,
         approval_threshold_nanos=_parse_money(approval_above) if approval_above else 0,
     )

@@ -169,6 +169,8 @@ class Ledger:
 
 
 def _price_baseline(book: PriceBook, report: Report, charged: Charge) -> int | None:
+    if report.saved_nanos is not None:
+        return report.saved_nanos
     # Only what was used and has a price on both sides can be compared.
     if report.baseline is None or charged.basis is not CostBasis.METERS:
         return None

@@ -146,6 +146,11 @@ def _parse_report(message: pb.UsageReport, checks: Checks) -> Report:
         approved=message.approved,
         unanswered=message.unanswered,
         baseline=_parse_baseline(checks, message),
+        saved_nanos=checks.integer(
+            "saved_nanos", message.saved_nanos, minimum=0, maximum=AMOUNT_MAX
+        )
+        if message.HasField("saved_nanos")
+        else None,
     )
     checks.raise_if_any()
     return report

@@ -85,6 +85,8 @@ class Report:
     unanswered: bool = False
     # Provider and model that savings are measured against. None: there is no baseline.
     baseline: tuple[str, str] | None = None
+    # Nano-US-dollars that an identical call saved it. None: it was made itself.
+    saved_nanos: int | None = None
 
     def digest(self) -> bytes:
         """Digest of what the completing caller says and every way of completing knows.
@@ -112,6 +114,8 @@ class Report:
             canonical.append("approved")
         if self.unanswered:
             canonical.append("unanswered")
+        if self.saved_nanos is not None:
+            canonical.append(["saved", self.saved_nanos])
         text = json.dumps(canonical, separators=(",", ":"))
         return hashlib.sha256(text.encode()).digest()[:DIGEST_SIZE]
 

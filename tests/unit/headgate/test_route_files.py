@@ -26,6 +26,7 @@ def test_the_example_of_the_module_is_read_and_written_again() -> None:
     assert route.estimate_mode == gateway_pb2.ESTIMATE_MODE_ADAPTIVE
     assert (route.baseline_model.model, list(route.tags)) == ("gpt-4.1", ["text", "eu"])
     assert (route.approval_required, route.approval_threshold_nanos) == (True, 500_000_000)
+    assert route.coalesces
     route.version = 7
     (again,) = read_routes(write_route(route))
     again.route.version = 7

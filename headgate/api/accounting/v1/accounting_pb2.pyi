@@ -98,6 +98,7 @@ class UsageReport(_message.Message):
     BASELINE_MODEL_FIELD_NUMBER: _builtins.int
     APPROVED_FIELD_NUMBER: _builtins.int
     UNANSWERED_FIELD_NUMBER: _builtins.int
+    SAVED_NANOS_FIELD_NUMBER: _builtins.int
     org: _builtins.str
     """Org of the call."""
     call_id: _builtins.str
@@ -138,6 +139,10 @@ class UsageReport(_message.Message):
     unanswered: _builtins.bool
     """True if the provider may have done the work though its answer did not come in time: without
     meters the call is charged at its hold, whatever the outcome.
+    """
+    saved_nanos: _builtins.int
+    """What the call would have cost in nano-US-dollars if an identical one had not answered it. Unset:
+    it was made itself.
     """
     @_builtins.property
     def candidate(self) -> _call_pb2.Candidate:
@@ -192,14 +197,20 @@ class UsageReport(_message.Message):
         baseline_model: _call_pb2.Candidate | None = ...,
         approved: _builtins.bool = ...,
         unanswered: _builtins.bool = ...,
+        saved_nanos: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count", "admit_time", b"admit_time", "baseline_model", b"baseline_model", "candidate", b"candidate", "held_token_count", b"held_token_count", "latency", b"latency", "meters", b"meters"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count", "_saved_nanos", b"_saved_nanos", "admit_time", b"admit_time", "baseline_model", b"baseline_model", "candidate", b"candidate", "held_token_count", b"held_token_count", "latency", b"latency", "meters", b"meters", "saved_nanos", b"saved_nanos"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count", "admit_time", b"admit_time", "api_key_id", b"api_key_id", "approved", b"approved", "baseline_model", b"baseline_model", "call_id", b"call_id", "candidate", b"candidate", "error_type", b"error_type", "feature", b"feature", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "labels", b"labels", "latency", b"latency", "meters", b"meters", "operation", b"operation", "org", b"org", "outcome", b"outcome", "parent_call_id", b"parent_call_id", "price_version", b"price_version", "priority", b"priority", "service_tier", b"service_tier", "session", b"session", "team", b"team", "unanswered", b"unanswered", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count", "_saved_nanos", b"_saved_nanos", "admit_time", b"admit_time", "api_key_id", b"api_key_id", "approved", b"approved", "baseline_model", b"baseline_model", "call_id", b"call_id", "candidate", b"candidate", "error_type", b"error_type", "feature", b"feature", "held_nanos", b"held_nanos", "held_token_count", b"held_token_count", "labels", b"labels", "latency", b"latency", "meters", b"meters", "operation", b"operation", "org", b"org", "outcome", b"outcome", "parent_call_id", b"parent_call_id", "price_version", b"price_version", "priority", b"priority", "saved_nanos", b"saved_nanos", "service_tier", b"service_tier", "session", b"session", "team", b"team", "unanswered", b"unanswered", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__held_token_count: _TypeAlias = _typing.Literal["held_token_count"]  # noqa: Y015
     _WhichOneofArgType__held_token_count: _TypeAlias = _typing.Literal["_held_token_count", b"_held_token_count"]  # noqa: Y015
+    _WhichOneofReturnType__saved_nanos: _TypeAlias = _typing.Literal["saved_nanos"]  # noqa: Y015
+    _WhichOneofArgType__saved_nanos: _TypeAlias = _typing.Literal["_saved_nanos", b"_saved_nanos"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__held_token_count) -> _WhichOneofReturnType__held_token_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__saved_nanos) -> _WhichOneofReturnType__saved_nanos | None: ...
 
 Global___UsageReport: _TypeAlias = UsageReport  # noqa: Y015
 

@@ -208,6 +208,7 @@ class Route(_message.Message):
     UPDATER_FIELD_NUMBER: _builtins.int
     APPROVAL_REQUIRED_FIELD_NUMBER: _builtins.int
     APPROVAL_THRESHOLD_NANOS_FIELD_NUMBER: _builtins.int
+    COALESCES_FIELD_NUMBER: _builtins.int
     operation: _builtins.str
     """Operation's name. 1-64 of a-z, 0-9, "-", "_", "."."""
     default_max_output_token_count: _builtins.int
@@ -236,6 +237,8 @@ class Route(_message.Message):
     """A call that may cost more than this, in nano-US-dollars, on any candidate that it could go to,
     needs a person's leave. 0 to 10^18. 0: there is no such bound.
     """
+    coalesces: _builtins.bool
+    """True if identical calls that are under way at once may share one answer. See `JoinCall`."""
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[_call_pb2.Candidate]:
         """Candidates in order of preference, 1 to 4, all different."""
@@ -281,10 +284,11 @@ class Route(_message.Message):
         updater: _builtins.str = ...,
         approval_required: _builtins.bool = ...,
         approval_threshold_nanos: _builtins.int = ...,
+        coalesces: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_model", b"baseline_model", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adaptive_percent", b"adaptive_percent", "approval_required", b"approval_required", "approval_threshold_nanos", b"approval_threshold_nanos", "baseline_model", b"baseline_model", "candidates", b"candidates", "default_max_output_token_count", b"default_max_output_token_count", "estimate_mode", b"estimate_mode", "fallback_template", b"fallback_template", "fallback_text", b"fallback_text", "hold_seconds", b"hold_seconds", "operation", b"operation", "tags", b"tags", "update_time", b"update_time", "updater", b"updater", "version", b"version", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adaptive_percent", b"adaptive_percent", "approval_required", b"approval_required", "approval_threshold_nanos", b"approval_threshold_nanos", "baseline_model", b"baseline_model", "candidates", b"candidates", "coalesces", b"coalesces", "default_max_output_token_count", b"default_max_output_token_count", "estimate_mode", b"estimate_mode", "fallback_template", b"fallback_template", "fallback_text", b"fallback_text", "hold_seconds", b"hold_seconds", "operation", b"operation", "tags", b"tags", "update_time", b"update_time", "updater", b"updater", "version", b"version", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -173,6 +173,62 @@ SERVICE_STATE_STOPPED: ServiceState.ValueType  # 3
 """Calls are stopped."""
 Global___ServiceState: _TypeAlias = ServiceState  # noqa: Y015
 
+class _CallRole:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CallRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallRole.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CALL_ROLE_UNSPECIFIED: _CallRole.ValueType  # 0
+    """Never sent."""
+    CALL_ROLE_LEAD: _CallRole.ValueType  # 1
+    """It makes the call, and shares the answer."""
+    CALL_ROLE_FOLLOW: _CallRole.ValueType  # 2
+    """It waits for another one's answer."""
+    CALL_ROLE_ALONE: _CallRole.ValueType  # 3
+    """The operation's calls are not shared: it makes its own."""
+
+class CallRole(_CallRole, metaclass=_CallRoleEnumTypeWrapper):
+    """What part a call plays among identical ones. More may be added."""
+
+CALL_ROLE_UNSPECIFIED: CallRole.ValueType  # 0
+"""Never sent."""
+CALL_ROLE_LEAD: CallRole.ValueType  # 1
+"""It makes the call, and shares the answer."""
+CALL_ROLE_FOLLOW: CallRole.ValueType  # 2
+"""It waits for another one's answer."""
+CALL_ROLE_ALONE: CallRole.ValueType  # 3
+"""The operation's calls are not shared: it makes its own."""
+Global___CallRole: _TypeAlias = CallRole  # noqa: Y015
+
+class _AnswerState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AnswerStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnswerState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ANSWER_STATE_UNSPECIFIED: _AnswerState.ValueType  # 0
+    """Never sent."""
+    ANSWER_STATE_PENDING: _AnswerState.ValueType  # 1
+    """It is under way: wait again."""
+    ANSWER_STATE_READY: _AnswerState.ValueType  # 2
+    """Here is the answer."""
+    ANSWER_STATE_LOST: _AnswerState.ValueType  # 3
+    """It has failed, or its leader is gone: join again."""
+
+class AnswerState(_AnswerState, metaclass=_AnswerStateEnumTypeWrapper):
+    """How the leading call stands. More may be added."""
+
+ANSWER_STATE_UNSPECIFIED: AnswerState.ValueType  # 0
+"""Never sent."""
+ANSWER_STATE_PENDING: AnswerState.ValueType  # 1
+"""It is under way: wait again."""
+ANSWER_STATE_READY: AnswerState.ValueType  # 2
+"""Here is the answer."""
+ANSWER_STATE_LOST: AnswerState.ValueType  # 3
+"""It has failed, or its leader is gone: join again."""
+Global___AnswerState: _TypeAlias = AnswerState  # noqa: Y015
+
 @_typing.final
 class AdmitCallRequest(_message.Message):
     """One call that wants to start."""
@@ -1564,3 +1620,231 @@ class CreateStatusTokenResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateStatusTokenResponse: _TypeAlias = CreateStatusTokenResponse  # noqa: Y015
+
+@_typing.final
+class SharedCall(_message.Message):
+    """What makes calls identical. Calls of other orgs, operations or sessions never are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORG_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    ACROSS_SESSIONS_FIELD_NUMBER: _builtins.int
+    org: _builtins.str
+    """Org on whose account the calls are made. Unset: the key's org, if it has exactly one."""
+    operation: _builtins.str
+    """What the calls are for."""
+    key: _builtins.str
+    """What tells one question from another: the caller's word, or a digest of what is sent. 1-256
+    characters.
+    """
+    session: _builtins.str
+    """Session of the end user. At most 128 characters."""
+    across_sessions: _builtins.bool
+    """True if calls of other sessions of the org may have the answer."""
+    def __init__(
+        self,
+        *,
+        org: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        key: _builtins.str = ...,
+        session: _builtins.str = ...,
+        across_sessions: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["across_sessions", b"across_sessions", "key", b"key", "operation", b"operation", "org", b"org", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SharedCall: _TypeAlias = SharedCall  # noqa: Y015
+
+@_typing.final
+class JoinCallRequest(_message.Message):
+    """One of many identical calls."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """UUID of the call that joins: its own if it leads, else what it is booked by."""
+    @_builtins.property
+    def call(self) -> Global___SharedCall:
+        """What makes them identical."""
+
+    def __init__(
+        self,
+        *,
+        call: Global___SharedCall | None = ...,
+        call_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "call_id", b"call_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JoinCallRequest: _TypeAlias = JoinCallRequest  # noqa: Y015
+
+@_typing.final
+class JoinCallResponse(_message.Message):
+    """What it does."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    LEADER_CALL_ID_FIELD_NUMBER: _builtins.int
+    LEASE_DURATION_FIELD_NUMBER: _builtins.int
+    role: Global___CallRole.ValueType
+    """Its part."""
+    leader_call_id: _builtins.str
+    """The call that leads. Unset if it is alone."""
+    @_builtins.property
+    def lease_duration(self) -> _duration_pb2.Duration:
+        """How long it leads unless it joins again. Unset for others."""
+
+    def __init__(
+        self,
+        *,
+        role: Global___CallRole.ValueType = ...,
+        leader_call_id: _builtins.str = ...,
+        lease_duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease_duration", b"lease_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["leader_call_id", b"leader_call_id", "lease_duration", b"lease_duration", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JoinCallResponse: _TypeAlias = JoinCallResponse  # noqa: Y015
+
+@_typing.final
+class AwaitAnswerRequest(_message.Message):
+    """One call that waits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    LEADER_CALL_ID_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """UUID of the call that waits."""
+    leader_call_id: _builtins.str
+    """The call that leads, as JoinCall said."""
+    @_builtins.property
+    def call(self) -> Global___SharedCall:
+        """What makes them identical."""
+
+    def __init__(
+        self,
+        *,
+        call: Global___SharedCall | None = ...,
+        call_id: _builtins.str = ...,
+        leader_call_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "call_id", b"call_id", "leader_call_id", b"leader_call_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AwaitAnswerRequest: _TypeAlias = AwaitAnswerRequest  # noqa: Y015
+
+@_typing.final
+class AwaitAnswerResponse(_message.Message):
+    """What became of the leading call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    SAVED_NANOS_FIELD_NUMBER: _builtins.int
+    state: Global___AnswerState.ValueType
+    """How it stands."""
+    answer: _builtins.bytes
+    """What the leader shared."""
+    saved_nanos: _builtins.int
+    """What was saved, in nano-US-dollars."""
+    def __init__(
+        self,
+        *,
+        state: Global___AnswerState.ValueType = ...,
+        answer: _builtins.bytes = ...,
+        saved_nanos: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "saved_nanos", b"saved_nanos", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AwaitAnswerResponse: _TypeAlias = AwaitAnswerResponse  # noqa: Y015
+
+@_typing.final
+class ShareAnswerRequest(_message.Message):
+    """The end of a leading call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    COST_NANOS_FIELD_NUMBER: _builtins.int
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """UUID of the call that leads."""
+    answer: _builtins.bytes
+    """What those who wait get, at most 1 MiB. Unset: nothing, another one may lead."""
+    cost_nanos: _builtins.int
+    """What the call cost, in nano-US-dollars. 0 if that is not known."""
+    @_builtins.property
+    def call(self) -> Global___SharedCall:
+        """What makes them identical."""
+
+    @_builtins.property
+    def candidate(self) -> _call_pb2.Candidate:
+        """Where it went. Required with an answer."""
+
+    def __init__(
+        self,
+        *,
+        call: Global___SharedCall | None = ...,
+        call_id: _builtins.str = ...,
+        answer: _builtins.bytes | None = ...,
+        cost_nanos: _builtins.int = ...,
+        candidate: _call_pb2.Candidate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "answer", b"answer", "call", b"call", "candidate", b"candidate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_answer", b"_answer", "answer", b"answer", "call", b"call", "call_id", b"call_id", "candidate", b"candidate", "cost_nanos", b"cost_nanos"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__answer: _TypeAlias = _typing.Literal["answer"]  # noqa: Y015
+    _WhichOneofArgType__answer: _TypeAlias = _typing.Literal["_answer", b"_answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__answer) -> _WhichOneofReturnType__answer | None: ...
+
+Global___ShareAnswerRequest: _TypeAlias = ShareAnswerRequest  # noqa: Y015
+
+@_typing.final
+class ShareAnswerResponse(_message.Message):
+    """The answer is there for those who wait."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARED_FIELD_NUMBER: _builtins.int
+    shared: _builtins.bool
+    """False if the call leads no more: its lease had ended."""
+    def __init__(
+        self,
+        *,
+        shared: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shared", b"shared"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShareAnswerResponse: _TypeAlias = ShareAnswerResponse  # noqa: Y015

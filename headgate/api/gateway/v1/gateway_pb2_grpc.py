@@ -91,6 +91,21 @@ class GatewayServiceStub(object):
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitApprovalRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitApprovalResponse.FromString,
                 _registered_method=True)
+        self.JoinCall = channel.unary_unary(
+                '/headgate.api.gateway.v1.GatewayService/JoinCall',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.JoinCallRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.JoinCallResponse.FromString,
+                _registered_method=True)
+        self.AwaitAnswer = channel.unary_unary(
+                '/headgate.api.gateway.v1.GatewayService/AwaitAnswer',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitAnswerRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitAnswerResponse.FromString,
+                _registered_method=True)
+        self.ShareAnswer = channel.unary_unary(
+                '/headgate.api.gateway.v1.GatewayService/ShareAnswer',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ShareAnswerRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ShareAnswerResponse.FromString,
+                _registered_method=True)
         self.GetStatus = channel.unary_unary(
                 '/headgate.api.gateway.v1.GatewayService/GetStatus',
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusRequest.SerializeToString,
@@ -207,6 +222,32 @@ class GatewayServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def JoinCall(self, request, context):
+        """Joins identical calls of which one suffices: the first to come makes the call and shares its
+        answer, the others wait for that with `AwaitAnswer`. Whoever leads says so again before its lease
+        ends, with the same id; if it does not, the next one to join leads. Only for operations whose route
+        allows it. Errors: INVALID_ARGUMENT, ORG_NOT_FOUND, OPERATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AwaitAnswer(self, request, context):
+        """Waits a while for the answer of the call that leads. With it the waiting call is booked: it cost
+        nothing, and saved what the leading one cost. Safe to repeat. Errors: as JoinCall.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShareAnswer(self, request, context):
+        """Gives the answer of the call that leads to those who wait, or lets another one lead. The answer is
+        kept for seconds only, and never written to a log. Safe to repeat. Errors: as JoinCall.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetStatus(self, request, context):
         """Tells whether calls are stopped and how fit the providers are. Read-only.
         """
@@ -288,6 +329,21 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.AwaitApproval,
                     request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitApprovalRequest.FromString,
                     response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitApprovalResponse.SerializeToString,
+            ),
+            'JoinCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.JoinCall,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.JoinCallRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.JoinCallResponse.SerializeToString,
+            ),
+            'AwaitAnswer': grpc.unary_unary_rpc_method_handler(
+                    servicer.AwaitAnswer,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitAnswerRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitAnswerResponse.SerializeToString,
+            ),
+            'ShareAnswer': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShareAnswer,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ShareAnswerRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ShareAnswerResponse.SerializeToString,
             ),
             'GetStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatus,
@@ -604,6 +660,87 @@ class GatewayService(object):
             '/headgate.api.gateway.v1.GatewayService/AwaitApproval',
             headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitApprovalRequest.SerializeToString,
             headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def JoinCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.GatewayService/JoinCall',
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.JoinCallRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.JoinCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AwaitAnswer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.GatewayService/AwaitAnswer',
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitAnswerRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.AwaitAnswerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShareAnswer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.GatewayService/ShareAnswer',
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ShareAnswerRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_gateway__pb2.ShareAnswerResponse.FromString,
             options,
             channel_credentials,
             insecure,

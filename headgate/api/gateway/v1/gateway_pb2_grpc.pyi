@@ -83,6 +83,20 @@ class GatewayServiceStub:
     ends. Whoever lost the stream asks again, at any gateway. Errors: ORG_NOT_FOUND,
     APPROVAL_NOT_FOUND, OVERLOADED.
     """
+    JoinCall: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.JoinCallRequest, _gateway_pb2.JoinCallResponse]
+    """Joins identical calls of which one suffices: the first to come makes the call and shares its
+    answer, the others wait for that with `AwaitAnswer`. Whoever leads says so again before its lease
+    ends, with the same id; if it does not, the next one to join leads. Only for operations whose route
+    allows it. Errors: INVALID_ARGUMENT, ORG_NOT_FOUND, OPERATION_NOT_FOUND.
+    """
+    AwaitAnswer: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.AwaitAnswerRequest, _gateway_pb2.AwaitAnswerResponse]
+    """Waits a while for the answer of the call that leads. With it the waiting call is booked: it cost
+    nothing, and saved what the leading one cost. Safe to repeat. Errors: as JoinCall.
+    """
+    ShareAnswer: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ShareAnswerRequest, _gateway_pb2.ShareAnswerResponse]
+    """Gives the answer of the call that leads to those who wait, or lets another one lead. The answer is
+    kept for seconds only, and never written to a log. Safe to repeat. Errors: as JoinCall.
+    """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetStatusRequest, _gateway_pb2.GetStatusResponse]
     """Tells whether calls are stopped and how fit the providers are. Read-only."""
     WatchStatus: _grpc.UnaryStreamMultiCallable[_gateway_pb2.WatchStatusRequest, _gateway_pb2.WatchStatusResponse]
@@ -149,6 +163,20 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """Streams one's own request: as it is at once, then as it was decided, or when it expired; then it
     ends. Whoever lost the stream asks again, at any gateway. Errors: ORG_NOT_FOUND,
     APPROVAL_NOT_FOUND, OVERLOADED.
+    """
+    JoinCall: _aio.UnaryUnaryMultiCallable[_gateway_pb2.JoinCallRequest, _gateway_pb2.JoinCallResponse]  # type: ignore[assignment]
+    """Joins identical calls of which one suffices: the first to come makes the call and shares its
+    answer, the others wait for that with `AwaitAnswer`. Whoever leads says so again before its lease
+    ends, with the same id; if it does not, the next one to join leads. Only for operations whose route
+    allows it. Errors: INVALID_ARGUMENT, ORG_NOT_FOUND, OPERATION_NOT_FOUND.
+    """
+    AwaitAnswer: _aio.UnaryUnaryMultiCallable[_gateway_pb2.AwaitAnswerRequest, _gateway_pb2.AwaitAnswerResponse]  # type: ignore[assignment]
+    """Waits a while for the answer of the call that leads. With it the waiting call is booked: it cost
+    nothing, and saved what the leading one cost. Safe to repeat. Errors: as JoinCall.
+    """
+    ShareAnswer: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ShareAnswerRequest, _gateway_pb2.ShareAnswerResponse]  # type: ignore[assignment]
+    """Gives the answer of the call that leads to those who wait, or lets another one lead. The answer is
+    kept for seconds only, and never written to a log. Safe to repeat. Errors: as JoinCall.
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetStatusRequest, _gateway_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Tells whether calls are stopped and how fit the providers are. Read-only."""
@@ -279,6 +307,38 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams one's own request: as it is at once, then as it was decided, or when it expired; then it
         ends. Whoever lost the stream asks again, at any gateway. Errors: ORG_NOT_FOUND,
         APPROVAL_NOT_FOUND, OVERLOADED.
+        """
+
+    @_abc_1.abstractmethod
+    def JoinCall(
+        self,
+        request: _gateway_pb2.JoinCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.JoinCallResponse, _abc.Awaitable[_gateway_pb2.JoinCallResponse]]:
+        """Joins identical calls of which one suffices: the first to come makes the call and shares its
+        answer, the others wait for that with `AwaitAnswer`. Whoever leads says so again before its lease
+        ends, with the same id; if it does not, the next one to join leads. Only for operations whose route
+        allows it. Errors: INVALID_ARGUMENT, ORG_NOT_FOUND, OPERATION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def AwaitAnswer(
+        self,
+        request: _gateway_pb2.AwaitAnswerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.AwaitAnswerResponse, _abc.Awaitable[_gateway_pb2.AwaitAnswerResponse]]:
+        """Waits a while for the answer of the call that leads. With it the waiting call is booked: it cost
+        nothing, and saved what the leading one cost. Safe to repeat. Errors: as JoinCall.
+        """
+
+    @_abc_1.abstractmethod
+    def ShareAnswer(
+        self,
+        request: _gateway_pb2.ShareAnswerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ShareAnswerResponse, _abc.Awaitable[_gateway_pb2.ShareAnswerResponse]]:
+        """Gives the answer of the call that leads to those who wait, or lets another one lead. The answer is
+        kept for seconds only, and never written to a log. Safe to repeat. Errors: as JoinCall.
         """
 
     @_abc_1.abstractmethod
