@@ -11,8 +11,10 @@ from chassis.notifications import Connect
 from chassis.process import Process
 from gateway.access import check_reach
 from gateway.admin.audit import Audit
+from gateway.admin.budgets import Budgets
 from gateway.admin.events_servicer import EventAdminServicer
 from gateway.admin.limit_questions import LimitQuestions
+from gateway.admin.limits_servicer import LimitAdminServicer
 from gateway.admin.open_entries import OpenEntries
 from gateway.admin.orgs import StoredOrgs
 from gateway.admin.policies import StoredSets
@@ -211,10 +213,12 @@ class Parts:
             admission=self.admission, health=self.health, copy=self.copy, routes=self.routes
         )
 
-    def _limit_questions(self) -> LimitQuestions:
-        return LimitQuestions(
+    def _limits(self) -> LimitAdminServicer:
+        questions = LimitQuestions(
             admission=self.admission, outlooks=self._outlooks(), audit=self.audit
         )
+        budgets = Budgets(store=self.store, admission=self.admission, audit=self.audit)
+        return LimitAdminServicer(questions, budgets)
 
     def _outlooks(self) -> Outlooks:
         return Outlooks(
@@ -252,9 +256,8 @@ class Parts:
         services = build_services(
             store=self.store,
             audit=self.audit,
-            admission=self.admission,
             accounting=self.accounting,
-            questions=self._limit_questions(),
+            limits=self._limits(),
             events=EventAdminServicer(self.events, self.authenticator),
         )
         policies = build_policy_service(

@@ -10,11 +10,9 @@ from gateway.admin.approvals import StoredApprovals
 from gateway.admin.approvals_servicer import ApprovalAdminServicer
 from gateway.admin.audit import Audit
 from gateway.admin.books_servicer import BookAdminServicer
-from gateway.admin.budgets import Budgets
 from gateway.admin.channels_servicer import ChannelAdminServicer
 from gateway.admin.events_servicer import EventAdminServicer
 from gateway.admin.forecasts_servicer import ForecastAdminServicer
-from gateway.admin.limit_questions import LimitQuestions
 from gateway.admin.limits_servicer import LimitAdminServicer
 from gateway.admin.orgs import StoredOrgs
 from gateway.admin.orgs_servicer import OrgAdminServicer
@@ -47,18 +45,14 @@ def build_services(
     *,
     store: Store,
     audit: Audit,
-    admission: Admission,
     accounting: Accounting,
-    questions: LimitQuestions,
+    limits: LimitAdminServicer,
     events: EventAdminServicer,
 ) -> list[Service]:
     """Returns the services."""
+    add_limits = limit_admin_pb2_grpc.add_LimitAdminServiceServicer_to_server
     return [
-        (
-            limit_admin_pb2_grpc.add_LimitAdminServiceServicer_to_server,
-            LimitAdminServicer(questions, Budgets(store=store, admission=admission, audit=audit)),
-            f"{_PACKAGE}.LimitAdminService",
-        ),
+        (add_limits, limits, f"{_PACKAGE}.LimitAdminService"),
         (
             alert_admin_pb2_grpc.add_AlertAdminServiceServicer_to_server,
             AlertAdminServicer(accounting, audit),

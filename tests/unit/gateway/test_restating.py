@@ -77,6 +77,10 @@ MESSAGES += [
 ]
 
 
+# What services tell each other, and staff never do.
+INNER = {"RecordEvent"}
+
+
 @pytest.mark.parametrize(("ours", "theirs"), MESSAGES)
 def test_both_contracts_say_the_same(ours: Descriptor, theirs: Descriptor | None) -> None:
     assert theirs is not None
@@ -98,7 +102,7 @@ def test_every_method_of_the_one_is_in_the_other(public: object, inner: object) 
         for file in (public, inner)
     ]
 
-    assert names[0] == names[1]
+    assert names[0] == [name for name in names[1] if name not in INNER]
 
 
 @pytest.mark.parametrize(
