@@ -122,12 +122,8 @@ class Summaries:
         orgs = (query.org, query.org or LAST_TEXT)
         models = (query.operation, query.provider, query.model)
         if level is None:
-            return await self._pool.fetch(
-                SUMMARIES.sum_usage_log.sql,
-                *place,
-                *(query.start, query.end, *orgs, *models),
-                *_log_values(query.values, query.split),
-            )
+            log_place = (*place, query.start, query.end, *orgs, *models)
+            return await self._fetch_log(*log_place, *_log_values(query.values, query.split))
         instants = (query.start.date(), query.start.hour, query.end.date(), query.end.hour)
         ((dimension, value),) = query.values.items() if query.values else ((query.split, ""),)
         return await self._pool.fetch(
@@ -136,6 +132,12 @@ class Summaries:
             *_signed_levels(query, level),
             *(*orgs, *instants, *models, dimension, value),
         )
+
+    async def _fetch_log(self, *arguments: Any) -> list[asyncpg.Record]:
+        async with self._pool.acquire() as connection, connection.transaction(readonly=True):
+            # A plan for all values would expect few rows, and look each one's names up by itself.
+            await connection.execute(SUMMARIES.plan_for_values.sql)
+            return await connection.fetch(SUMMARIES.sum_usage_log.sql, *arguments)
 
 
 def _whole(level: Level | None) -> Level | None:

@@ -195,6 +195,9 @@ ORDER BY
     page.value
 LIMIT $16::integer;
 
+-- name: plan_for_values!
+SET LOCAL plan_cache_mode = force_custom_plan;
+
 -- name: is_rolled_up
 -- Whether a label had rollups on all days from $2 on.
 SELECT count(*) > 0 AS is_rolled_up
