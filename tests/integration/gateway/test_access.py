@@ -91,7 +91,8 @@ def methods(name: str) -> list[Any]:
 
 async def ask(channel: Any, method: Any, metadata: Any, **values: Any) -> tuple[str, str]:
     """Calls any method with a message that no method finds right, and returns how it ended."""
-    known = {name: value for name, value in values.items() if name in fields(method)}
+    texts = {name for name, field in fields(method).items() if field.message_type is None}
+    known = {name: value for name, value in values.items() if name in texts}
     request = method.input_type._concrete_class(**known)
     path = f"/{method.containing_service.full_name}/{method.name}"
     if method.server_streaming:
