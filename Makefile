@@ -151,6 +151,13 @@ fmt: $(READY) ## Formats code and contracts
 proto: $(READY) ## Generates headgate/api from the contracts
 	$(PYTHON) protos/generate.py
 
+.PHONY: go-stubs
+go-stubs: $(READY) ## Generates Go stubs into OUT, which others import as MODULE
+	@test -n "$(OUT)" -a -n "$(MODULE)" || { echo "say OUT=folder MODULE=import/path"; exit 2; }
+	$(PYTHON) protos/generate.py --image $(CONTRACTS)
+	cd protos && ../$(BIN)/buf generate ../$(CONTRACTS) --path headgate -o "$(abspath $(OUT))" \
+		--template "$$(sed 's|MODULE|$(MODULE)|' buf.gen.go.yaml)"
+
 .PHONY: docs
 docs: $(READY) ## Generates the reference pages from code and contracts
 	$(PYTHON) -m docs.generate

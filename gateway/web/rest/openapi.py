@@ -11,6 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
 
 from gateway.web.rest import schemas
 from gateway.web.rest.bindings import WHOLE_BODY, Binding, last_name, read_bindings
+from gateway.web.rest.deprecations import DEPRECATIONS, Deprecations, find_deprecation
 from gateway.web.rest.schemas import Schema, describe_field, find_field
 from gateway.web.rest.tags import Tags, find_versioned_paths
 
@@ -48,7 +49,11 @@ _PROBLEM: Final[Schema] = {
 
 
 def build_document(
-    services: Iterable[ServiceDescriptor], comments: Comments, *, version: str
+    services: Iterable[ServiceDescriptor],
+    comments: Comments,
+    *,
+    version: str,
+    deprecations: Deprecations = DEPRECATIONS,
 ) -> dict[str, Any]:
     """Returns the document. `comments` may be empty: then nothing is described."""
     services = list(services)
@@ -57,6 +62,10 @@ def build_document(
     paths: dict[str, dict[str, Any]] = {}
     for binding in sorted(bindings, key=lambda b: b.path):
         operation = _describe(binding, comments, Tags(binding, versioned))
+        deprecation = find_deprecation(binding, deprecations)
+        if deprecation is not None:
+            operation["deprecated"] = True
+            operation["description"] = f"{deprecation.said} {operation['description']}".strip()
         paths.setdefault(binding.path, {})[binding.verb.lower()] = operation
     roots = [d for b in bindings for d in (b.request, b.response)]
     return {
@@ -97,8 +106,6 @@ def _describe(binding: Binding, comments: Comments, tags: Tags) -> dict[str, Any
             "required": True,
             "content": {"application/json": {"schema": _body(binding)}},
         }
-    if binding.deprecated:
-        operation["deprecated"] = True
     return operation
 
 

@@ -24,6 +24,12 @@ from chassis.server import Authenticator
 from gateway.web.rest import problems
 from gateway.web.rest.bindings import Binding, last_name, read_bindings
 from gateway.web.rest.bodies import read_body
+from gateway.web.rest.deprecations import (
+    DEPRECATIONS,
+    Deprecation,
+    Deprecations,
+    find_deprecation,
+)
 from gateway.web.rest.messages import hide_secrets, read_message, refuse_type, write_message
 from gateway.web.rest.problems import RequestRefusedError
 from gateway.web.rest.repeats import HEADER as KEY_HEADER
@@ -60,6 +66,7 @@ class Transcoder:
         *,
         repeats: Repeats | None = None,
         authenticate: Authenticator | None = None,
+        deprecations: Deprecations = DEPRECATIONS,
     ) -> None:
         """`channel` leads to the server of the services. Raises ValueError.
 
@@ -69,7 +76,14 @@ class Transcoder:
         bindings = read_bindings(services)
         paths = find_versioned_paths(bindings)
         self._endpoints = [
-            _Endpoint(channel, binding, keyed, Tags(binding, paths)) for binding in bindings
+            _Endpoint(
+                channel,
+                binding,
+                keyed,
+                Tags(binding, paths),
+                find_deprecation(binding, deprecations),
+            )
+            for binding in bindings
         ]
 
     def routes(self) -> list[Route]:
@@ -99,9 +113,15 @@ class _Keyed:
 
 class _Endpoint:
     def __init__(
-        self, channel: grpc.aio.Channel, binding: Binding, keyed: _Keyed | None, tags: Tags
+        self,
+        channel: grpc.aio.Channel,
+        binding: Binding,
+        keyed: _Keyed | None,
+        tags: Tags,
+        deprecation: Deprecation | None,
     ) -> None:
         self.binding = binding
+        self._headers = _HEADERS if deprecation is None else {**_HEADERS, **deprecation.headers}
         self._tags = tags
         # Calls have ids of their own, and what only reads may be asked again anyway.
         may_repeat = binding.verb == HTTPMethod.GET or binding.streams or binding.is_of_calls
@@ -128,10 +148,14 @@ class _Endpoint:
             )
             return self._respond(answered, request)
         except (RequestRefusedError, ServiceError) as error:
-            return problems.respond(error)
+            return self._fail(error)
         except grpc.aio.AioRpcError as error:
-            failure = fail_precondition(problems.translate(error), request.headers)
-            return problems.respond(failure)
+            return self._fail(fail_precondition(problems.translate(error), request.headers))
+
+    def _fail(self, error: RequestRefusedError | ServiceError) -> Response:
+        response = problems.respond(error)
+        response.headers.update(self._headers)
+        return response
 
     async def _ask(self, message: Message, metadata: _Metadata) -> Answer:
         """Calls the RPC. Raises AioRpcError."""
@@ -141,7 +165,7 @@ class _Endpoint:
         return Answer(body=body, kept=_dump(hide_secrets(answered)), tag=tag)
 
     def _respond(self, answer: Answer, request: Request) -> Response:
-        headers = self._headers()
+        headers = self._headers
         if answer.tag is not None:
             headers = {**headers, "etag": answer.tag}
         if answer.replayed:
@@ -171,13 +195,10 @@ class _Endpoint:
         first = await call.read()
         as_events = _EVENTS in request.headers.get("accept", "")
         lines = _follow(call, first, _write_event if as_events else _write_line)
-        headers = {**self._headers(), "x-accel-buffering": "no"}
+        headers = {**self._headers, "x-accel-buffering": "no"}
         return StreamingResponse(
             lines, media_type=_EVENTS if as_events else _LINES, headers=headers
         )
-
-    def _headers(self) -> dict[str, str]:
-        return {**_HEADERS, "deprecation": "true"} if self.binding.deprecated else _HEADERS
 
 
 async def _follow(

@@ -6,9 +6,6 @@ import pkgutil
 from importlib import import_module
 
 import pytest
-from google.api import annotations_pb2  # type: ignore[import-untyped]
-from google.protobuf import descriptor_pb2, descriptor_pool
-from google.protobuf.descriptor import ServiceDescriptor
 
 from gateway.web.app import SERVICES
 from gateway.web.rest.bindings import read_bindings
@@ -16,29 +13,7 @@ from gateway.web.rest.messages import read_message
 from gateway.web.rest.openapi import build_document
 from gateway.web.rest.problems import RequestRefusedError
 from headgate.api.gateway import v1
-
-
-def make_service(version: str, *paths: str, deprecated: bool = False) -> ServiceDescriptor:
-    """A service of a version of its own, with one method for each path."""
-    file = descriptor_pb2.FileDescriptorProto(
-        name=f"toys/{version}/{len(paths)}.proto", package=f"toys.{version}", syntax="proto3"
-    )
-    message = file.message_type.add(name="Toy")
-    message.field.add(name="toy_id", number=1, type=9, label=1)
-    service = file.service.add(name="ToyService")
-    for number, path in enumerate(paths):
-        method = service.method.add(
-            name=f"GetToy{number}",
-            input_type=f".toys.{version}.Toy",
-            output_type=f".toys.{version}.Toy",
-        )
-        method.options.deprecated = deprecated
-        if path:
-            method.options.Extensions[annotations_pb2.http].get = path
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(descriptor_pb2.DESCRIPTOR.serialized_pb)
-    pool.AddSerializedFile(file.SerializeToString())
-    return pool.FindServiceByName(f"toys.{version}.ToyService")
+from tests.toys import DEPRECATION, OLD_TOY, make_service
 
 
 def test_every_service_of_the_gateway_is_served() -> None:
@@ -70,11 +45,23 @@ def test_a_method_that_ends_in_a_verb_is_tried_before_a_variable_that_would_matc
 def test_two_versions_are_served_side_by_side() -> None:
     old = make_service("v1", "/v1/toys/{toy_id}", deprecated=True)
     new = make_service("v2", "/v2/toys/{toy_id}")
-    document = build_document([old, new], {}, version="0")
+    document = build_document([old, new], {}, version="0", deprecations={OLD_TOY: DEPRECATION})
 
     assert list(document["paths"]) == ["/v1/toys/{toy_id}", "/v2/toys/{toy_id}"]
-    assert document["paths"]["/v1/toys/{toy_id}"]["get"]["deprecated"] is True
+    operation = document["paths"]["/v1/toys/{toy_id}"]["get"]
+    assert operation["deprecated"] is True
+    assert "served until 2027-07-01: use `/v2/toys/{toy_id}`" in operation["description"]
     assert "deprecated" not in document["paths"]["/v2/toys/{toy_id}"]["get"]
+
+
+def test_a_deprecated_method_has_an_end_and_no_other_has_one() -> None:
+    old = make_service("v1", "/v1/toys/{toy_id}", deprecated=True)
+    new = make_service("v1", "/v1/toys/{toy_id}")
+
+    with pytest.raises(ValueError, match="alone"):
+        build_document([old], {}, version="0")
+    with pytest.raises(ValueError, match="alone"):
+        build_document([new], {}, version="0", deprecations={OLD_TOY: DEPRECATION})
 
 
 @pytest.mark.parametrize("paths", [("/v3/a", "/v3/a"), ("/v3/{toy_id}", "/v3/{toy_id}"), ("",)])
