@@ -183,7 +183,13 @@ OPEN_METHODS: Final = frozenset(
 )
 # What whoever comes may call: these look at a password or a one-time token themselves.
 PUBLIC_METHODS: Final = frozenset(
-    {_PEOPLE + "Bootstrap", _PEOPLE + "Login", _PEOPLE + "AcceptInvitation"}
+    {
+        _PEOPLE + "Bootstrap",
+        _PEOPLE + "Login",
+        _PEOPLE + "BeginOidcLogin",
+        _PEOPLE + "FinishOidcLogin",
+        _PEOPLE + "AcceptInvitation",
+    }
 )
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from chassis.config import Addresses, Settings
+from gateway.domain.groups import parse_group_roles
 from gateway.keys import parse_key_id
 from gateway.permits import parse_signing_keys
+from gateway.staff.oidc.addresses import check_address
 
 STAFF_TOKEN_LENGTH_MIN: Final = 32
 _ORG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -79,6 +81,44 @@ class GatewaySettings(Settings):
         le=30 * 86_400,
         description="Time after which a session of staff ends however much it is used.",
     )
+
+    oidc_issuer: str = Field(
+        default="",
+        description="Issuer of the OpenID provider by which staff log in, https (http on "
+        "loopback). Empty: they log in with passwords only.",
+    )
+    oidc_client_id: str = Field(
+        default="", description="What the provider calls this installation."
+    )
+    oidc_client_secret: SecretStr | None = Field(
+        default=None,
+        description="Secret that the provider gave it; unset: a public client, by PKCE alone.",
+    )
+    oidc_redirect_uris: str = Field(
+        default="",
+        description="Addresses that the provider may send people back to, separated by commas. "
+        "Those on a person's own loopback need not be named.",
+    )
+    oidc_scopes: str = Field(
+        default="openid email profile", description="What is asked of the provider."
+    )
+    oidc_groups_claim: str = Field(
+        default="groups", description="Claim that holds the groups of a person."
+    )
+    oidc_roles: str = Field(
+        default="",
+        description="Which group has which role, as `group=role[@org]`, separated by commas, the "
+        "role viewer, editor or admin; without an org for the platform. No other group gets in.",
+    )
+
+    @model_validator(mode="after")
+    def _check_oidc(self) -> Self:
+        parse_group_roles(self.oidc_roles)
+        if self.oidc_issuer:
+            check_address(self.oidc_issuer)
+            if not self.oidc_client_id or not self.oidc_roles:
+                raise ValueError("with an OIDC_ISSUER set OIDC_CLIENT_ID and OIDC_ROLES too")
+        return self
 
     @field_validator("bootstrap_staff_token")
     @classmethod

@@ -25,7 +25,7 @@ from gateway.approvals.gate import Gate
 from gateway.approvals.requests import Requests
 from gateway.approvals.telling import Telling
 from gateway.approvals.waits import Waits
-from gateway.auth import KeyAuthenticator, let_public_in
+from gateway.auth import KeyAuthenticator
 from gateway.calls import Calls
 from gateway.completions import Completions
 from gateway.config import GatewaySettings
@@ -45,12 +45,9 @@ from gateway.probes import Probes
 from gateway.route_store import RouteStore
 from gateway.routes import Routes
 from gateway.servicer import GatewayServicer
-from gateway.staff.invitations import Invitations
-from gateway.staff.members import Members
-from gateway.staff.passwords import Passwords
-from gateway.staff.servicer import StaffServicer
-from gateway.staff.sessions import Lifetimes, Sessions
+from gateway.staff.sessions import Lifetimes
 from gateway.staff.store import StaffStore
+from gateway.staff.wiring import add_staff
 from gateway.status_tokens import StatusTokens
 from gateway.status_watch import StatusWatch
 from gateway.store import Store
@@ -59,12 +56,10 @@ from gateway.web.face import add_face
 from headgate.api.gateway.v1 import (
     admin_pb2_grpc,
     gateway_pb2_grpc,
-    staff_pb2_grpc,
 )
 
 GATEWAY_SERVICE: Final = "headgate.api.gateway.v1.GatewayService"
 ADMIN_SERVICE: Final = "headgate.api.gateway.v1.AdminService"
-STAFF_SERVICE: Final = "headgate.api.gateway.v1.StaffService"
 # Where the gateways' database tells of changes.
 CHANNEL: Final = "headgate_gateway"
 # A start does not wait longer for health: readiness does.
@@ -249,7 +244,15 @@ class Parts:
             authorize=check_reach,
         )
         self._add_admin_beside(process)
-        self._add_staff_servicer(process)
+        add_staff(
+            process,
+            settings,
+            store=self.store,
+            staff=self.staff,
+            audit=self.audit,
+            authenticator=self.authenticator,
+            lifetimes=self.lifetimes,
+        )
 
     def _add_admin_beside(self, process: Process) -> None:
         """Adds the admin's services that have a contract of their own."""
@@ -280,23 +283,3 @@ class Parts:
                 authenticate=self.authenticator,
                 authorize=check_reach,
             )
-
-    def _add_staff_servicer(self, process: Process) -> None:
-        passwords = Passwords()
-        sessions = Sessions(
-            store=self.store,
-            staff=self.staff,
-            audit=self.audit,
-            passwords=passwords,
-            lifetimes=self.lifetimes,
-        )
-        invitations = Invitations(
-            staff=self.staff, audit=self.audit, passwords=passwords, sessions=sessions
-        )
-        process.server.add(
-            staff_pb2_grpc.add_StaffServiceServicer_to_server,
-            StaffServicer(sessions, invitations, Members(self.staff, self.audit)),
-            service_name=STAFF_SERVICE,
-            authenticate=let_public_in(self.authenticator),
-            authorize=check_reach,
-        )

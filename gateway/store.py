@@ -30,6 +30,7 @@ QUERY_FILES: Final = (
     "queries_approvals.sql",
     "queries_budgets.sql",
     "queries_flights.sql",
+    "queries_oidc.sql",
 )
 # Above every position: the first page of a list that is read downwards.
 TOP: Final = 2**63 - 1

@@ -10,6 +10,7 @@ from chassis import server
 from gateway.servicer import principal
 from gateway.staff.invitations import Invitations
 from gateway.staff.members import Members
+from gateway.staff.oidc.logins import OidcLogins
 from gateway.staff.sessions import Sessions
 from headgate.api.gateway.v1 import staff_pb2 as pb
 from headgate.api.gateway.v1 import staff_pb2_grpc
@@ -20,8 +21,15 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class StaffServicer(staff_pb2_grpc.StaffServiceServicer):
     """Serves people who come, go and are invited; every change leaves an audit entry."""
 
-    def __init__(self, sessions: Sessions, invitations: Invitations, members: Members) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        invitations: Invitations,
+        members: Members,
+        oidc: OidcLogins,
+    ) -> None:
         self._sessions = sessions
+        self._oidc = oidc
         self._invitations = invitations
         self._members = members
 
@@ -32,6 +40,16 @@ class StaffServicer(staff_pb2_grpc.StaffServiceServicer):
 
     async def Login(self, request: pb.LoginRequest, context: Context) -> pb.LoginResponse:
         return await self._sessions.login(request, _shown())
+
+    async def BeginOidcLogin(
+        self, request: pb.BeginOidcLoginRequest, context: Context
+    ) -> pb.BeginOidcLoginResponse:
+        return await self._oidc.begin(request)
+
+    async def FinishOidcLogin(
+        self, request: pb.FinishOidcLoginRequest, context: Context
+    ) -> pb.FinishOidcLoginResponse:
+        return await self._oidc.finish(request)
 
     async def Logout(self, request: pb.LogoutRequest, context: Context) -> pb.LogoutResponse:
         await self._sessions.logout(request, principal(), _shown())

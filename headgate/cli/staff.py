@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from headgate.api.gateway.v1 import admin_pb2, staff_pb2, staff_pb2_grpc
-from headgate.cli import wording
+from headgate.cli import oidc, wording
 from headgate.cli.config import KEY_VARIABLE, WrongUse
 from headgate.cli.output import Json, say, show_json, show_table
 from headgate.cli.session import open_session
@@ -116,9 +116,20 @@ def enable(context: typer.Context, staff_id: StaffId, json: Json = False) -> Non
 
 
 def login(
-    context: typer.Context, email: Annotated[str, typer.Argument(help="E-mail address.")]
+    context: typer.Context,
+    email: Annotated[str, typer.Argument(help="E-mail address.")] = "",
+    by_provider: Annotated[
+        bool, typer.Option("--oidc", help="Log in at the OpenID provider's page, in a browser.")
+    ] = False,
 ) -> None:
-    """Asks for your password and prints a session's token, for HEADGATE_ADMIN_KEY."""
+    """Logs you in, by your password or --oidc, and prints a session's token, for
+    HEADGATE_ADMIN_KEY.
+    """
+    if by_provider is bool(email):
+        raise WrongUse("give either your e-mail address, or --oidc")
+    if by_provider:
+        _show_session(oidc.log_in(context))
+        return
     request = staff_pb2.LoginRequest(email=email, password=_ask("Password: "))
     session = open_session(context, needs_key=False)
     _show_session(session.ask_staff(lambda stub: stub.Login, request).session)

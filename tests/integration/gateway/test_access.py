@@ -68,7 +68,9 @@ OF_ITS_OWN: Final = {
     "EnableStaff",
 }
 # What whoever comes may call, and what everybody known may.
-PUBLIC: Final = {"Bootstrap", "Login", "AcceptInvitation"}
+PUBLIC: Final = {
+    "Bootstrap", "Login", "AcceptInvitation", "BeginOidcLogin", "FinishOidcLogin",
+}  # fmt: skip
 OPEN: Final = {"GetStatus", "Logout", "GetSession", "ChangePassword"}
 
 

@@ -26,7 +26,7 @@ def serve(service: ServiceDescriptor) -> grpc.GenericRpcHandler:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such toy")
         return make(toy_id=f"{request.toy_id} of {service.file.package}")
 
-    handler = grpc.unary_unary_rpc_method_handler(
+    handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
         answer,
         request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
         response_serializer=lambda message: message.SerializeToString(),

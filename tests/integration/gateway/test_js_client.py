@@ -23,7 +23,7 @@ async def run(*command: str | Path, cwd: Path, seconds: float = 300) -> str:
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=cwd,
-        env={**os.environ, "HEADGATE_OPENAPI": str(document)},
+        env={**os.environ, "OPENAPI": str(document)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -244,6 +244,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The org is registered already, as something else.
     Example: {"reason": "ORG_EXISTS", "domain": "headgate", "metadata": {"org": "acme"}}
     """
+    ERROR_REASON_OIDC_NOT_CONFIGURED: _ErrorReason.ValueType  # 132
+    """The installation has no OpenID provider: log in with a password.
+    Example: {"reason": "OIDC_NOT_CONFIGURED", "domain": "headgate", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why an RPC, or one member of a batch, failed. `ErrorInfo.reason` is the value's name without
@@ -471,5 +475,9 @@ Example: {"reason": "ORG_CHANGED", "domain": "headgate", "metadata": {"org": "ac
 ERROR_REASON_ORG_EXISTS: ErrorReason.ValueType  # 151
 """The org is registered already, as something else.
 Example: {"reason": "ORG_EXISTS", "domain": "headgate", "metadata": {"org": "acme"}}
+"""
+ERROR_REASON_OIDC_NOT_CONFIGURED: ErrorReason.ValueType  # 132
+"""The installation has no OpenID provider: log in with a password.
+Example: {"reason": "OIDC_NOT_CONFIGURED", "domain": "headgate", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

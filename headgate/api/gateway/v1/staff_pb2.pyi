@@ -303,6 +303,122 @@ class LoginResponse(_message.Message):
 Global___LoginResponse: _TypeAlias = LoginResponse  # noqa: Y015
 
 @_typing.final
+class BeginOidcLoginRequest(_message.Message):
+    """Where the provider sends the person back to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REDIRECT_URI_FIELD_NUMBER: _builtins.int
+    redirect_uri: _builtins.str
+    """One of the installation's redirect addresses, or one on this machine's loopback, such as
+    "http://127.0.0.1:41234/callback".
+    """
+    def __init__(
+        self,
+        *,
+        redirect_uri: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["redirect_uri", b"redirect_uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginOidcLoginRequest: _TypeAlias = BeginOidcLoginRequest  # noqa: Y015
+
+@_typing.final
+class BeginOidcLoginResponse(_message.Message):
+    """How to go on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUTHORIZATION_URL_FIELD_NUMBER: _builtins.int
+    LOGIN_SECRET_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    authorization_url: _builtins.str
+    """Page of the provider to open."""
+    login_secret: _builtins.str
+    """Proves that who finishes is who began. Not for the page's address."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until then it can be finished."""
+
+    def __init__(
+        self,
+        *,
+        authorization_url: _builtins.str = ...,
+        login_secret: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorization_url", b"authorization_url", "expire_time", b"expire_time", "login_secret", b"login_secret"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginOidcLoginResponse: _TypeAlias = BeginOidcLoginResponse  # noqa: Y015
+
+@_typing.final
+class FinishOidcLoginRequest(_message.Message):
+    """What the provider sent back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOGIN_SECRET_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    login_secret: _builtins.str
+    """From the answer that began it."""
+    state: _builtins.str
+    """`state` of the redirect."""
+    code: _builtins.str
+    """`code` of the redirect."""
+    def __init__(
+        self,
+        *,
+        login_secret: _builtins.str = ...,
+        state: _builtins.str = ...,
+        code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "login_secret", b"login_secret", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinishOidcLoginRequest: _TypeAlias = FinishOidcLoginRequest  # noqa: Y015
+
+@_typing.final
+class FinishOidcLoginResponse(_message.Message):
+    """Somebody is in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def member(self) -> Global___StaffMember:
+        """Who it is."""
+
+    @_builtins.property
+    def session(self) -> Global___Session:
+        """The new session."""
+
+    def __init__(
+        self,
+        *,
+        member: Global___StaffMember | None = ...,
+        session: Global___Session | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinishOidcLoginResponse: _TypeAlias = FinishOidcLoginResponse  # noqa: Y015
+
+@_typing.final
 class LogoutRequest(_message.Message):
     """Ends the caller's session."""
 

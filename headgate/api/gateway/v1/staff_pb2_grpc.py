@@ -47,6 +47,16 @@ class StaffServiceStub(object):
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.LoginRequest.SerializeToString,
                 response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.LoginResponse.FromString,
                 _registered_method=True)
+        self.BeginOidcLogin = channel.unary_unary(
+                '/headgate.api.gateway.v1.StaffService/BeginOidcLogin',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.BeginOidcLoginRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.BeginOidcLoginResponse.FromString,
+                _registered_method=True)
+        self.FinishOidcLogin = channel.unary_unary(
+                '/headgate.api.gateway.v1.StaffService/FinishOidcLogin',
+                request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.FinishOidcLoginRequest.SerializeToString,
+                response_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.FinishOidcLoginResponse.FromString,
+                _registered_method=True)
         self.Logout = channel.unary_unary(
                 '/headgate.api.gateway.v1.StaffService/Logout',
                 request_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.LogoutRequest.SerializeToString,
@@ -127,6 +137,22 @@ class StaffServiceServicer(object):
         """Begins a session with a new token, and ends the one that the caller shows, if any. After five
         failures in a row an address is locked for a while, longer each time, known or not.
         Errors: LOGIN_FAILED, LOGIN_LOCKED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BeginOidcLogin(self, request, context):
+        """Begins to let somebody in by the installation's OpenID provider: who asks sends them to the
+        provider's page, and finishes with what comes back. Errors: OIDC_NOT_CONFIGURED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinishOidcLogin(self, request, context):
+        """Begins a session for whom the provider names. Roles follow the provider's groups, anew at each
+        login; without a group that has a role nobody gets in. Errors: LOGIN_FAILED, PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -231,6 +257,16 @@ def add_StaffServiceServicer_to_server(servicer, server):
                     servicer.Login,
                     request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.LoginRequest.FromString,
                     response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.LoginResponse.SerializeToString,
+            ),
+            'BeginOidcLogin': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginOidcLogin,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.BeginOidcLoginRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.BeginOidcLoginResponse.SerializeToString,
+            ),
+            'FinishOidcLogin': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinishOidcLogin,
+                    request_deserializer=headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.FinishOidcLoginRequest.FromString,
+                    response_serializer=headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.FinishOidcLoginResponse.SerializeToString,
             ),
             'Logout': grpc.unary_unary_rpc_method_handler(
                     servicer.Logout,
@@ -350,6 +386,60 @@ class StaffService(object):
             '/headgate.api.gateway.v1.StaffService/Login',
             headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.LoginRequest.SerializeToString,
             headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.LoginResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginOidcLogin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.StaffService/BeginOidcLogin',
+            headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.BeginOidcLoginRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.BeginOidcLoginResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishOidcLogin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headgate.api.gateway.v1.StaffService/FinishOidcLogin',
+            headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.FinishOidcLoginRequest.SerializeToString,
+            headgate_dot_api_dot_gateway_dot_v1_dot_staff__pb2.FinishOidcLoginResponse.FromString,
             options,
             channel_credentials,
             insecure,

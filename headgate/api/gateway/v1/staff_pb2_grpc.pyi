@@ -45,6 +45,14 @@ class StaffServiceStub:
     failures in a row an address is locked for a while, longer each time, known or not.
     Errors: LOGIN_FAILED, LOGIN_LOCKED.
     """
+    BeginOidcLogin: _grpc.UnaryUnaryMultiCallable[_staff_pb2.BeginOidcLoginRequest, _staff_pb2.BeginOidcLoginResponse]
+    """Begins to let somebody in by the installation's OpenID provider: who asks sends them to the
+    provider's page, and finishes with what comes back. Errors: OIDC_NOT_CONFIGURED.
+    """
+    FinishOidcLogin: _grpc.UnaryUnaryMultiCallable[_staff_pb2.FinishOidcLoginRequest, _staff_pb2.FinishOidcLoginResponse]
+    """Begins a session for whom the provider names. Roles follow the provider's groups, anew at each
+    login; without a group that has a role nobody gets in. Errors: LOGIN_FAILED, PERMISSION_DENIED.
+    """
     Logout: _grpc.UnaryUnaryMultiCallable[_staff_pb2.LogoutRequest, _staff_pb2.LogoutResponse]
     """Ends the caller's session, on every gateway within a second."""
     GetSession: _grpc.UnaryUnaryMultiCallable[_staff_pb2.GetSessionRequest, _staff_pb2.GetSessionResponse]
@@ -92,6 +100,14 @@ class StaffServiceAsyncStub(StaffServiceStub):
     """Begins a session with a new token, and ends the one that the caller shows, if any. After five
     failures in a row an address is locked for a while, longer each time, known or not.
     Errors: LOGIN_FAILED, LOGIN_LOCKED.
+    """
+    BeginOidcLogin: _aio.UnaryUnaryMultiCallable[_staff_pb2.BeginOidcLoginRequest, _staff_pb2.BeginOidcLoginResponse]  # type: ignore[assignment]
+    """Begins to let somebody in by the installation's OpenID provider: who asks sends them to the
+    provider's page, and finishes with what comes back. Errors: OIDC_NOT_CONFIGURED.
+    """
+    FinishOidcLogin: _aio.UnaryUnaryMultiCallable[_staff_pb2.FinishOidcLoginRequest, _staff_pb2.FinishOidcLoginResponse]  # type: ignore[assignment]
+    """Begins a session for whom the provider names. Roles follow the provider's groups, anew at each
+    login; without a group that has a role nobody gets in. Errors: LOGIN_FAILED, PERMISSION_DENIED.
     """
     Logout: _aio.UnaryUnaryMultiCallable[_staff_pb2.LogoutRequest, _staff_pb2.LogoutResponse]  # type: ignore[assignment]
     """Ends the caller's session, on every gateway within a second."""
@@ -149,6 +165,26 @@ class StaffServiceServicer(metaclass=_abc_1.ABCMeta):
         """Begins a session with a new token, and ends the one that the caller shows, if any. After five
         failures in a row an address is locked for a while, longer each time, known or not.
         Errors: LOGIN_FAILED, LOGIN_LOCKED.
+        """
+
+    @_abc_1.abstractmethod
+    def BeginOidcLogin(
+        self,
+        request: _staff_pb2.BeginOidcLoginRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_staff_pb2.BeginOidcLoginResponse, _abc.Awaitable[_staff_pb2.BeginOidcLoginResponse]]:
+        """Begins to let somebody in by the installation's OpenID provider: who asks sends them to the
+        provider's page, and finishes with what comes back. Errors: OIDC_NOT_CONFIGURED.
+        """
+
+    @_abc_1.abstractmethod
+    def FinishOidcLogin(
+        self,
+        request: _staff_pb2.FinishOidcLoginRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_staff_pb2.FinishOidcLoginResponse, _abc.Awaitable[_staff_pb2.FinishOidcLoginResponse]]:
+        """Begins a session for whom the provider names. Roles follow the provider's groups, anew at each
+        login; without a group that has a role nobody gets in. Errors: LOGIN_FAILED, PERMISSION_DENIED.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,1 @@
+"""Staff who come in by the installation's OpenID provider."""
