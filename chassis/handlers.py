@@ -66,6 +66,13 @@ class Authorizer(Protocol):
         """Raises PermissionDenied."""
 
 
+class Observer(Protocol):
+    """Hears of each RPC when it has ended."""
+
+    def __call__(self, principal: object | None, method: str, code: grpc.StatusCode, /) -> None:
+        """`principal`: None if the caller was not let in. Must not fail, nor take long."""
+
+
 def principal() -> object:
     """Returns who makes the current RPC. Raises LookupError outside of one."""
     return _principal.get()
@@ -124,6 +131,8 @@ class Wrapper:
     authenticate: Authenticator | None
     # None: whoever may begin a method may ask it for anything.
     authorize: Authorizer | None = None
+    # None: nobody wants to hear.
+    observe: Observer | None = None
     # False: served under overload too, and not counted.
     is_shed: bool = True
 
@@ -158,6 +167,7 @@ class _Rpc:
         self._traffic = wrapped_by.traffic
         self._authenticate = wrapped_by.authenticate
         self._authorize = wrapped_by.authorize
+        self._observe = wrapped_by.observe
         self._is_shed = wrapped_by.is_shed
         # What is never shed takes no place of what may be.
         self._weight = int(wrapped_by.is_shed)
@@ -192,6 +202,8 @@ class _Rpc:
         finally:
             self._traffic.rpc_count -= self._weight
             self._record(time.perf_counter() - started, code)
+            if self._observe is not None:
+                self._observe(_principal.get(None), self._method, code)
             if span is not None:
                 _end_span(span, code)
 

@@ -26,6 +26,7 @@ from chassis.handlers import (
     Handler,
     Metadata,
     Methods,
+    Observer,
     Traffic,
     Wrapper,
     deadline,
@@ -92,13 +93,15 @@ class Server:
         service_name: str,
         authenticate: Authenticator,
         authorize: Authorizer | None = None,
+        observe: Observer | None = None,
     ) -> None:
-        """Adds a servicer by its generated function; `authorize` looks at each decoded request.
+        """Adds a servicer by its generated function; `authorize` looks at each decoded request,
+        and `observe` hears of each RPC when it has ended.
 
         Methods that the servicer does not define answer UNIMPLEMENTED. Raises ValueError when the
         service is there already or is not the one that the function registers.
         """
-        wrapper = self._wrapper(service_name, authenticate, authorize=authorize)
+        wrapper = self._wrapper(service_name, authenticate, authorize=authorize, observe=observe)
         self._register(add_to_server, servicer, wrapper)
 
     def add_readiness(self, name: str, check: ReadinessCheck) -> None:
@@ -184,6 +187,7 @@ class Server:
         authenticate: Authenticator | None,
         *,
         authorize: Authorizer | None = None,
+        observe: Observer | None = None,
         is_shed: bool = True,
     ) -> Wrapper:
         return Wrapper(
@@ -192,6 +196,7 @@ class Server:
             service_name=service_name,
             authenticate=authenticate,
             authorize=authorize,
+            observe=observe,
             is_shed=is_shed,
         )
 

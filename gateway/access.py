@@ -46,6 +46,7 @@ _KEYS: Final = Rule(Role.ADMIN, Reach.ANYWHERE)
 
 _BACKEND: Final = "/headgate.api.gateway.v1.GatewayService/"
 _ADMIN: Final = "/headgate.api.gateway.v1.AdminService/"
+_API: Final = "/headgate.api.gateway.v1.ApiAdminService/"
 _ALERTS: Final = "/headgate.api.gateway.v1.AlertAdminService/"
 WATCH_EVENTS: Final = "/headgate.api.gateway.v1.EventAdminService/WatchEvents"
 _BOOKS: Final = "/headgate.api.gateway.v1.BookAdminService/"
@@ -104,6 +105,7 @@ RULES: Final[Mapping[str, Rule]] = {
     _ADMIN + "ListToggles": _READS,
     _ADMIN + "ListToggleChanges": _READS,
     _ADMIN + "ListAuditEntries": _READS,
+    _API + "GetApiUsage": _READS,
     _BOOKS + "RecordManualUsage": _CHANGES,
     _BOOKS + "AdjustUsage": _CHANGES,
     _BOOKS + "Reprice": _CHANGES,

@@ -20,7 +20,13 @@ from gateway.admin.orgs import StoredOrgs
 from gateway.admin.policies import StoredSets
 from gateway.admin.routes import StoredRoutes
 from gateway.admin.servicer import AdminServicer
-from gateway.admin.services import build_org_service, build_policy_service, build_services
+from gateway.admin.services import (
+    build_api_service,
+    build_org_service,
+    build_policy_service,
+    build_services,
+)
+from gateway.api_uses import ApiUses
 from gateway.approvals.gate import Gate
 from gateway.approvals.requests import Requests
 from gateway.approvals.telling import Telling
@@ -94,6 +100,7 @@ class Parts:
         self.authenticator = KeyAuthenticator(self.keys, self.staff)
         self.uses = Uses(self.authenticator, self.keys, self.staff)
         self.lifetimes = lifetimes
+        self.api_uses = ApiUses(store)
         self.audit = Audit(store)
         self.statuses = StatusWatch(self.copy)
         self.events = EventWatch(accounting.list_event_feed)
@@ -140,13 +147,14 @@ class Parts:
                 statuses=self.statuses,
             )
         closers = (self.admission.close, self.accounting.close, self.health.close)
-        ours = (self.routes.leave, self.audit.close, self.uses.flush, observations.drain)
-        for close in (*ours, self.flights.drain, *closers):
+        ours = (self.routes.leave, self.audit.close, self.uses.flush, self.api_uses.flush)
+        for close in (*ours, observations.drain, self.flights.drain, *closers):
             process.server.on_drain(close)
 
     def _spawn(self, process: Process, observations: Observations) -> None:
         process.spawn("keys", self.authenticator.keep_fresh())
         process.spawn("uses", self.uses.run())
+        process.spawn("api_uses", self.api_uses.run())
         peers = (self.admission, self.accounting, self.health)
         open_entries = OpenEntries(self.store, [peer.changes for peer in peers])
         process.spawn("open_entries", open_entries.run())
@@ -242,6 +250,7 @@ class Parts:
             service_name=ADMIN_SERVICE,
             authenticate=self.authenticator,
             authorize=check_reach,
+            observe=self.api_uses.observe,
         )
         self._add_admin_beside(process)
         add_staff(
@@ -252,6 +261,7 @@ class Parts:
             audit=self.audit,
             authenticator=self.authenticator,
             lifetimes=self.lifetimes,
+            api_uses=self.api_uses,
         )
 
     def _add_admin_beside(self, process: Process) -> None:
@@ -275,11 +285,12 @@ class Parts:
         orgs = build_org_service(
             StoredOrgs(store=self.store, routes=self.routes, audit=self.audit)
         )
-        for add, servicer, name in [*services, policies, orgs]:
+        for add, servicer, name in [*services, policies, orgs, build_api_service(self.api_uses)]:
             process.server.add(
                 add,
                 servicer,
                 service_name=name,
                 authenticate=self.authenticator,
                 authorize=check_reach,
+                observe=self.api_uses.observe,
             )

@@ -31,6 +31,7 @@ QUERY_FILES: Final = (
     "queries_budgets.sql",
     "queries_flights.sql",
     "queries_oidc.sql",
+    "queries_api_uses.sql",
 )
 # Above every position: the first page of a list that is read downwards.
 TOP: Final = 2**63 - 1

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from gateway.admin.alerts_servicer import AlertAdminServicer
+from gateway.admin.api_servicer import ApiAdminServicer
 from gateway.admin.approvals import StoredApprovals
 from gateway.admin.approvals_servicer import ApprovalAdminServicer
 from gateway.admin.audit import Audit
@@ -20,10 +21,12 @@ from gateway.admin.policies import StoredSets
 from gateway.admin.policies_servicer import PolicyAdminServicer
 from gateway.admin.templates import StoredTemplates
 from gateway.admin.templates_servicer import TemplateAdminServicer
+from gateway.api_uses import ApiUses
 from gateway.peers import Accounting, Admission, Health
 from gateway.store import Store
 from headgate.api.gateway.v1 import (
     alert_admin_pb2_grpc,
+    api_admin_pb2_grpc,
     approval_admin_pb2_grpc,
     book_admin_pb2_grpc,
     channel_admin_pb2_grpc,
@@ -89,6 +92,15 @@ def build_services(
             f"{_PACKAGE}.ApprovalAdminService",
         ),
     ]
+
+
+def build_api_service(api_uses: ApiUses) -> Service:
+    """Returns the service that tells how the API itself is used."""
+    return (
+        api_admin_pb2_grpc.add_ApiAdminServiceServicer_to_server,
+        ApiAdminServicer(api_uses),
+        f"{_PACKAGE}.ApiAdminService",
+    )
 
 
 def build_org_service(orgs: StoredOrgs) -> Service:

@@ -7,6 +7,7 @@ from typing import Final
 from chassis.process import Process
 from gateway.access import check_reach
 from gateway.admin.audit import Audit
+from gateway.api_uses import ApiUses
 from gateway.auth import KeyAuthenticator, let_public_in
 from gateway.config import GatewaySettings
 from gateway.domain.groups import parse_group_roles
@@ -33,6 +34,7 @@ def add_staff(
     audit: Audit,
     authenticator: KeyAuthenticator,
     lifetimes: Lifetimes,
+    api_uses: ApiUses,
 ) -> None:
     """Adds it to the process."""
     passwords = Passwords()
@@ -60,6 +62,7 @@ def add_staff(
         service_name=STAFF_SERVICE,
         authenticate=let_public_in(authenticator),
         authorize=check_reach,
+        observe=api_uses.observe,
     )
 
 

@@ -24,6 +24,7 @@ from gateway.web.status import StatusPages
 from headgate.api.gateway.v1 import (
     admin_pb2,
     alert_admin_pb2,
+    api_admin_pb2,
     approval_admin_pb2,
     book_admin_pb2,
     channel_admin_pb2,
@@ -54,6 +55,7 @@ SERVICES: Final[tuple[ServiceDescriptor, ...]] = tuple(
         policy_admin_pb2,
         org_admin_pb2,
         approval_admin_pb2,
+        api_admin_pb2,
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 )

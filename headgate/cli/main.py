@@ -11,6 +11,7 @@ import typer
 
 from headgate.cli import (
     alerts,
+    api_usage,
     approvals,
     audit,
     books,
@@ -80,6 +81,8 @@ for _command in (
     limits.counters,
     explain.explain,
     usage.usage,
+    api_usage.api_usage,
+    forecasts.forecast,
     staff.login,
     staff.logout,
     policies.diff,

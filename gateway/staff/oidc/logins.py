@@ -21,6 +21,12 @@ from gateway.admin.wire_keys import render_time
 from gateway.domain.groups import GroupRoles, grants_of
 from gateway.principals import Principal
 from gateway.staff import wire
+from gateway.staff.oidc.login_store import (
+    fetch_identity,
+    insert_identity,
+    insert_oidc_login,
+    take_oidc_login,
+)
 from gateway.staff.oidc.provider import Provider
 from gateway.staff.oidc.tokens import Expected, Person, UntrustedError
 from gateway.staff.passwords import Passwords
@@ -91,22 +97,20 @@ class OidcLogins:
         page = await provider.authorization_url(
             redirect_uri=uri, state=state, nonce=nonce, challenge=_challenge(verifier)
         )
-        row = await self._store.row(
-            "insert_oidc_login",
-            tokens.digest(secret),
-            tokens.digest(state),
-            nonce,
-            verifier,
-            uri,
-            LOGIN_SECONDS,
-            UNDER_WAY_COUNT_MAX,
+        end = await insert_oidc_login(
+            self._store,
+            login_hash=tokens.digest(secret),
+            state_hash=tokens.digest(state),
+            nonce=nonce,
+            verifier=verifier,
+            redirect_uri=uri,
+            seconds=LOGIN_SECONDS,
+            count_max=UNDER_WAY_COUNT_MAX,
         )
-        if row is None:
+        if end is None:
             raise Overloaded
         return pb.BeginOidcLoginResponse(
-            authorization_url=page,
-            login_secret=secret,
-            expire_time=render_time(row["expire_time"]),
+            authorization_url=page, login_secret=secret, expire_time=render_time(end)
         )
 
     async def finish(self, request: pb.FinishOidcLoginRequest) -> pb.FinishOidcLoginResponse:
@@ -118,7 +122,7 @@ class OidcLogins:
         checks.raise_if_any()
         person = await self._identify(request)
         grants = grants_of(person.groups, self._terms.roles)
-        known = await self._known_id(person)
+        known = await fetch_identity(self._store, self._require().client.issuer, person.subject)
         who = Principal(actor=known or f"s_{secrets.token_hex(6)}", grants=())
         # Nobody knows this password; an admin may reset it, as for anybody.
         hashed = "" if known else await self._passwords.hash(secrets.token_urlsafe(32))
@@ -147,34 +151,28 @@ class OidcLogins:
 
     async def _identify(self, request: pb.FinishOidcLoginRequest) -> Person:
         provider = self._require()
-        row = await self._store.row("take_oidc_login", tokens.digest(request.login_secret))
-        if row is None:
+        begun = await take_oidc_login(self._store, tokens.digest(request.login_secret))
+        if begun is None:
             raise NotLetInError("this login is unknown, over or finished: begin again")
-        if not hmac.compare_digest(row["state_hash"], tokens.digest(request.state)):
+        if not hmac.compare_digest(begun.state_hash, tokens.digest(request.state)):
             raise NotLetInError("the state is another login's: begin again")
         client = provider.client
         expected = Expected(
             issuer=client.issuer,
             client_id=client.client_id,
-            nonce=row["nonce"],
-            now=row["now"],
+            nonce=begun.nonce,
+            now=begun.now,
         )
         try:
             return await provider.redeem(
                 request.code,
-                redirect_uri=row["redirect_uri"],
-                verifier=row["verifier"],
+                redirect_uri=begun.redirect_uri,
+                verifier=begun.verifier,
                 expected=expected,
             )
         except UntrustedError as error:
             log.warning("oidc_login_refused", why=str(error))
             raise NotLetInError("the provider's answer is not believed: begin again") from None
-
-    async def _known_id(self, person: Person) -> str | None:
-        found = await self._store.value(
-            "fetch_identity", self._require().client.issuer, person.subject
-        )
-        return None if found is None else str(found)
 
     async def _make(
         self,
@@ -201,7 +199,7 @@ class OidcLogins:
                 email=person.email,
             )
         issuer = self._require().client.issuer
-        await on.value("insert_identity", issuer, person.subject, staff_id)
+        await insert_identity(on, issuer, person.subject, staff_id)
 
     def _require(self) -> Provider:
         if self._provider is None:

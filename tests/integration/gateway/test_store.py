@@ -57,6 +57,7 @@ async def test_the_schema_is_what_the_migrations_make(clone: Clone) -> None:
             *("schema.sql", "schema_staff.sql", "schema_audit.sql", "schema_http.sql"),
             *("schema_approvals.sql", "schema_budgets.sql", "schema_flights.sql"),
             "schema_oidc.sql",
+            "schema_api_uses.sql",
         ),
     )
 
