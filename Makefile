@@ -116,7 +116,7 @@ bench-health: $(READY) ## Measures how fast stops and breakers spread
 	@exec $(PYTHON) -m bench.health $(ARGS)
 
 .PHONY: bench-admin
-bench-admin: $(READY) ## Measures how fast events reach those who watch them
+bench-admin: $(READY) ## Measures how fast events reach those who watch them, and what HTTP costs
 	@exec $(PYTHON) -m bench.admin $(ARGS)
 
 .PHONY: outage

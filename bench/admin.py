@@ -5,6 +5,9 @@ gateways. In milliseconds:
 
 - events-seen: from the end of the transaction that writes an event to each of N watchers, half of
   them at each gateway.
+
+And `transcoder`: answers a second over HTTP by the transcoder, by a route that is written by hand
+for the same RPC, and the ratio of the two.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import Any, Final
 import asyncpg
 import grpc
 
+from bench import transcoder
 from bench.system import Endpoints, running_system
 from headgate.api.gateway.v1 import event_admin_pb2, event_admin_pb2_grpc
 from headgate.channel import authorization
@@ -100,12 +104,17 @@ def main() -> None:
     options = parser.parse_args()
     with running_system("--gateways", "2") as endpoints:
         row = asyncio.run(_events_seen(endpoints, options))
-    is_met = row["p99"] < TARGET_MS and not row["lost"]
+        rates = asyncio.run(transcoder.measure(endpoints, endpoints.admin_key))
+    are_seen = row["p99"] < TARGET_MS and not row["lost"]
+    is_fast = rates["ratio"] >= transcoder.TARGET_RATIO
     if options.json:
-        print(json.dumps({"shapes": {"events-seen": row}, "met": is_met}, indent=2))
+        shapes = {"events-seen": row, "transcoder": rates}
+        print(json.dumps({"shapes": shapes, "met": are_seen and is_fast}, indent=2))
         return
     print("events-seen", *(f"{name} {value:10.2f}" for name, value in row.items()))
-    print(f"p99 below {TARGET_MS:g} ms, none lost: {'met' if is_met else 'NOT MET'}")
+    print(f"p99 below {TARGET_MS:g} ms, none lost: {'met' if are_seen else 'NOT MET'}")
+    print("transcoder", *(f"{name} {value:10.2f}" for name, value in rates.items()))
+    print(f"ratio from {transcoder.TARGET_RATIO:g}: {'met' if is_fast else 'NOT MET'}")
 
 
 if __name__ == "__main__":
