@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount
+from starlette.routing import BaseRoute, Mount, Router
 
 from chassis.errors import Internal
 from gateway.web import reference
@@ -65,15 +65,22 @@ log = structlog.get_logger()
 
 def build_app(flags: Flags, status: StatusPages, transcoder: Transcoder) -> Starlette:
     """Returns the application; each part brings its own routes."""
-    return Starlette(
+    app = Starlette(
         routes=[
-            Mount("/ofrep/v1", routes=flags.routes()),
-            Mount("/status", routes=status.routes()),
+            Mount("/ofrep/v1", app=_router(flags.routes())),
+            Mount("/status", app=_router(status.routes())),
             *reference.routes(),
             *transcoder.routes(),
         ],
         exception_handlers={HTTPException: _refuse, Exception: _fail},
     )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _router(routes: Sequence[BaseRoute]) -> Router:
+    # A redirection would send the caller, key and all, to whatever host the request names.
+    return Router(routes, redirect_slashes=False)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

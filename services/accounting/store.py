@@ -36,7 +36,7 @@ _REPLAYED: Final = 2
 # Distinct values of one dimension, org and day that have rollups of their own; the calls of the
 # others are summed together.
 VALUE_COUNT_MAX: Final = 1_000
-# Meters with a column in the arguments of `book_calls`; the rarer ones go together.
+# Meters with a field in a `booked_call`; the rarer ones go together.
 _COMMON_METER_COUNT: Final = 6
 _NO_UNITS: Final = NO_METERS[_COMMON_METER_COUNT:]
 
@@ -65,8 +65,9 @@ class LogWriter:
         """
         connection = await self._open()
         await self._ensure_partitions(connection, entries)
-        ids = await self._names.find(connection, entries)
-        arguments = (*_columns(entries), *ids, VALUE_COUNT_MAX, HORIZON, CLOCK_SKEW)
+        kind_ids, caller_ids = await self._names.find(connection, entries)
+        calls = list(map(_row, entries, kind_ids, caller_ids))
+        arguments = (calls, VALUE_COUNT_MAX, HORIZON, CLOCK_SKEW)
         try:
             rows = await connection.fetch(QUERIES.book_calls.sql, *arguments)
         except asyncpg.CheckViolationError as error:
@@ -177,42 +178,40 @@ class ReplayedPart:
     total_count: int
 
 
-def _columns(entries: Sequence[Entry]) -> list[list[Any]]:
-    # In the order of the parameters of `book_calls`: arrays of 32 columns; the ids follow.
-    rows = [
-        (
-            report.org,
-            report.call_id,
-            report.parent_call_id,
-            report.admit_time,
-            report.operation,
-            report.provider,
-            report.model,
-            report.api_key_id,
-            json.dumps(dict(report.labels)) if report.labels else None,
-            report.outcome.value,
-            entry.charge.basis.value,
-            report.price_version,
-            report.held_nanos,
-            entry.charge.total_nanos,
-            *report.meters[:_COMMON_METER_COUNT],
-            report.latency_ms,
-            report.error_type or None,
-            entry.digest,
-            report.team or None,
-            report.user or None,
-            report.session or None,
-            report.feature or None,
-            report.priority or None,
-            report.held_token_count,
-            report.service_tier or None,
-            entry.baseline_nanos,
-            _rarities(report),
-        )
-        for entry in entries
-        for report in (entry.report,)
-    ]
-    return [list(column) for column in zip(*rows, strict=True)]
+def _row(entry: Entry, kind_id: int, caller_id: int) -> tuple[Any, ...]:
+    """Returns a `booked_call`."""
+    report, charge = entry.report, entry.charge
+    return (
+        report.org,
+        report.call_id,
+        report.parent_call_id,
+        report.admit_time,
+        report.operation,
+        report.provider,
+        report.model,
+        report.api_key_id,
+        json.dumps(dict(report.labels)) if report.labels else None,
+        report.outcome.value,
+        charge.basis.value,
+        report.price_version,
+        report.held_nanos,
+        charge.total_nanos,
+        *report.meters[:_COMMON_METER_COUNT],
+        report.latency_ms,
+        report.error_type or None,
+        entry.digest,
+        report.team or None,
+        report.user or None,
+        report.session or None,
+        report.feature or None,
+        report.priority or None,
+        report.held_token_count,
+        report.service_tier or None,
+        entry.baseline_nanos,
+        _rarities(report),
+        kind_id,
+        caller_id,
+    )
 
 
 def _rarities(report: Report) -> str | None:

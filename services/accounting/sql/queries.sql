@@ -1,14 +1,7 @@
 -- name: book_calls
 -- Books a batch; see functions.sql.
 SELECT place, status, total_nanos, cost_basis, revision, token_count
-FROM book_calls(
-    $1::text[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::text[], $6::text[], $7::text[],
-    $8::text[], $9::jsonb[], $10::smallint[], $11::smallint[], $12::bigint[], $13::bigint[],
-    $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[],
-    $20::bigint[], $21::integer[], $22::text[], $23::bytea[], $24::text[], $25::text[],
-    $26::text[], $27::text[], $28::smallint[], $29::bigint[], $30::text[], $31::bigint[],
-    $32::jsonb[], $33::integer[], $34::integer[], $35::integer, $36::interval, $37::interval
-);
+FROM book_calls($1::booked_call[], $2::integer, $3::interval, $4::interval);
 
 -- name: name_calls
 SELECT kind_ids, caller_ids

@@ -110,6 +110,8 @@ async def test_why_is_kept_in_the_audit(staff: httpx2.AsyncClient) -> None:
     [
         ("PUT", "/v1/limits/a", {"json": {**LIMIT, "cap": "-1"}}, "limit.cap"),
         ("PUT", "/v1/limits/a", {"json": {**LIMIT, "cap": "x"}}, "limit.cap"),
+        ("PUT", "/v1/limits/a", {"json": {**LIMIT, "cap": 10**30}}, "limit.cap"),
+        ("PUT", "/v1/limits/a", {"json": {**LIMIT, "cap": 1e300}}, "limit.cap"),
         ("PUT", "/v1/limits/a", {"json": {**LIMIT, "caps": "1"}}, "limit.caps"),
         ("PUT", "/v1/limits/a", {"json": {**LIMIT, "limitId": "b"}}, "limit.limit_id"),
         ("PUT", "/v1/limits/a", {"json": {**LIMIT, "metric": "M"}}, "limit.metric"),
@@ -190,6 +192,8 @@ async def test_a_backend_may_not_do_what_staff_may(backend: httpx2.AsyncClient) 
         ("GET", "/v1/limits/../apiKeys", 404),
         ("GET", "/v1/limits/%2e%2e/apiKeys", 404),
         ("DELETE", "/v1/limits/a%2Fb", 404),
+        ("GET", "//v1//limits", 404),
+        ("GET", "/v1/limits/", 404),
         ("PATCH", "/v1/limits/a", 405),
         ("DELETE", "/v1/limits", 405),
         ("TRACE", "/v1/limits", 405),
@@ -208,6 +212,17 @@ async def test_what_is_not_there_is_a_problem_too(
     assert head.split()[1] == str(status).encode(), answer
     assert b"application/problem+json" in head
     assert json.loads(body)["status"] == status
+
+
+@pytest.mark.parametrize("name", ["%00", "a%0D%0ASet-Cookie:%20a=b", "a" * 5_000])
+async def test_a_name_that_nothing_can_have_is_refused(
+    staff: httpx2.AsyncClient, name: str
+) -> None:
+    answer = await staff.get(f"/v1/limits/{name}")
+
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["violations"][0]["field"] == "limit_id"
+    assert "set-cookie" not in answer.headers
 
 
 async def test_a_missing_thing_and_a_service_that_is_away_have_their_statuses(

@@ -1,46 +1,52 @@
 -- How calls are booked in the slimmer log.
 
+-- One attempt as a batch sends it: an array of them takes the driver and the database half as long as
+-- an array for each column. `units` has the rarer meters, and what else few calls have, by their names;
+-- ids are those of `name_calls`.
+CREATE TYPE booked_call AS (
+    org text,
+    call_id uuid,
+    parent_call_id uuid,
+    admit_time timestamptz,
+    operation text,
+    provider text,
+    model text,
+    api_key_id text,
+    labels jsonb,
+    outcome smallint,
+    cost_basis smallint,
+    price_version bigint,
+    held_nanos bigint,
+    total_nanos bigint,
+    input bigint,
+    cache_read bigint,
+    cache_write_5m bigint,
+    cache_write_1h bigint,
+    output bigint,
+    reasoning bigint,
+    latency_ms integer,
+    error_type text,
+    payload_digest bytea,
+    team text,
+    user_name text,
+    session text,
+    feature text,
+    priority smallint,
+    held_token_count bigint,
+    service_tier text,
+    baseline_nanos bigint,
+    units jsonb,
+    kind_id integer,
+    caller_id integer
+);
+
 -- Books a batch of attempts: log and rollups, or nothing at all.
 -- Returns a row for each member that it did not write itself, by its place in the batch from 1:
 -- status 2 an earlier one had written it (with what stands there), 3 it stands there with
 -- another payload, 4 admitted before the horizon, 5 admitted in the future.
--- The arrays are parallel. Partitions for all days within the horizon must exist. `p_units` has the
--- rarer meters, and what else few calls have, by their names; ids are those of `name_calls`.
+-- Partitions for all days within the horizon must exist.
 CREATE FUNCTION book_calls(
-    p_org text[],
-    p_call_id uuid[],
-    p_parent_call_id uuid[],
-    p_admit_time timestamptz[],
-    p_operation text[],
-    p_provider text[],
-    p_model text[],
-    p_api_key_id text[],
-    p_labels jsonb[],
-    p_outcome smallint[],
-    p_cost_basis smallint[],
-    p_price_version bigint[],
-    p_held_nanos bigint[],
-    p_total_nanos bigint[],
-    p_input bigint[],
-    p_cache_read bigint[],
-    p_cache_write_5m bigint[],
-    p_cache_write_1h bigint[],
-    p_output bigint[],
-    p_reasoning bigint[],
-    p_latency_ms integer[],
-    p_error_type text[],
-    p_payload_digest bytea[],
-    p_team text[],
-    p_user_name text[],
-    p_session text[],
-    p_feature text[],
-    p_priority smallint[],
-    p_held_token_count bigint[],
-    p_service_tier text[],
-    p_baseline_nanos bigint[],
-    p_units jsonb[],
-    p_kind_id integer[],
-    p_caller_id integer[],
+    p_calls booked_call[],
     p_value_count_max integer,
     p_horizon interval,
     p_clock_skew interval
@@ -80,20 +86,7 @@ BEGIN
         (m.units ->> 'approved')::boolean, m.kind_id, m.caller_id, NULL
     )::usage_log)
     INTO v_calls
-    FROM unnest(
-        p_org, p_call_id, p_parent_call_id, p_admit_time, p_operation, p_provider, p_model,
-        p_api_key_id, p_labels, p_outcome, p_cost_basis, p_price_version, p_held_nanos,
-        p_total_nanos, p_input, p_cache_read, p_cache_write_5m, p_cache_write_1h, p_output,
-        p_reasoning, p_latency_ms, p_error_type, p_payload_digest, p_team, p_user_name, p_session,
-        p_feature, p_priority, p_held_token_count, p_service_tier, p_baseline_nanos, p_units,
-        p_kind_id, p_caller_id
-    ) AS m (
-        org, call_id, parent_call_id, admit_time, operation, provider, model, api_key_id, labels,
-        outcome, cost_basis, price_version, held_nanos, total_nanos, input, cache_read,
-        cache_write_5m, cache_write_1h, output, reasoning, latency_ms, error_type, payload_digest,
-        team, user_name, session, feature, priority, held_token_count, service_tier,
-        baseline_nanos, units, kind_id, caller_id
-    )
+    FROM unnest(p_calls) AS m
     WHERE m.admit_time BETWEEN v_oldest AND v_newest;
 
     -- Locks, in the one order of all writers: log keys by (call_id, admit_time, org), ...
@@ -138,7 +131,7 @@ BEGIN
         PERFORM add_to_rollups(v_calls, p_value_count_max);
     END IF;
 
-    IF coalesce(cardinality(v_calls), 0) = cardinality(p_org) THEN
+    IF coalesce(cardinality(v_calls), 0) = cardinality(p_calls) THEN
         RETURN;
     END IF;
 
@@ -146,10 +139,11 @@ BEGIN
     RETURN QUERY
     WITH member AS (
         SELECT
-            m.org, m.call_id, m.admit_time, m.payload_digest, m.place,
-            row_number() OVER (PARTITION BY m.org, m.call_id, m.admit_time ORDER BY m.place) AS nth
-        FROM unnest(p_org, p_call_id, p_admit_time, p_payload_digest) WITH ORDINALITY
-            AS m (org, call_id, admit_time, payload_digest, place)
+            m.org, m.call_id, m.admit_time, m.payload_digest, m.ordinality AS place,
+            row_number() OVER (
+                PARTITION BY m.org, m.call_id, m.admit_time ORDER BY m.ordinality
+            ) AS nth
+        FROM unnest(p_calls) WITH ORDINALITY AS m
     )
     SELECT
         m.place::integer,
@@ -230,22 +224,37 @@ AS $$
 DECLARE
     v_kind_ids integer[];
     v_caller_ids integer[];
+    v_calls booked_call[];
 BEGIN
     SELECT n.kind_ids, n.caller_ids INTO v_kind_ids, v_caller_ids
     FROM name_calls(
         p_operation, p_provider, p_model, p_org, p_api_key_id, p_team, p_feature
     ) AS n;
-    RETURN QUERY
-    SELECT b.place, b.status, b.total_nanos, b.cost_basis, b.revision, b.token_count
-    FROM book_calls(
+    SELECT array_agg((
+        m.org, m.call_id, m.parent_call_id, m.admit_time, m.operation, m.provider, m.model,
+        m.api_key_id, m.labels, m.outcome, m.cost_basis, m.price_version, m.held_nanos,
+        m.total_nanos, m.input, m.cache_read, m.cache_write_5m, m.cache_write_1h, m.output,
+        m.reasoning, m.latency_ms, m.error_type, substr(m.payload_digest, 1, 8), m.team,
+        m.user_name, m.session, m.feature, m.priority, m.held_token_count, m.service_tier,
+        m.baseline_nanos, m.units, m.kind_id, m.caller_id
+    )::booked_call ORDER BY m.place)
+    INTO v_calls
+    FROM unnest(
         p_org, p_call_id, p_parent_call_id, p_admit_time, p_operation, p_provider, p_model,
         p_api_key_id, p_labels, p_outcome, p_cost_basis, p_price_version, p_held_nanos,
         p_total_nanos, p_input, p_cache_read, p_cache_write_5m, p_cache_write_1h, p_output,
-        p_reasoning, p_latency_ms, p_error_type,
-        ARRAY(SELECT substr(d.digest, 1, 8) FROM unnest(p_payload_digest) AS d (digest)),
-        p_team, p_user_name, p_session, p_feature, p_priority, p_held_token_count, p_service_tier,
-        p_baseline_nanos, p_units, v_kind_ids, v_caller_ids, p_value_count_max, p_horizon,
-        p_clock_skew
-    ) AS b;
+        p_reasoning, p_latency_ms, p_error_type, p_payload_digest, p_team, p_user_name, p_session,
+        p_feature, p_priority, p_held_token_count, p_service_tier, p_baseline_nanos, p_units,
+        v_kind_ids, v_caller_ids
+    ) WITH ORDINALITY AS m (
+        org, call_id, parent_call_id, admit_time, operation, provider, model, api_key_id, labels,
+        outcome, cost_basis, price_version, held_nanos, total_nanos, input, cache_read,
+        cache_write_5m, cache_write_1h, output, reasoning, latency_ms, error_type, payload_digest,
+        team, user_name, session, feature, priority, held_token_count, service_tier,
+        baseline_nanos, units, kind_id, caller_id, place
+    );
+    RETURN QUERY
+    SELECT b.place, b.status, b.total_nanos, b.cost_basis, b.revision, b.token_count
+    FROM book_calls(v_calls, p_value_count_max, p_horizon, p_clock_skew) AS b;
 END;
 $$;
