@@ -61,9 +61,9 @@ SELECT 'filled-' || number % 1000, uuidv7(day - now()), day, n.kind_ids[1 + numb
     decode(repeat('00', 8), 'hex'), '0'::xid8, -number
 FROM (
     SELECT
-        array_agg('summarize') AS operations, array_agg('openai') AS providers,
-        array_agg('gpt-4o-mini') AS models, array_agg('filled-' || org ORDER BY org) AS orgs,
-        array_agg('k_filled') AS keys
+        array_agg('summarize'::text) AS operations, array_agg('openai'::text) AS providers,
+        array_agg('gpt-4o-mini'::text) AS models, array_agg('filled-' || org ORDER BY org) AS orgs,
+        array_agg('k_filled'::text) AS keys
     FROM generate_series(0, 999) AS org
 ) AS m,
     LATERAL accounting.name_calls(

@@ -37,7 +37,7 @@ class KillStore(Connections):
     ) -> KillSwitch:
         """Reads the switch, decides, writes if it is still what was read; else once more.
 
-        An unchanged switch is not written. The note of an order is, once.
+        An unchanged switch is not written. The note of an order of staff is, once.
         """
         for _ in range(ROUND_COUNT_MAX):
             row = await self._fetch_kill(kill_id)
@@ -45,7 +45,8 @@ class KillStore(Connections):
             after = decide(before, rows.parse_now(row))
             noted = rows.render_note(note, before=before, after=after)
             if after == before:
-                if note is not None:
+                # What nobody ordered and changed nothing did not happen.
+                if note is not None and note.audit_id:
                     await self._pool.execute(self._sql["insert_change_once"], *noted)
                 return after
             version = await self._pool.fetchval(

@@ -99,7 +99,8 @@ async def receiving(host: str = "127.0.0.1", *, port: int = 0) -> AsyncIterator[
         await server.wait_closed()
 
 
-@dataclass(slots=True)
+# Without slots: the library reads every attribute, and Python 3.11.2 fails to read those of slots.
+@dataclass
 class Mailbox:
     """A real mail server that keeps what it gets."""
 

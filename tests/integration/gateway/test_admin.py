@@ -275,7 +275,11 @@ async def test_a_repeated_change_is_harmless(system: System) -> None:
     revoked = [(await staff.RevokeApiKey(revoke)).api_key for _ in range(2)]
     kills = [(await kill(staff, reason="drill")).kill for _ in range(2)]
 
+    versions = [each.limit.version for each in (first, again)]
+    for each in (first, again):
+        each.limit.ClearField("version")
     assert first.limit == again.limit == LIMIT_STORED
+    assert versions == sorted(set(versions))
     assert revoked[0] == revoked[1]
     assert revoked[0].HasField("revoke_time")
     assert {each.state for each in kills} == {kills[0].state}
