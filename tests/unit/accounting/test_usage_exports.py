@@ -11,7 +11,7 @@ import pytest
 from services.accounting.domain.bills import BadBillError, BillFormat
 from services.accounting.domain.meters import Meter
 from services.accounting.domain.pricing import Price, Rate, Variant
-from services.accounting.domain.usage_exports import read_usage
+from services.accounting.domain.usage_exports import UsageLine, read_usage
 
 DAY = dt.date(2026, 10, 1)
 # 2026-10-01T00:00:00Z
@@ -120,3 +120,14 @@ def test_what_has_no_price_is_no_sum() -> None:
     (line,) = read_usage(openai(), BillFormat.OPENAI_USAGE)
     with pytest.raises(BadBillError, match="has no price"):
         line.cost_nanos(None)
+
+
+def test_what_was_not_used_needs_no_price() -> None:
+    line = UsageLine(
+        place=(DAY, "m"), meters={Meter.INPUT: 2_000_000, Meter.AUDIO_INPUT: 0}, service_tier=""
+    )
+
+    assert line.cost_nanos(PRICE) == 2_000_000
+    assert (
+        UsageLine(place=(DAY, "m"), meters={Meter.INPUT: 0}, service_tier="").cost_nanos(None) == 0
+    )

@@ -128,3 +128,26 @@ def test_a_change_may_ask_for_a_version(
         return
     with pytest.raises(toggles.ChangedToggleError):
         toggles.expect(found, expected)
+
+
+def test_a_set_changes_what_it_names_and_deletes_what_is_there() -> None:
+    known = {each.toggle_id: each for each in (NEW, SHIPPED, LOCKED)}
+    wanted = replace(NEW, enabled=True)
+
+    assert toggles.apply(known, [wanted, LOCKED], []) == {
+        "new-search": wanted,
+        "fail-closed": LOCKED,
+    }
+    deleted = toggles.apply(known, [], ["new-search", "never-was"])
+    assert [each.deleted for each in deleted.values()] == [True]
+    assert toggles.apply({"new-search": deleted["new-search"]}, [], ["new-search"]) == {}
+
+
+def test_a_set_changes_no_guardrail_and_is_bounded() -> None:
+    with pytest.raises(toggles.LockedToggleError):
+        toggles.apply(
+            {LOCKED.toggle_id: LOCKED}, [replace(LOCKED, enabled=not LOCKED.enabled)], []
+        )
+    many = [Toggle(toggle_id=f"t{number}") for number in range(toggles.TOGGLE_COUNT_MAX + 1)]
+    with pytest.raises(toggles.TooManyError):
+        toggles.apply({}, many, [])
