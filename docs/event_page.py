@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from services.accounting.domain.event_types import CATALOGUE, EventType
+from services.accounting.domain.event_catalogue import CATALOGUE
+from services.accounting.domain.event_types import EventType
 
 HEAD: Final = """# Events
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from services.accounting.domain.event_types import CATALOGUE, Facts, Severity
+from services.accounting.domain.event_catalogue import CATALOGUE
+from services.accounting.domain.event_types import Facts, Severity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

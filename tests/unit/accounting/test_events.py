@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from services.accounting.domain.event_types import CATALOGUE, EventType, Severity
+from services.accounting.domain.event_catalogue import CATALOGUE
+from services.accounting.domain.event_types import EventType, Severity
 from services.accounting.domain.events import Event, is_covered
 
 EACH = pytest.mark.parametrize("kind", CATALOGUE.values(), ids=CATALOGUE)
