@@ -7,7 +7,7 @@ was missed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import asyncpg
@@ -39,27 +39,29 @@ def listener(settings: Settings, *, schema: str) -> Connect | None:
     return open_connection
 
 
-async def follow(connect: Connect, channel: str, wake: Callable[[], None]) -> None:
-    """Calls `wake` at each notification, and at each connection: something may have been missed.
+async def follow(connect: Connect, wakes: Mapping[str, Callable[[], None]]) -> None:
+    """Calls a channel's function at each of its notifications, and all of them at each connection:
+    something may have been missed. All channels share the connection.
 
     Until cancelled; connects anew when the connection is lost.
     """
     while True:
         try:
-            await _follow_once(connect, channel, wake)
+            await _follow_once(connect, wakes)
         except DATABASE_ERRORS as error:
-            log.warning("notifications_lost", channel=channel, error=repr(error))
+            log.warning("notifications_lost", channels=sorted(wakes), error=repr(error))
         await asyncio.sleep(RECONNECT_SECONDS)
 
 
-async def _follow_once(connect: Connect, channel: str, wake: Callable[[], None]) -> None:
+async def _follow_once(connect: Connect, wakes: Mapping[str, Callable[[], None]]) -> None:
     connection = await connect()
     lost = asyncio.Event()
     try:
         connection.add_termination_listener(lambda _: lost.set())
-        await connection.add_listener(channel, lambda *_: wake())
-        # Whatever was notified before the connection listened.
-        wake()
+        for channel, wake in wakes.items():
+            await connection.add_listener(channel, lambda *_, wake=wake: wake())
+            # Whatever was notified before the connection listened.
+            wake()
         await lost.wait()
     finally:
         connection.terminate()

@@ -8,14 +8,12 @@ import hmac
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-import structlog
-
 from chassis import clock
-from chassis.errors import Unauthenticated, translate
+from chassis.errors import Unauthenticated
+from chassis.looking import keep_looking
 from chassis.server import Authenticator
 from gateway import access, keys, tokens
 from gateway.principals import NOBODY, Principal
@@ -43,9 +41,6 @@ class StoredKey:
     # Seconds for which it is valid yet, by the database's clock: infinite without an expiry, not
     # positive once it is expired or revoked.
     remaining_seconds: float
-
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,20 +159,12 @@ class KeyAuthenticator:
 
     async def keep_fresh(self, *, interval_seconds: float = POLL_SECONDS) -> None:
         """Polls until cancelled."""
-        failing = False
-        while True:
-            self.woken.clear()
-            try:
-                await self.refresh()
-                failing = False
-            except Exception as error:  # noqa: BLE001 - the keys' memory just grows old
-                # Once for each outage, not four times a second.
-                if not failing:
-                    log.warning("keys_not_refreshed", reason=translate(error).reason)
-                failing = True
-            with suppress(TimeoutError):
-                async with asyncio.timeout(interval_seconds):
-                    await self.woken.wait()
+        await keep_looking(
+            self.refresh,
+            pause=lambda: interval_seconds,
+            failed="keys_not_refreshed",
+            woken=self.woken,
+        )
 
     async def _identify(self, key: str) -> _Known:
         digest = keys.hash_key(key)

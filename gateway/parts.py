@@ -39,6 +39,7 @@ from gateway.confirmations import Confirmations
 from gateway.event_watch import EventWatch
 from gateway.extensions import Extensions
 from gateway.feedback import Feedback
+from gateway.flights import waits as flights
 from gateway.flights.flights import Flights
 from gateway.health_watch import HealthCopy, HealthWatch
 from gateway.key_store import KeyStore
@@ -160,10 +161,11 @@ class Parts:
         process.spawn("open_entries", open_entries.run())
         process.spawn("routes", self.routes.keep_fresh())
         if self.listen is not None:
-            process.spawn("changes", notifications.follow(self.listen, CHANNEL, self.wake))
+            wakes = {CHANNEL: self.wake, flights.CHANNEL: self.flights.wake}
+            process.spawn("changes", notifications.follow(self.listen, wakes))
         process.spawn("approvals", self.waits.run())
         process.spawn("approval_events", self.telling.run())
-        process.spawn("flights", self.flights.run(self.listen))
+        process.spawn("flights", self.flights.run())
         process.spawn("prices", self.prices.keep_fresh())
         process.spawn("health", HealthWatch(self.health.watch, self.copy).run())
         process.spawn("observations", observations.run())

@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
-import structlog
-
 from chassis.errors import PeerUnavailable, ServiceError
+from chassis.looking import keep_looking
 from gateway.domain.books import FLAT, PriceBook
 from gateway.domain.estimates import UNITS_PER_PRICE, Ceiling, Rate, Tier, ceiling
 from gateway.peers import ACCOUNTING
@@ -55,8 +54,6 @@ _UNIT_METERS: Final = {
 # Asks accounting for a version newer than the known one.
 Pull = Callable[[int], Awaitable[accounting_pb2.GetPriceBookResponse]]
 
-log = structlog.get_logger()
-
 
 class Prices:
     """Keeps the last good price book; a pull that fails changes nothing."""
@@ -87,17 +84,9 @@ class Prices:
 
     async def keep_fresh(self, *, interval_seconds: float = PULL_SECONDS) -> None:
         """Pulls until cancelled."""
-        failing = False
-        while True:
-            try:
-                await self.refresh()
-                failing = False
-            except ServiceError as error:
-                # Once for each outage, not every two seconds.
-                if not failing:
-                    log.warning("prices_not_refreshed", reason=error.reason)
-                failing = True
-            await asyncio.sleep(interval_seconds)
+        await keep_looking(
+            self.refresh, pause=lambda: interval_seconds, failed="prices_not_refreshed"
+        )
 
     async def check_ready(self) -> None:
         """Raises RuntimeError until a price book is there: without one every call is denied."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Final
 
 import structlog
 
 from chassis.errors import NotFound, ServiceError, translate
+from chassis.looking import keep_looking
 from gateway.domain.calls import Route
 from gateway.domain.orgs import Org
 from gateway.domain.templates import Template
@@ -133,19 +133,12 @@ class Routes:
 
     async def keep_fresh(self, *, interval_seconds: float = POLL_SECONDS) -> None:
         """Polls until cancelled."""
-        failing = False
-        while True:
-            self.woken.clear()
-            try:
-                await self._refresh_or_fail()
-                failing = False
-            except ServiceError as error:
-                if not failing:
-                    log.warning("routes_not_refreshed", reason=error.reason)
-                failing = True
-            with suppress(TimeoutError):
-                async with asyncio.timeout(interval_seconds):
-                    await self.woken.wait()
+        await keep_looking(
+            self.refresh,
+            pause=lambda: interval_seconds,
+            failed="routes_not_refreshed",
+            woken=self.woken,
+        )
 
     async def check_ready(self) -> None:
         """Raises RuntimeError until the routes were read once; there may be none."""

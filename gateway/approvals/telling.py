@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from contextlib import suppress
 from typing import Final
 
-import structlog
-
-from chassis.errors import translate
+from chassis.looking import keep_looking
 from gateway.approvals.store import list_untold_approvals, note_told_approval
 from gateway.batches import DEFAULT_SECONDS
 from gateway.domain.approvals import Approval
@@ -20,12 +17,8 @@ from headgate.api.accounting.v1 import alerts_pb2
 
 # How often every gateway looks for what is to be told.
 POLL_SECONDS: Final = 1.0
-# After a failure.
-PAUSE_SECONDS: Final = 5.0
 REQUESTED: Final = "approval.requested"
 DECIDED: Final = "approval.decided"
-
-log = structlog.get_logger()
 
 
 class Telling:
@@ -40,18 +33,13 @@ class Telling:
         self.woken = asyncio.Event()
 
     async def run(self) -> None:
-        """Tells until cancelled."""
-        while True:
-            self.woken.clear()
-            pause = POLL_SECONDS
-            try:
-                await self.tell()
-            except Exception as error:  # noqa: BLE001 - the rows stay; the next look tells them
-                log.warning("approvals_not_told", reason=translate(error).reason)
-                pause = PAUSE_SECONDS
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self.woken.wait()
+        """Tells until cancelled; what could not be told stays, and the next look tells it."""
+        await keep_looking(
+            self.tell,
+            pause=lambda: POLL_SECONDS,
+            failed="approvals_not_told",
+            woken=self.woken,
+        )
 
     async def tell(self) -> None:
         """Tells what is to be told, oldest first."""

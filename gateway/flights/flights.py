@@ -10,7 +10,6 @@ from google.protobuf.duration_pb2 import Duration
 
 from chassis import server
 from chassis.errors import ServiceError
-from chassis.notifications import Connect
 from gateway.flights import wire
 from gateway.flights.store import Answer, FlightStore
 from gateway.flights.waits import LostError, Waits
@@ -105,16 +104,18 @@ class Flights:
                 candidate=share.candidate,
             )
         # Those who wait here need not hear it from the database.
-        self._waits.woken.set()
+        self.wake()
         return pb.ShareAnswerResponse(shared=shared)
 
-    async def run(self, listen: Connect | None) -> None:
+    def wake(self) -> None:
+        """Hears that something was shared."""
+        self._waits.woken.set()
+
+    async def run(self) -> None:
         """Gives answers to those who wait and forgets them later, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._waits.run())
             tasks.create_task(self._waits.prune())
-            if listen is not None:
-                tasks.create_task(self._waits.follow(listen))
 
     async def drain(self) -> None:
         """Returns when what is under way is booked."""

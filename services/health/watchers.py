@@ -14,11 +14,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-import structlog
-
 from chassis import notifications
 from chassis.errors import StoreUnavailable
-from chassis.notifications import DATABASE_ERRORS, Connect
+from chassis.looking import keep_looking
+from chassis.notifications import Connect
 from services.health.domain import states
 from services.health.domain.breakers import Key
 from services.health.domain.states import HealthState, Update
@@ -32,8 +31,6 @@ HEARTBEAT_SECONDS: Final = 1.0
 STALE_SECONDS: Final = 2.0
 # Breakers that health keeps; the outcomes of invented providers and credentials fill no table.
 BREAKER_COUNT_MAX: Final = 10_000
-
-log = structlog.get_logger()
 
 
 class Watchers:
@@ -63,7 +60,7 @@ class Watchers:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(), name="follow-health")
             if self._connect is not None:
-                listening = notifications.follow(self._connect, CHANNEL, self._woken.set)
+                listening = notifications.follow(self._connect, {CHANNEL: self._woken.set})
                 tasks.create_task(listening, name="listen-health")
 
     def admits(self, key: Key) -> bool:
@@ -106,15 +103,12 @@ class Watchers:
                     await self._moved.wait()
 
     async def _follow(self) -> None:
-        while True:
-            self._woken.clear()
-            try:
-                await self._read()
-            except DATABASE_ERRORS as error:
-                log.warning("health_state_not_read", error=repr(error))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._poll_seconds):
-                    await self._woken.wait()
+        await keep_looking(
+            self._read,
+            pause=lambda: self._poll_seconds,
+            failed="health_state_not_read",
+            woken=self._woken,
+        )
 
     async def _read(self) -> None:
         began = asyncio.get_running_loop().time()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-import grpc
 import structlog
 
+from chassis.looking import keep_looking
 from headgate.api.common.v1 import toggle_pb2
 from headgate.api.health.v1 import health_pb2
 
@@ -62,16 +61,9 @@ class Gate:
 
     async def run(self) -> None:
         """Asks until cancelled."""
-        failing = False
-        while True:
-            try:
-                await self.refresh()
-                failing = False
-            except grpc.aio.AioRpcError as error:
-                if not failing:
-                    log.warning("notifications_toggle_not_read", reason=error.code().name)
-                failing = True
-            await asyncio.sleep(POLL_SECONDS)
+        await keep_looking(
+            self.refresh, pause=lambda: POLL_SECONDS, failed="notifications_toggle_not_read"
+        )
 
 
 def read_opening(toggle: toggle_pb2.Toggle) -> Opening:

@@ -86,7 +86,7 @@ async def test_without_notifications_the_poll_is_fast_enough(
     assert POLL_SECONDS < FRESH_SECONDS < 1.0
 
 
-async def test_lost_listeners_come_back(system: System) -> None:
+async def test_a_lost_listener_comes_back(system: System) -> None:
     connection = await asyncpg.connect(system.url)
     ended = await connection.fetchval(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
@@ -98,11 +98,11 @@ async def test_lost_listeners_come_back(system: System) -> None:
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE application_name = 'headgate-gateway-listen' AND datname = current_database()"
         )
-        return bool(count == ended)
+        return bool(count)
 
     await eventually(is_back)
     await connection.close()
-    assert ended >= 1
+    assert ended == 1
 
 
 async def test_a_key_ends_when_it_was_to_end(system: System) -> None:
