@@ -39,7 +39,6 @@ async def test_the_written_schema_is_what_the_migrations_make(clone: Clone) -> N
             "shares.sql",
             "rollups.sql",
             "functions.sql",
-            "earlier.sql",
             "corrections.sql",
             "books_schema.sql",
             "alerts_schema.sql",

@@ -75,7 +75,10 @@ async def test_a_log_of_before_is_the_same_and_a_repeated_report_meets_its_row(
         )
         before = await connection.fetch(READ.format(columns=columns))
 
-        await migrate(owner_url(url, SCHEMA), schema=SCHEMA, directory=SQL / "migrations")
+        # Servers of before still run, and book as they did.
+        await migrate(
+            owner_url(url, SCHEMA), schema=SCHEMA, directory=SQL / "migrations", pre_only=True
+        )
 
         assert [dict(r) for r in await connection.fetch(READ.format(columns=columns))] == [
             dict(r) for r in before

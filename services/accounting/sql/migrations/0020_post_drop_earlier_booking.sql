@@ -1,0 +1,3 @@
+-- Servers book by book_calls now.
+DROP FUNCTION record_usage;
+DROP FUNCTION book_usage;
