@@ -39,8 +39,8 @@ from gateway.confirmations import Confirmations
 from gateway.event_watch import EventWatch
 from gateway.extensions import Extensions
 from gateway.feedback import Feedback
-from gateway.flights import waits as flights
 from gateway.flights.flights import Flights
+from gateway.flights.waits import CHANNEL as FLIGHTS_CHANNEL
 from gateway.health_watch import HealthCopy, HealthWatch
 from gateway.key_store import KeyStore
 from gateway.observations import Observations
@@ -161,7 +161,7 @@ class Parts:
         process.spawn("open_entries", open_entries.run())
         process.spawn("routes", self.routes.keep_fresh())
         if self.listen is not None:
-            wakes = {CHANNEL: self.wake, flights.CHANNEL: self.flights.wake}
+            wakes = {CHANNEL: self.wake, FLIGHTS_CHANNEL: self.flights.wake}
             process.spawn("changes", notifications.follow(self.listen, wakes))
         process.spawn("approvals", self.waits.run())
         process.spawn("approval_events", self.telling.run())

@@ -39,7 +39,7 @@ async def test_the_client_builds_and_calls_a_gateway(web: str, tmp_path: Path) -
     shutil.copytree(
         ROOT / "clients" / "js", package, ignore=shutil.ignore_patterns("node_modules", "dist")
     )
-    await run("npm", "install", "--no-audit", "--no-fund", "--no-package-lock", cwd=package)
+    await run("npm", "ci", "--no-audit", "--no-fund", cwd=package)
     await run("npm", "run", "build", cwd=package)
     # As a caller has it: under its name.
     scope = tmp_path / "node_modules" / "@headgate"

@@ -21,20 +21,18 @@ from tests.integration.gateway.provider import CLIENT_ID, CLIENT_SECRET
 from tests.integration.gateway.system import System
 
 NPM: Final = shutil.which("npm")
-PACKAGE: Final = "oidc-provider@9.13.3"
-PROGRAM: Final = Path(__file__).with_name("oidc_provider.mjs")
+PACKAGE: Final = Path(__file__).with_name("oidc_provider")
 CALLBACK: Final = "http://127.0.0.1:9/callback"
 STEP_COUNT_MAX: Final = 12
 
 
 @pytest_asyncio.fixture
 async def issuer(tmp_path: Path) -> AsyncIterator[str]:
+    shutil.copytree(PACKAGE, tmp_path, dirs_exist_ok=True)
     install = await asyncio.create_subprocess_exec(
-        *("npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent", PACKAGE),
-        cwd=tmp_path,
+        *("npm", "ci", "--no-audit", "--no-fund", "--silent"), cwd=tmp_path
     )
     assert await install.wait() == 0
-    shutil.copy(PROGRAM, tmp_path / "provider.mjs")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = await asyncio.create_subprocess_exec(
